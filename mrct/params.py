@@ -1,0 +1,90 @@
+"""Strict parameters: one frozen model a stage, read from params.yaml; a mistyped key is an error.
+
+A stage declares `class Params(Section)` beside its code and calls `load(Params, "register")`; a model
+without a section name reads the file's top level and ignores the keys that belong to others.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class ParamsError(ValueError):
+    """params.yaml holds a key or a value that no stage understands."""
+
+
+class Section(BaseModel):
+    """Base of every parameter model: frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
+    """The whole params file as plain Python; ParamsError if it is missing or no mapping."""
+    if not path.is_file():
+        raise ParamsError(f"{path}: no such file; run from the project's root, where params.yaml lies")
+    content = yaml.safe_load(path.read_text())
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: got {type(content).__name__}, expected a mapping of parameters")
+    return content
+
+
+def load(model: type[S], section: str | None = None, path: Path = PARAMS_FILE) -> S:
+    """The section as `model`; without a section the top-level keys that `model` names."""
+    content = read(path)
+    if section is None:
+        return parse(model, {key: content[key] for key in model.model_fields if key in content}, str(path))
+    if section not in content:
+        raise ParamsError(f"{path}: no section {section!r}{_nearest(section, content)}")
+    return parse(model, content[section] or {}, f"{path}: {section}")
+
+
+def parse(model: type[S], values: dict[str, Any], where: str) -> S:
+    """Validate `values`; the error names each wrong key, what it got and the nearest right one."""
+    try:
+        return model.model_validate(_tuples(values))
+    except ValidationError as error:
+        lines = [f"{where}: {_explain(issue, model)}" for issue in error.errors()]
+        raise ParamsError("\n".join(lines)) from None
+
+
+def require_known_keys(content: dict[str, Any], known: set[str], where: str = "params.yaml") -> None:
+    """ParamsError for the first top-level key that no stage reads."""
+    for key in content:
+        if key not in known:
+            raise ParamsError(f"{where}: unknown key {key!r}{_nearest(key, known)}")
+
+
+def _tuples(value: Any) -> Any:
+    """YAML lists become tuples, so that frozen models are hashable and strict tuple fields accept them."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _explain(issue: Any, model: type[BaseModel]) -> str:
+    name = ".".join(str(part) for part in issue["loc"])
+    if issue["type"] == "extra_forbidden":
+        return f"unknown key {name!r}{_nearest(str(issue['loc'][-1]), _all_fields(model))}"
+    return f"{name} = {issue.get('input')!r}: {issue['msg']}"
+
+
+def _all_fields(model: type[BaseModel]) -> set[str]:
+    names = set(model.model_fields)
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names |= _all_fields(field.annotation)
+    return names
+
+
+def _nearest(key: str, known: Any) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
