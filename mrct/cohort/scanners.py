@@ -1,0 +1,95 @@
+"""The hospital's scanners: what they call themselves, and their vendors' header habits."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """A device: header attributes (keyword: value) common to all its images, and how it stores numbers."""
+
+    modality: str
+    attributes: dict[str, Any]
+    private_creator: str
+    private_group: int
+    slope: float = 1.0
+    intercept: float = 0.0
+    padding: int | None = None  # stored value outside the reconstruction circle
+    signed: bool = False
+
+
+SIEMENS_CT = Scanner(
+    "CT",
+    {
+        "Manufacturer": "SIEMENS",
+        "ManufacturerModelName": "SOMATOM Definition Flash",
+        "SoftwareVersions": "syngo CT 2012B",
+        "ConvolutionKernel": ["J30s", "3"],
+        "KVP": "120",
+        "XRayTubeCurrent": "265",
+        "ExposureTime": "1000",
+        "RotationDirection": "CW",
+        "FilterType": "FLAT",
+    },
+    "SIEMENS CSA HEADER",
+    0x0029,
+    intercept=-1024.0,
+)
+GE_CT = Scanner(
+    "CT",
+    {
+        "Manufacturer": "GE MEDICAL SYSTEMS",
+        "ManufacturerModelName": "LightSpeed VCT",
+        "SoftwareVersions": "07MW18.4",
+        "ConvolutionKernel": "STANDARD",
+        "KVP": "120",
+        "XRayTubeCurrent": "180",
+        "ExposureTime": "2000",
+        "RotationDirection": "CW",
+        "FilterType": "HEAD FILTER",
+    },
+    "GEMS_IDEN_01",
+    0x0009,
+    intercept=-1024.0,
+    padding=-2000,
+    signed=True,
+)
+PHILIPS_MR = Scanner(
+    "MR",
+    {
+        "Manufacturer": "Philips Medical Systems",
+        "ManufacturerModelName": "Ingenia",
+        "SoftwareVersions": ["5.1.7", "5.1.7.2"],
+        "MagneticFieldStrength": "3",
+        "ReceiveCoilName": "MULTI COIL",
+        "ImagingFrequency": "127.77",
+        "InPlanePhaseEncodingDirection": "ROW",
+    },
+    "Philips MR Imaging DD 001",
+    0x2005,
+    slope=0.75,
+)
+GE_MR = Scanner(
+    "MR",
+    {
+        "Manufacturer": "GE MEDICAL SYSTEMS",
+        "ManufacturerModelName": "DISCOVERY MR750",
+        "SoftwareVersions": "24\\LX\\MR Software release:DV24.0".split("\\"),
+        "MagneticFieldStrength": "3",
+        "ReceiveCoilName": "HNS Head",
+        "ImagingFrequency": "127.72",
+        "InPlanePhaseEncodingDirection": "ROW",
+    },
+    "GEMS_PARM_01",
+    0x0043,
+)
+
+
+def ct_scanner(n: int) -> Scanner:
+    """Three patients in four go to the Siemens."""
+    return GE_CT if n % 4 == 3 else SIEMENS_CT
+
+
+def mr_scanner(n: int) -> Scanner:
+    """Four patients in five go to the Philips."""
+    return GE_MR if n % 5 == 4 else PHILIPS_MR

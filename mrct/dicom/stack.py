@@ -1,0 +1,184 @@
+"""The geometry of a series from its headers alone: which slices form one uniform stack, and where they lie.
+
+Convention: unit vectors `row` (columns count up along it), `column` and `normal` = row x column in LPS; a
+slice's level is its ImagePositionPatient projected on `normal`. Spacing comes from the levels only, never
+from SliceThickness or SpacingBetweenSlices (PS3.3 C.7.6.2.1.1 makes the position the only authority).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mrct.dicom.series import Instance, Series
+
+# direction cosines are written with as few as three decimals
+SAME_ORIENTATION = 0.01
+# of a series' slices, this share must have one orientation and size to be called a stack with a few strays
+MAIN_SHARE = 0.8
+SAME_LEVEL_MM = 0.01
+# positions are often rounded to 0.01 mm; a change of 1 % of the spacing is a change
+SPACING_TOLERANCE = 0.01
+SPACING_TOLERANCE_MM = 0.01
+# in-plane drift over the whole stack that is still a rectilinear grid
+DRIFT_TOLERANCE_MM = 0.02
+MIN_RUN = 3
+
+
+class GeometryError(ValueError):
+    """A series whose slices form no volume; the text holds no header value but numbers."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices of one size, orientation, thickness and spacing, sorted along the normal.
+
+    `drift_mm[k]` is how far slice k lies off the line through slice 0 along the normal, as (along row, along
+    column); it is zero everywhere for a rectilinear stack and grows evenly under gantry tilt.
+    `notes` tell what was left out or corrected.
+    """
+
+    instances: tuple[Instance, ...]
+    row: np.ndarray
+    column: np.ndarray
+    normal: np.ndarray
+    slice_spacing_mm: float
+    drift_mm: np.ndarray
+    notes: tuple[str, ...]
+
+    @property
+    def origin(self) -> np.ndarray:
+        """Center of the first voxel of the first slice, LPS mm."""
+        return np.asarray(self.instances[0].position, float)
+
+    @property
+    def is_sheared(self) -> bool:
+        """True if the slices drift off the normal, as they do under gantry tilt."""
+        return bool(np.abs(self.drift_mm).max() > DRIFT_TOLERANCE_MM)
+
+
+def orientations(series: Series) -> list[tuple[Instance, ...]]:
+    """The instances by orientation and matrix, largest group first; those without geometry are in none."""
+    groups: list[list[Instance]] = []
+    for instance in series.instances:
+        if instance.orientation is None or instance.position is None or instance.pixel_spacing_mm is None:
+            continue
+        home = next((group for group in groups if _same_plane(group[0], instance)), None)
+        if home is None:
+            groups.append([instance])
+        else:
+            home.append(instance)
+    return [tuple(group) for group in sorted(groups, key=len, reverse=True)]
+
+
+def axes(orientation: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit (row, column, normal) of an ImageOrientationPatient; GeometryError if they are not perpendicular."""
+    row, column = np.asarray(orientation[:3], float), np.asarray(orientation[3:], float)
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if min(lengths) < 0.9 or max(lengths) > 1.1 or abs(row @ column) > 0.02:
+        raise GeometryError("the image orientation is no pair of perpendicular unit vectors")
+    row = row / lengths[0]
+    column = column - (column @ row) * row
+    column = column / np.linalg.norm(column)
+    return row, column, np.cross(row, column)
+
+
+def stack(series: Series) -> Stack:
+    """The largest uniform stack of the series; GeometryError says why there is none."""
+    members, notes = _main_group(series)
+    row, column, normal = axes(members[0].orientation or ())
+    if min(members[0].pixel_spacing_mm or (0.0,)) <= 0:
+        raise GeometryError("the pixel spacing is not positive")
+    members, duplicates = _unique_levels(members, normal)
+    notes += duplicates
+    members, runs = _longest_run(members, normal)
+    notes += runs
+    offsets = np.array([instance.position for instance in members]) - np.array(members[0].position)
+    levels = offsets @ normal
+    drift = np.stack([offsets @ row, offsets @ column], axis=1)
+    spacing_mm = float(levels[-1] / (len(members) - 1))
+    result = Stack(members, row, column, normal, spacing_mm, drift, tuple(notes))
+    return replace(result, notes=(*notes, _shear_note(result))) if result.is_sheared else result
+
+
+def _shear_note(item: Stack) -> str:
+    across, along = np.linalg.norm(item.drift_mm[-1]), item.slice_spacing_mm * (len(item.instances) - 1)
+    tilt_deg = float(np.degrees(np.arctan2(across, along)))
+    if tilt_deg < 0.1:
+        return f"slices up to {np.abs(item.drift_mm).max():.2f} mm off their axis shifted back"
+    return f"gantry tilt of {tilt_deg:.1f}° (from positions) sheared back"
+
+
+def _same_plane(one: Instance, other: Instance) -> bool:
+    turned = np.abs(np.subtract(one.orientation, other.orientation)).max()
+    scaled = np.abs(np.subtract(one.pixel_spacing_mm, other.pixel_spacing_mm)).max()
+    same_matrix = (one.rows, one.columns) == (other.rows, other.columns)
+    return bool(turned < SAME_ORIENTATION and scaled < 1e-3 and same_matrix)
+
+
+def _main_group(series: Series) -> tuple[tuple[Instance, ...], list[str]]:
+    groups = orientations(series)
+    count = len(series.instances)
+    if not groups:
+        raise GeometryError("no slice has a position, an orientation and a pixel spacing")
+    if len(groups[0]) < MAIN_SHARE * count:
+        raise GeometryError(f"only {len(groups[0])} of {count} slices share one orientation and matrix size")
+    strays = count - len(groups[0])
+    return groups[0], [f"{strays} of {count} slices of another orientation or size left out"] if strays else []
+
+
+def _levels(members: tuple[Instance, ...], normal: np.ndarray) -> np.ndarray:
+    return np.array([instance.position for instance in members], float) @ normal
+
+
+def _unique_levels(
+    members: tuple[Instance, ...], normal: np.ndarray
+) -> tuple[tuple[Instance, ...], list[str]]:
+    """Sorted by level; of slices at one level the first by acquisition and instance number."""
+    levels = _levels(members, normal)
+    order = sorted(
+        range(len(members)),
+        key=lambda n: (levels[n], members[n].acquisition_number, members[n].instance_number),
+    )
+    kept = [order[0]]
+    for n in order[1:]:
+        if levels[n] - levels[kept[-1]] > SAME_LEVEL_MM:
+            kept.append(n)
+    repeated = len(members) - len(kept)
+    if len(kept) < 2:
+        raise GeometryError("all slices lie at one position: the distance between slices is unknown")
+    if repeated > len(members) // 4:
+        raise GeometryError(f"{repeated} of {len(members)} slices repeat a position: several scans in one series")
+    notes = [f"{repeated} slices at repeated positions left out"] if repeated else []
+    return tuple(members[n] for n in kept), notes
+
+
+def _longest_run(members: tuple[Instance, ...], normal: np.ndarray) -> tuple[tuple[Instance, ...], list[str]]:
+    """The run of even spacing and one thickness that covers most millimeters (then most slices)."""
+    levels = _levels(members, normal)
+    runs = _runs(levels, [instance.thickness_mm for instance in members])
+    usable = [run for run in runs if run[1] - run[0] + 1 >= min(MIN_RUN, len(members))]
+    if not usable:
+        raise GeometryError(f"no {MIN_RUN} of {len(members)} slices are evenly spaced")
+    start, stop = max(usable, key=lambda run: (levels[run[1]] - levels[run[0]], run[1] - run[0]))
+    if stop - start + 1 == len(members):
+        return members, []
+    spacings = sorted({round(float(levels[b] - levels[a]) / (b - a), 1) for a, b in usable})
+    return members[start : stop + 1], [
+        f"uneven: runs of {', '.join(f'{spacing:g}' for spacing in spacings)} mm spacing; "
+        f"kept {stop - start + 1} of {len(members)} slices, the longest even run"
+    ]
+
+
+def _runs(levels: np.ndarray, thicknesses: list[float | None]) -> list[tuple[int, int]]:
+    """(first, last) index of each maximal run of equal gaps between slices of equal thickness."""
+    gaps = np.diff(levels)
+    runs, start = [], 0
+    for n in range(1, len(levels)):
+        even = abs(gaps[n - 1] - gaps[start]) <= SPACING_TOLERANCE * gaps[start] + SPACING_TOLERANCE_MM
+        if thicknesses[n] == thicknesses[start] and even:
+            continue
+        runs.append((start, n - 1))
+        # a gap that breaks the run may begin the next one, if both its ends are of one thickness
+        start = n - 1 if thicknesses[n] == thicknesses[n - 1] and n - 1 > start else n
+    runs.append((start, len(levels) - 1))
+    return [(a, b) for a, b in runs if b > a]

@@ -1,0 +1,134 @@
+"""A stack of slices -> SimpleITK volume: HU for CT, rescaled stored values for MR, on a rectilinear LPS grid.
+
+Convention: arrays (k, j, i) = (D, H, W); i along the row direction, j along the column, k along the normal;
+points (x, y, z) in mm, LPS.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from pydicom import Dataset
+from pydicom.pixels import apply_modality_lut
+from scipy.ndimage import binary_propagation, shift
+
+from mrct.dicom.read import Unreadable, decode_pixels, read_dataset
+from mrct.dicom.series import Series
+from mrct.dicom.stack import GeometryError, Stack, stack
+
+AIR_HU = -1024.0
+MR_BACKGROUND = 0.0
+
+
+def build_volume(series: Series) -> tuple[sitk.Image, tuple[str, ...]]:
+    """The series as float32 volume in LPS axes, and notes on what was left out or corrected.
+
+    Raises GeometryError when the slices form no volume or a slice cannot be decoded.
+    """
+    layout = stack(series)
+    background = AIR_HU if series.modality == "CT" else MR_BACKGROUND
+    array = np.stack([_slice_or_error(series, layout, index) for index in range(len(layout.instances))])
+    origin = layout.origin
+    if layout.is_sheared:
+        array, origin = straighten(array, layout, background)
+    notes = layout.notes
+    if any(instance.inverted for instance in layout.instances):
+        notes = (*notes, "MONOCHROME1: stored values inverted where the rescale slope had not done it")
+    return sitk.DICOMOrient(_image(array, layout, origin), "LPS"), notes
+
+
+def read_slice(path: Path, modality: str) -> np.ndarray:
+    """One file as float32 (rows, columns): CT in HU, never below -1024; MR after rescale, padding 0.
+
+    Raises Unreadable. Of a multi-frame file the middle frame is taken (for thumbnails).
+    """
+    dataset = read_dataset(path, pixels=True)
+    stored = decode_pixels(dataset)
+    if stored.ndim == 3:
+        stored = stored[len(stored) // 2]
+    if stored.ndim != 2:
+        raise Unreadable("the pixels are no grey image", damaged=True)
+    values = np.asarray(apply_modality_lut(_inverted(stored, dataset), dataset), np.float32)
+    background = AIR_HU if modality == "CT" else MR_BACKGROUND
+    values = np.where(padding(stored, dataset), np.float32(background), values)
+    return np.maximum(values, np.float32(AIR_HU)) if modality == "CT" else values
+
+
+def padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Bool (rows, columns): PixelPaddingValue (or range) where it is connected with the image's edge.
+
+    PS3.3 C.7.5.1.1.2: padding fills a grey image to a rectangle. The same value inside the head is signal,
+    which matters for headers that name 0 although 0 is water.
+    """
+    bound = dataset.get("PixelPaddingValue")
+    if bound is None or isinstance(bound, bytes | str):
+        return np.zeros(stored.shape, bool)
+    other = dataset.get("PixelPaddingRangeLimit", bound)
+    low, high = sorted(_as_stored(int(value), dataset) for value in (bound, other))
+    candidates = (stored >= low) & (stored <= high)
+    edge = np.ones(stored.shape, bool)
+    edge[1:-1, 1:-1] = False
+    return binary_propagation(edge & candidates, mask=candidates)
+
+
+def straighten(array: np.ndarray, layout: Stack, background: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sheared (D, H, W) -> rectilinear (D, H', W') by linear in-plane shifts, and the new origin in LPS mm.
+
+    The grid grows by the drift, so that nothing of the slices is cut off; what no slice covers is
+    `background`. Slice planes stay where they are: nothing is interpolated between slices.
+    """
+    between_rows, between_columns = layout.instances[0].pixel_spacing_mm or (1.0, 1.0)
+    # (D, 2) in pixels, in the order of the array's last two axes
+    drift = layout.drift_mm[:, ::-1] / (between_rows, between_columns)
+    lead = np.ceil(np.maximum(0.0, -drift.min(axis=0))).astype(int)
+    tail = np.ceil(np.maximum(0.0, drift.max(axis=0))).astype(int)
+    around = ((lead[0], tail[0]), (lead[1], tail[1]))
+    straight = np.stack(
+        [
+            shift(np.pad(plane, around, constant_values=background), offset, order=1, cval=background)
+            for plane, offset in zip(array, drift, strict=True)
+        ]
+    )
+    origin = layout.origin - lead[0] * between_rows * layout.column - lead[1] * between_columns * layout.row
+    return straight.astype(np.float32), origin
+
+
+def _slice_or_error(series: Series, layout: Stack, index: int) -> np.ndarray:
+    instance = layout.instances[index]
+    try:
+        values = read_slice(instance.path, series.modality)
+    except Unreadable as error:
+        raise GeometryError(f"slice {index + 1} of {len(layout.instances)}: {error.reason}") from None
+    if not np.isfinite(values).all():
+        raise GeometryError(f"slice {index + 1} of {len(layout.instances)}: values that are not finite")
+    return values
+
+
+def _image(array: np.ndarray, layout: Stack, origin: np.ndarray) -> sitk.Image:
+    between_rows, between_columns = layout.instances[0].pixel_spacing_mm or (1.0, 1.0)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((between_columns, between_rows, layout.slice_spacing_mm))
+    image.SetOrigin(origin.tolist())
+    image.SetDirection(np.stack([layout.row, layout.column, layout.normal], axis=1).ravel().tolist())
+    return image
+
+
+def _inverted(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """MONOCHROME1 turned so that more signal is a higher value, within the range of BitsStored.
+
+    A negative rescale slope has turned the values already.
+    """
+    slope = float(dataset.get("RescaleSlope", 1) or 1)
+    if dataset.get("PhotometricInterpretation") != "MONOCHROME1" or slope < 0:
+        return stored
+    signed = int(dataset.get("PixelRepresentation", 0) or 0) == 1
+    return -1 - stored if signed else (2 ** int(dataset.BitsStored) - 1 - stored.astype(np.int64))
+
+
+def _as_stored(value: int, dataset: Dataset) -> int:
+    """Padding is sometimes written in the other representation: 63536 for -2000 of 16 signed bits."""
+    bits = int(dataset.BitsAllocated)
+    signed = int(dataset.get("PixelRepresentation", 0) or 0) == 1
+    if signed and value >= 2 ** (bits - 1):
+        return value - 2**bits
+    return value + 2**bits if not signed and value < 0 else value

@@ -1,0 +1,153 @@
+"""The square in-plane grid that the networks see, placed on a patient by the MR alone.
+
+Convention: arrays (k, j, i) = (D, H, W); points (x, y, z) in mm, LPS. Axes and slices are those of the
+image; only rows and columns are resampled, then padded or cropped to a square: nothing is stretched.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from mrct.imaging.masks import MaskError, head_mask_of_mr
+from mrct.imaging.volumes import affine, like, match_resolution, spacing_kji_mm, to_array
+
+Affine = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """D slices of image_size x image_size pixels; `affine` 4x4 maps an index (i, j, k) to LPS mm."""
+
+    image_size: int
+    depth: int
+    affine: Affine
+
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along (i, j, k)."""
+        x, y, z = np.linalg.norm(np.asarray(self.affine)[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    def reference(self) -> sitk.Image:
+        """An empty uint8 image with this geometry, for resampling onto."""
+        matrix = np.asarray(self.affine)
+        image = sitk.Image(self.image_size, self.image_size, self.depth, sitk.sitkUInt8)
+        image.SetSpacing(self.spacing_mm())
+        image.SetOrigin(matrix[:3, 3].tolist())
+        image.SetDirection((matrix[:3, :3] / self.spacing_mm()).ravel().tolist())
+        return image
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and lists; `from_json` gives an equal grid."""
+        return {
+            "image_size": self.image_size,
+            "depth": self.depth,
+            "affine": [list(row) for row in self.affine],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Grid":
+        """From `to_json`, or from any mapping with image_size, depth and affine."""
+        rows = tuple(tuple(float(value) for value in row) for row in content["affine"])
+        return cls(int(content["image_size"]), int(content["depth"]), rows)
+
+
+def make_grid(mr: sitk.Image, image_size: int, pixel_spacing_mm: float) -> Grid:
+    """The grid centered on the in-plane box of the MR's head, from the MR alone.
+
+    Its pixels lie a whole number of pixel_spacing_mm from the MR's first one, so that an MR that has this
+    pixel spacing already is cropped and padded, not interpolated.
+    """
+    step = _step(mr, pixel_spacing_mm)
+    half = (image_size - 1) / 2
+    first = np.round(head_center(mr) / step - half)
+    return centered_grid(mr, (first + half) * step, image_size, pixel_spacing_mm)
+
+
+def centered_grid(
+    image: sitk.Image, center_index: np.ndarray, image_size: int, pixel_spacing_mm: float
+) -> Grid:
+    """The grid with the image's axes and slices whose middle is the continuous index (i, j)."""
+    first = np.asarray(center_index) - (image_size - 1) / 2 * _step(image, pixel_spacing_mm)
+    matrix = affine(image)
+    matrix[:3, 3] = (matrix @ np.array([*first, 0.0, 1.0]))[:3]
+    matrix[:3, :2] *= _step(image, pixel_spacing_mm)
+    return Grid(image_size, image.GetSize()[2], tuple(tuple(row) for row in matrix.tolist()))
+
+
+def head_center(mr: sitk.Image) -> np.ndarray:
+    """Continuous index (i, j) of the middle of the head's in-plane box, all slices together.
+
+    Where the MR shows nothing that could be a head: the middle of the image.
+    """
+    try:
+        head = head_mask_of_mr(to_array(mr).astype(np.float32), spacing_kji_mm(mr))
+    except MaskError:
+        return (np.array(mr.GetSize()[:2]) - 1) / 2
+    return box_center(head)
+
+
+def box_center(mask: np.ndarray) -> np.ndarray:
+    """Continuous index (i, j) of the middle of a (D, H, W) mask's in-plane box; ValueError if it is empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    if rows.size == 0:
+        raise ValueError(f"mask {mask.shape}: empty, so it has no center")
+    return np.array([columns[0] + columns[-1], rows[0] + rows[-1]]) / 2
+
+
+def to_grid(image: sitk.Image, grid: Grid, fill: float, nearest: bool = False) -> np.ndarray:
+    """The image on the grid: float32 (D, H, W); `fill` outside the image.
+
+    Linear, after an in-plane smoothing where the grid is coarser, against aliasing; nearest for labels.
+    """
+    return to_array(_resample(image, grid.reference(), fill, nearest))
+
+
+def from_grid(array: np.ndarray, grid: Grid, like: sitk.Image, fill: float) -> sitk.Image:
+    """An array (D, H, W) of the grid, back on the voxels of `like`: float32, linear; `fill` outside the grid.
+
+    ValueError if the array is not of the grid's shape.
+    """
+    wanted = (grid.depth, grid.image_size, grid.image_size)
+    if array.shape != wanted:
+        raise ValueError(f"array {array.shape} does not lie on this grid; expected {wanted}")
+    return _resample(_on(array, grid), like, fill, nearest=False)
+
+
+def cropped_fraction(mask: sitk.Image, grid: Grid) -> float:
+    """Share (0..1) of a mask's voxels whose centers lie outside the grid's rows and columns; 0 if empty."""
+    inside = to_array(mask) > 0
+    total = int(inside.sum())
+    columns, rows = (_inside_axis(mask, grid, axis) for axis in (0, 1))
+    kept = int(inside[:, rows][:, :, columns].sum())
+    return (total - kept) / total if total else 0.0
+
+
+def _step(image: sitk.Image, pixel_spacing_mm: float) -> np.ndarray:
+    """Pixels of the image per pixel of the grid, along (i, j)."""
+    return pixel_spacing_mm / np.asarray(image.GetSpacing()[:2])
+
+
+def _on(array: np.ndarray, grid: Grid) -> sitk.Image:
+    return like(np.asarray(array, np.float32), grid.reference())
+
+
+def _inside_axis(image: sitk.Image, grid: Grid, axis: int) -> np.ndarray:
+    """For each column (axis 0) or row (axis 1) of the image: does its center lie inside the grid?"""
+    reference, last = grid.reference(), image.GetSize()[axis] - 1
+    ends = [[0, 0, 0], [last if a == axis else 0 for a in range(3)]]
+    points = [image.TransformIndexToPhysicalPoint(end) for end in ends]
+    start, stop = (reference.TransformPhysicalPointToContinuousIndex(point)[axis] for point in points)
+    index = np.linspace(start, stop, last + 1)
+    return (index >= -0.5) & (index <= grid.image_size - 0.5)
+
+
+def _resample(image: sitk.Image, reference: sitk.Image, fill: float, nearest: bool) -> sitk.Image:
+    source = sitk.Cast(image, sitk.sitkFloat32)
+    if not nearest:
+        x, y, _ = reference.GetSpacing()
+        source = match_resolution(source, (0.0, y, x))
+    interpolator = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
+    return sitk.Resample(source, reference, sitk.Transform(), interpolator, fill, sitk.sitkFloat32)

@@ -1,0 +1,94 @@
+"""Head masks: (D, H, W) CT in HU or MR in any unit -> bool, the head with its air cavities, no table.
+
+Everything is done slice by slice except the choice of the largest connected piece, so that one slice and
+5 mm slices work alike; lengths are in mm, so that the pixel size does not matter.
+"""
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_li
+
+Spacing = tuple[float, float, float]
+
+CT_TISSUE_HU = -300.0  # between foam (under -500) and fat (-100), near half-way from air to skin
+BRIDGE_MM = 3.0  # what is thinner than twice this is cut off first: table shells, holders, and ears
+RESTORE_MM = 12.0  # so far along itself what was cut off grows back: ears and nose, little of a holder
+CAVITY_GATE_MM = 4.0  # an opening narrower than twice this does not join a cavity to the outside
+MR_SMOOTHING_MM = 1.0  # standard deviation; noise must not decide where the skin is
+IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
+
+
+class MaskError(ValueError):
+    """The volume shows nothing that could be a head."""
+
+
+def head_mask_of_ct(hu: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
+    """(D, H, W) HU -> bool head; table, head holder and cables removed, sinuses and airways filled."""
+    return _head_of_tissue(hu > CT_TISSUE_HU, spacing_kji_mm)
+
+
+def head_mask_of_mr(intensity: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
+    """(D, H, W) MR magnitude, any unit -> bool head; dark bone and air cavities filled.
+
+    Threshold: minimum cross-entropy (Li and Lee 1993) of the square roots, so that it parts background from
+    the darkest tissue (thin slices of the vertex, far from the coil), not dark tissue from bright.
+    """
+    if intensity.min() == intensity.max():
+        raise MaskError("the MR volume is constant: no head in it; check the selected series")
+    sigma = [0.0, *(MR_SMOOTHING_MM / step for step in spacing_kji_mm[1:])]
+    root = np.sqrt(np.clip(ndimage.gaussian_filter(intensity.astype(np.float32), sigma), 0.0, None))
+    return _head_of_tissue(root > threshold_li(root), spacing_kji_mm)
+
+
+def dilate(mask: np.ndarray, radius_mm: float, spacing_kji_mm: Spacing) -> np.ndarray:
+    """The mask and every pixel of the same slice within radius_mm of it; (D, H, W) bool."""
+    return np.stack([_near(section, radius_mm, spacing_kji_mm[1:]) for section in mask])
+
+
+def erode(mask: np.ndarray, radius_mm: float, spacing_kji_mm: Spacing) -> np.ndarray:
+    """The pixels farther than radius_mm from every pixel of the slice outside the mask; (D, H, W) bool.
+
+    Beyond the image's edge the head is taken to go on, so that a cropped head is not eroded there.
+    """
+    return ~dilate(~mask, radius_mm, spacing_kji_mm)
+
+
+def _near(section: np.ndarray, radius_mm: float, pixel_mm: tuple[float, ...]) -> np.ndarray:
+    if not section.any():
+        return section.copy()
+    return ndimage.distance_transform_edt(~section, sampling=pixel_mm) <= radius_mm
+
+
+def _head_of_tissue(tissue: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
+    """The largest piece without its thin bridges, its thin parts given back, its cavities filled."""
+    solid = _fill_slices(tissue)
+    core = _largest_piece(dilate(erode(solid, BRIDGE_MM, spacing_kji_mm), BRIDGE_MM, spacing_kji_mm))
+    steps = max(1, round(RESTORE_MM / min(spacing_kji_mm[1:])))
+    head = ndimage.binary_dilation(core & solid, IN_PLANE, iterations=steps, mask=solid)
+    return _largest_piece(_fill_cavities(head, spacing_kji_mm))
+
+
+def _largest_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest face-connected piece; MaskError when there is none."""
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        raise MaskError("no tissue larger than a cable found: no head in the volume; check the selected series")
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels == int(sizes.argmax())
+
+
+def _fill_slices(mask: np.ndarray) -> np.ndarray:
+    return np.stack([ndimage.binary_fill_holes(section) for section in mask])
+
+
+def _fill_cavities(mask: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
+    """Cavities that reach the outside only through a narrow opening become head, the skin stays as it is.
+
+    A plain closing would also fill the furrow behind each ear; here only what the closed outline
+    encloses is filled, and grown back by the closing's radius within it.
+    """
+    closed = erode(dilate(mask, CAVITY_GATE_MM, spacing_kji_mm), CAVITY_GATE_MM, spacing_kji_mm)
+    filled = _fill_slices(closed)
+    cavities = dilate(filled & ~closed, 2 * CAVITY_GATE_MM, spacing_kji_mm) & filled
+    return _fill_slices(mask | cavities)

@@ -1,0 +1,237 @@
+"""Rigid registration of a CT and an MR volume of one head by Mattes mutual information.
+
+Convention: matrices are 4x4, LPS mm; `moving_to_fixed` maps a point of the moving volume to the fixed one's.
+A level is one resolution: the volumes are blurred and resampled here, never by ITK's own pyramid, which fails on
+few slices. Everything is deterministic: fixed seeds, one ITK thread.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from scipy.spatial.transform import Rotation
+
+from mrct.imaging.masks import dilate
+from mrct.imaging.volumes import (
+    affine,
+    like,
+    match_resolution,
+    resample_onto,
+    spacing_kji_mm,
+    to_array,
+    to_matrix,
+    transform_points,
+)
+
+CT_WINDOW_HU = (-1000.0, 1500.0)  # wider, the bins would be spent on fillings
+MR_TOP_PERCENTILE = 99.5
+RIM_MM = 8.0  # the air around the head takes part: skin against air aligns the outline
+BINS = 32
+MIN_SLICES = 4  # fewer do not tell a rotation from a tilt
+SEED = 20
+ORTHOGONALITY = 1e-6
+SEARCH_SPACING_MM = 8.0
+SEARCH_ANGLES_DEG = (-30.0, -15.0, 0.0, 15.0, 30.0)
+SEARCH_SHIFTS_MM = (-60.0, -40.0, -20.0, 0.0, 20.0, 40.0, 60.0)
+STARTS = 5
+
+
+class RegistrationError(ValueError):
+    """These two volumes cannot be registered."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of the optimization."""
+
+    spacing_mm: float
+    first_step_mm: float
+    last_step_mm: float
+    max_samples: int
+    iterations: int
+
+
+REFINEMENTS = (Level(4.0, 2.0, 0.02, 30_000, 100), Level(2.0, 0.5, 0.005, 60_000, 100))
+SEARCH = Level(SEARCH_SPACING_MM, 4.0, 0.1, 30_000, 60)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A volume scaled to [0, 1], air and everything off the head 0, and the head with its rim as mask."""
+
+    image: sitk.Image
+    region: sitk.Image
+
+
+def ct_head(ct: sitk.Image, head: np.ndarray) -> Head:
+    """HU clipped to the window of tissue and bone; table and holder become air."""
+    return _prepared(ct, head, *CT_WINDOW_HU)
+
+
+def mr_head(mr: sitk.Image, head: np.ndarray) -> Head:
+    """Intensity from 0 to a high percentile inside the head; ghosts outside become background."""
+    return _prepared(mr, head, 0.0, float(np.percentile(to_array(mr)[head], MR_TOP_PERCENTILE)))
+
+
+def register_rigid(fixed: Head, moving: Head) -> np.ndarray:
+    """moving_to_fixed, 4x4: search from the heads' centroids, coarse to fine, then halfway of both directions.
+
+    Interpolating the one volume or the other biases the optimum differently; the last level is repeated with
+    the roles exchanged, and the mean of the two poses does not prefer either.
+    """
+    for head, name in ((fixed, "fixed"), (moving, "moving")):
+        slices = head.image.GetSize()[2]
+        if slices < MIN_SLICES:
+            raise RegistrationError(
+                f"the {name} volume has {slices} slices, rigid registration needs {MIN_SLICES} or more; "
+                "set register.method to none if the source is registered already"
+            )
+    pose = _search(_at_level(fixed, SEARCH_SPACING_MM), _at_level(moving, SEARCH_SPACING_MM))
+    for level in REFINEMENTS:
+        here, there = _at_level(fixed, level.spacing_mm), _at_level(moving, level.spacing_mm)
+        pose = _optimize(here, there, pose, level)
+    forward = np.linalg.inv(to_matrix(pose))
+    back = to_matrix(_optimize(there, here, _rigid(forward, _centroid_mm(there)), REFINEMENTS[-1]))
+    return halfway(forward, back, _centroid_mm(there))
+
+
+def halfway(one: np.ndarray, other: np.ndarray, center_mm: np.ndarray) -> np.ndarray:
+    """The rigid 4x4 whose rotation and whose image of `center_mm` are the means of the two."""
+    mean = np.eye(4)
+    mean[:3, :3] = Rotation.from_matrix([one[:3, :3], other[:3, :3]]).mean().as_matrix()
+    images = [transform_points(matrix, center_mm[None])[0] for matrix in (one, other)]
+    mean[:3, 3] = np.mean(images, axis=0) - mean[:3, :3] @ center_mm
+    return mean
+
+
+def mutual_information_nats(one: np.ndarray, other: np.ndarray, bins: int = BINS) -> float:
+    """Mattes mutual information of paired samples, in nats, 0 or more up to estimation error.
+
+    Mattes et al. 2003 (IEEE TMI 22:120): a box window for `one`, a cubic B-spline window for `other`.
+    """
+    if one.size == 0 or one.min() == one.max() or other.min() == other.max():
+        return 0.0
+    row = np.minimum((one - one.min()) / (np.ptp(one) / bins), bins - 1).astype(np.intp)
+    place = (other - other.min()) / (np.ptp(other) / (bins - 1)) + 1.0  # one spare bin on each side
+    base = place.astype(np.intp)
+    width = bins + 3
+    joint = np.zeros(bins * width)
+    for offset in (-1, 0, 1, 2):
+        weight = _cubic_b_spline(place - (base + offset))
+        joint += np.bincount(row * width + base + offset, weight, bins * width)
+    p = joint.reshape(bins, width) / joint.sum()
+    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    seen = p > 0
+    return float(np.sum(p[seen] * np.log(p[seen] / independent[seen])))
+
+
+def _cubic_b_spline(x: np.ndarray) -> np.ndarray:
+    x = np.abs(x)
+    return np.where(x < 1, (4 - 6 * x**2 + 3 * x**3) / 6, np.clip(2 - x, 0, None) ** 3 / 6)
+
+
+def _prepared(volume: sitk.Image, head: np.ndarray, low: float, high: float) -> Head:
+    if not high > low:
+        raise RegistrationError("the volume is constant inside the head; check the selected series")
+    region = dilate(head, RIM_MM, spacing_kji_mm(volume))
+    scaled = (np.clip(to_array(volume), low, high) - low) / (high - low)
+    scaled[~region] = 0.0
+    return Head(like(scaled.astype(np.float32), volume), like(region, volume))
+
+
+def _at_level(head: Head, spacing_mm: float) -> Head:
+    """Both images on the same box with at least `spacing_mm` between the voxels of each axis."""
+    own = np.asarray(head.image.GetSpacing())
+    size = np.asarray(head.image.GetSize())
+    new_size = np.maximum(np.round(size * own / np.maximum(own, spacing_mm)), 1).astype(int)
+    new_spacing = size * own / new_size
+    grid = sitk.Image(new_size.tolist(), sitk.sitkUInt8)
+    grid.SetDirection(head.image.GetDirection())
+    grid.SetSpacing(new_spacing.tolist())
+    first = head.image.TransformContinuousIndexToPhysicalPoint(((new_spacing / own - 1) / 2).tolist())
+    grid.SetOrigin(first)
+    blurred = match_resolution(head.image, tuple(new_spacing[::-1]))
+    return Head(
+        resample_onto(blurred, grid, np.eye(4), 0.0),
+        resample_onto(head.region, grid, np.eye(4), 0.0, nearest=True),
+    )
+
+
+def _centroid_mm(head: Head) -> np.ndarray:
+    k, j, i = np.nonzero(to_array(head.region))
+    return transform_points(affine(head.image), np.array([[i.mean(), j.mean(), k.mean()]]))[0]
+
+
+def _search(fixed: Head, moving: Head) -> sitk.Euler3DTransform:
+    """The best optimized of the best-scoring poses around the one that joins the heads' centroids."""
+    center = _centroid_mm(fixed)
+    offset = _centroid_mm(moving) - center
+    poses = [
+        _pose(center, np.radians(angles), offset + (0.0, 0.0, shift))
+        for angles in product(SEARCH_ANGLES_DEG, repeat=3)
+        for shift in SEARCH_SHIFTS_MM
+    ]
+    scores = np.array([_score(fixed, moving, pose) for pose in poses])
+    best = np.argsort(-scores, kind="stable")[:STARTS]
+    optimized = [_optimize(fixed, moving, poses[index], SEARCH) for index in best]
+    return max(optimized, key=lambda pose: _score(fixed, moving, pose))
+
+
+def _rigid(matrix: np.ndarray, center_mm: np.ndarray) -> sitk.Euler3DTransform:
+    """The point mapping of a rigid 4x4 matrix as a transform that rotates about `center_mm`."""
+    pose = sitk.Euler3DTransform()
+    pose.SetCenter(center_mm.tolist())
+    pose.SetMatrix(matrix[:3, :3].ravel().tolist(), ORTHOGONALITY)
+    pose.SetTranslation((transform_points(matrix, center_mm[None])[0] - center_mm).tolist())
+    return pose
+
+
+def _pose(center: np.ndarray, angles: np.ndarray, translation: np.ndarray) -> sitk.Euler3DTransform:
+    pose = sitk.Euler3DTransform()
+    pose.SetCenter(center.tolist())
+    pose.SetRotation(*angles.tolist())
+    pose.SetTranslation(translation.tolist())
+    return pose
+
+
+def _score(fixed: Head, moving: Head, pose: sitk.Transform) -> float:
+    """Mutual information in nats times the share of the fixed head that the moving volume covers.
+
+    The information alone grows as the overlap shrinks to a few alike voxels.
+    """
+    region = to_array(fixed.region) > 0
+    placed = to_array(sitk.Resample(moving.image, fixed.image, pose, sitk.sitkLinear, -1.0))[region]
+    covered = placed >= 0
+    information = mutual_information_nats(to_array(fixed.image)[region][covered], placed[covered])
+    return information * float(covered.mean())
+
+
+def _optimize(fixed: Head, moving: Head, start: sitk.Euler3DTransform, level: Level) -> sitk.Euler3DTransform:
+    """Gradient descent on Mattes mutual information over jittered samples of the fixed head and its rim."""
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)
+    method.SetMetricAsMattesMutualInformation(BINS)
+    # ITK's default gradient is blurred by the coarsest spacing, the slices', and leads beside the optimum
+    method.MetricUseMovingImageGradientFilterOff()
+    method.MetricUseFixedImageGradientFilterOff()
+    method.SetMetricFixedMask(fixed.region)
+    samples = int(np.count_nonzero(to_array(fixed.region)))
+    method.SetMetricSamplingStrategy(method.REGULAR)  # regular but jittered: no artifacts where grids coincide
+    method.SetMetricSamplingPercentage(min(1.0, level.max_samples / samples), SEED)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        level.first_step_mm, level.last_step_mm, level.iterations, relaxationFactor=0.5,
+        gradientMagnitudeTolerance=1e-9,
+    )
+    method.SetOptimizerScales([_mean_square_radius_mm2(fixed)] * 3 + [1.0] * 3)
+    pose = sitk.Euler3DTransform(start)
+    method.SetInitialTransform(pose, inPlace=True)
+    method.Execute(fixed.image, moving.image)
+    return pose
+
+
+def _mean_square_radius_mm2(head: Head) -> float:
+    """How far a rotation by one radian moves the head's points, squared: makes angles commensurable with mm."""
+    points = np.argwhere(to_array(head.region)) * spacing_kji_mm(head.image)
+    return float(np.sum(points.var(axis=0)))

@@ -1,0 +1,61 @@
+"""A trained direction as one safetensors file that holds its method, configuration and normalization."""
+
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import safe_open, save_file
+from torch import Tensor, nn
+
+
+from mrct.files import atomic_file
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready to translate, and what its input must look like."""
+
+    method: str
+    direction: str
+    network: nn.Module
+    normalization: dict[str, Any]
+
+    def translate(self, volume: np.ndarray, batch_size: int = 8) -> np.ndarray:
+        """(D, H, W) in [-1, 1] -> (D, H, W) float32 in [-1, 1], slice by slice."""
+        translated = []
+        with torch.inference_mode():
+            for start in range(0, len(volume), batch_size):
+                batch: Tensor = torch.from_numpy(np.array(volume[start : start + batch_size, None], np.float32))
+                translated.append(self.network(batch.contiguous(memory_format=torch.channels_last)).numpy()[:, 0])
+        return np.clip(np.concatenate(translated), -1.0, 1.0)
+
+
+def save_model(
+    path: Path, method: str, direction: str, weights: dict[str, Tensor], config: dict[str, Any],
+    normalization: dict[str, Any],
+) -> None:
+    """Write one direction; equal content gives equal bytes."""
+    meta = {"method": method, "direction": direction, "config": config, "normalization": normalization}
+    tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    with atomic_file(path) as partial:
+        # one key: safetensors keeps several in no fixed order
+        save_file(tensors, str(partial), metadata={"mrct": json.dumps(meta, sort_keys=True)})
+
+
+def load_model(path: Path) -> Model:
+    """Read one direction; ValueError names the file when it is missing, foreign or broken."""
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            meta = json.loads((stream.metadata() or {})["mrct"])
+            weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: no model of this pipeline ({type(error).__name__}); run dvc repro train, or "
+                         "name a .safetensors file under models/") from None
+    network = import_module(f"mrct.methods.{meta['method']}").build_network(meta["config"])
+    network.load_state_dict(weights)
+    return Model(meta["method"], meta["direction"], network.eval(), meta["normalization"])

@@ -1,0 +1,13 @@
+"""Least-squares adversarial losses (Mao 2017, eq. 9 with a = 0, b = c = 1; Jeong 2024)."""
+
+from torch import Tensor
+
+
+def discriminator_loss(real_logits: Tensor, synthetic_logits: Tensor) -> Tensor:
+    """½ E(1 - D(y))² + ½ E(D(G(x)))²; scalar, >= 0."""
+    return 0.5 * (1.0 - real_logits).square().mean() + 0.5 * synthetic_logits.square().mean()
+
+
+def generator_loss(synthetic_logits: Tensor) -> Tensor:
+    """E(1 - D(G(x)))²; scalar, >= 0."""
+    return (1.0 - synthetic_logits).square().mean()

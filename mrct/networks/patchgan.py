@@ -1,0 +1,32 @@
+"""PatchGAN discriminator (Isola 2017) as scCycleGAN draws it (Jeong 2024, Fig. 5)."""
+
+from torch import Tensor, nn
+
+from mrct.networks.resnet import initialize
+
+NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+
+
+class PatchDiscriminator(nn.Module):
+    """(B, 1, H, W) in [-1, 1] -> (B, 1, H/8 - 2, W/8 - 2) logits, one a 70x70 patch.
+
+    4x4 convolutions: filters s2, 2 filters s2, 4 filters s2, 8 filters s1, 1 s1; LeakyReLU 0.2; `norm`
+    (batch as the paper, or instance) on the three in the middle.
+    """
+
+    def __init__(self, filters: int, norm: str) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(1, filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        for level, stride in ((1, 2), (2, 2), (3, 1)):
+            layers += [
+                nn.Conv2d(filters * 2 ** (level - 1), filters * 2**level, 4, stride, padding=1, bias=False),
+                NORMS[norm](filters * 2**level),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        layers.append(nn.Conv2d(filters * 8, 1, 4, stride=1, padding=1))
+        self.layers = nn.Sequential(*layers)
+        initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Patch logits in float32; least squares wants 1 for real and 0 for synthetic."""
+        return self.layers(x).float()

@@ -1,0 +1,87 @@
+"""CycleGAN's residual generator (Zhu 2017, appendix 7.2), the generator of scCycleGAN (Jeong 2024, Fig. 4)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """(B, C, H, W) -> same: two 3x3 convolutions with instance norm around a skip."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Input plus residual."""
+        return x + self.body(x)
+
+
+class ResnetGenerator(nn.Module):
+    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W) in [-1, 1].
+
+    7x7 convolution with `filters` channels, `downsamplings` stride-2 convolutions that double them, `blocks`
+    residual blocks, as many transposed convolutions back, 7x7 convolution, tanh. H and W must be divisible
+    by 2**downsamplings. Departure from the paper: its Fig. 4 draws no down- and upsampling; 2 is CycleGAN's
+    standard, 0 the drawing taken literally.
+    """
+
+    def __init__(self, filters: int, blocks: int, downsamplings: int) -> None:
+        super().__init__()
+        widths = [filters * 2**level for level in range(downsamplings + 1)]
+        encoder: list[nn.Module] = [*_convolution(1, filters, 7, stride=1)]
+        for narrow, wide in zip(widths, widths[1:], strict=False):
+            encoder += _convolution(narrow, wide, 3, stride=2)
+        self.encoder = nn.Sequential(*encoder)
+        self.blocks = nn.Sequential(*[ResidualBlock(widths[-1]) for _ in range(blocks)])
+        decoder: list[nn.Module] = []
+        for wide, narrow in zip(widths[::-1], widths[-2::-1], strict=False):
+            decoder += [
+                nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1, bias=False),
+                nn.InstanceNorm2d(narrow),
+                nn.ReLU(inplace=True),
+            ]
+        self.decoder = nn.Sequential(*decoder)
+        self.head = nn.Conv2d(filters, 1, 7, padding=3, padding_mode="reflect")
+        self.divisor = 2**downsamplings
+        initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate a batch of slices; ValueError where a side is not divisible."""
+        if x.shape[-1] % self.divisor or x.shape[-2] % self.divisor:
+            raise ValueError(
+                f"generator: image of {tuple(x.shape[-2:])} pixels, expected sides divisible by {self.divisor}; "
+                "change image_size or generator.downsamplings"
+            )
+        features = self.decoder(self.blocks(self.encoder(x)))
+        # bfloat16 steps by 8 HU at soft tissue; the last layer therefore stays in float32
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.tanh(self.head(features.float()))
+
+
+def initialize(network: nn.Module) -> None:
+    """CycleGAN's start: convolution weights from N(0, 0.02²), biases zero, norm gains N(1, 0.02²)."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -> list[nn.Module]:
+    mode = "reflect" if stride == 1 else "zeros"  # CycleGAN pads by reflection at full resolution only
+    return [
+        nn.Conv2d(
+            channels_in, channels_out, kernel, stride, padding=kernel // 2, padding_mode=mode, bias=False
+        ),
+        nn.InstanceNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    ]

@@ -1,0 +1,112 @@
+"""Charts: one dot a patient, and training curves.  Tables in, Figure out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mrct.metrics.statistics import Interval
+from mrct.reporting import theme
+
+CURVES_PER_ROW = 4
+
+
+@dataclass(frozen=True)
+class DotPanel:
+    """One metric: per method the values of the same patients in the same order (NaN where undefined)."""
+
+    title: str
+    better: str
+    values: Mapping[str, np.ndarray]
+    intervals: Mapping[str, Interval]
+
+
+def patient_dots(panels: Sequence[DotPanel], names: Mapping[str, str]) -> Figure:
+    """A panel a metric, a row a method, a dot a test patient; thin lines join the same patient.
+
+    The black mark is the mean, its bar the 95 % interval over patients (absent under 5 patients).
+    `names` maps methods, in the order of the rows, to what people read.
+    """
+    if not panels:
+        raise ValueError("patient_dots: got no metric, expected at least one")
+    colors = theme.method_colors(list(names))
+    with theme.style(dark=False):
+        figure = Figure(figsize=(11.5, 1.15 + 0.52 * len(names)), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, panel in zip(axes, panels, strict=True):
+            _dots(axis, panel, list(names), colors)
+        axes[0].set_yticks(range(len(names)), list(names.values()), color=theme.INK)
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def _dots(axis: Axes, panel: DotPanel, methods: list[str], colors: Mapping[str, str]) -> None:
+    rows = np.arange(len(methods))
+    missing = np.full(len(next(iter(panel.values.values()))), np.nan)
+    table = np.stack([np.where(np.isfinite(v := panel.values.get(m, missing)), v, np.nan) for m in methods])
+    axis.plot(table, rows, color="#c9d0d8", linewidth=0.6, alpha=0.7, zorder=1)
+    for row, method in enumerate(methods):
+        axis.scatter(table[row], np.full(table.shape[1], row), s=20, color=colors[method], alpha=0.65,
+                     linewidths=0, zorder=2)  # fmt: skip
+        mean, low, high = panel.intervals.get(method, (np.nan, None, None))
+        if low is not None and high is not None:
+            axis.plot([low, high], [row + 0.26] * 2, color=theme.INK, linewidth=1.6, solid_capstyle="butt", zorder=3)
+        axis.scatter([mean], [row + 0.26], marker="D", s=16, color=theme.INK, linewidths=0, zorder=4)
+    axis.set_title(panel.title)
+    axis.set_xlabel(panel.better, fontsize=8)
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.grid(axis="x")
+    axis.set_axisbelow(True)
+
+
+def is_validation(column: str) -> bool:
+    """True for columns measured on validation patients: `val_...`, `validation_...`."""
+    return column.startswith("val")
+
+
+def curve_columns(history: pd.DataFrame) -> list[str]:
+    """What is drawn: numeric columns other than the epoch that hold a finite value; validation first."""
+    numeric = [c for c in history.columns if c != "epoch" and pd.api.types.is_numeric_dtype(history[c])]
+    drawn = [c for c in numeric if np.isfinite(history[c].to_numpy(dtype=float)).any()]
+    return sorted(drawn, key=lambda c: not is_validation(c))
+
+
+def training_curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
+    """history: `epoch` and one column a loss term or validation metric -> a small panel a column.
+
+    Validation comes first and in the page's color; `best_epoch` (whose weights were kept) is a dashed line.
+    Errors: no `epoch` column, or nothing finite to draw.
+    """
+    columns = curve_columns(history)
+    if "epoch" not in history or not columns:
+        raise ValueError(f"training history has columns {list(history.columns)}; expected epoch and a finite curve")
+    n_rows = -(-len(columns) // CURVES_PER_ROW)
+    with theme.style(dark=False):
+        figure = Figure(figsize=(11.5, 2.05 * n_rows), layout="constrained")
+        axes = figure.subplots(n_rows, CURVES_PER_ROW, squeeze=False).ravel()
+        for axis, column in zip(axes, columns, strict=False):
+            _curve(axis, history["epoch"].to_numpy(), history[column].to_numpy(dtype=float), column, best_epoch)
+        for unused in axes[len(columns) :]:
+            unused.set_visible(False)
+    return figure
+
+
+def _curve(axis: Axes, epochs: np.ndarray, values: np.ndarray, column: str, best_epoch: int | None) -> None:
+    finite = np.isfinite(values)
+    color = theme.MAIN_COLOR if is_validation(column) else "#7d8893"
+    marker = "o" if finite.sum() < 3 else None
+    axis.plot(epochs[finite], values[finite], color=color, linewidth=1.6, marker=marker, markersize=3)
+    if best_epoch is not None:
+        axis.axvline(best_epoch, color=theme.GOOD, linewidth=1.0, linestyle=(0, (4, 3)))
+        for value in values[(epochs == best_epoch) & finite]:
+            axis.scatter([best_epoch], [value], s=22, color=theme.GOOD, linewidths=0, zorder=3)
+    axis.set_title(column.replace("_", " "))
+    axis.tick_params(labelsize=7.5, length=2)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(axis="y")
+    axis.set_axisbelow(True)

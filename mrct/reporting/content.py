@@ -1,0 +1,175 @@
+"""What the page says: the inputs turned into the words and rows that the template prints."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mrct.reporting import dataflow, page, tables
+from mrct.reporting.charts import DotPanel
+from mrct.reporting.inputs import Inputs
+from mrct.reporting.labels import DIRECTIONS, Windows, metric, method_name
+
+#: The result that the summary leads with: the first that the evaluation holds.
+KEY_METRICS = ("mae_hu", "mae_8bit")
+#: One dot a patient is drawn for these, at most four a direction.
+DOT_METRICS = {
+    "mr_to_ct": ("mae_hu", "ssim", "ssim_2d", "psnr_db", "iou_bone_300hu"),
+    "ct_to_mr": ("mae_8bit", "ssim_8bit", "psnr_8bit_db", "iou_otsu"),
+}
+MAX_PANELS = 4
+LONG_TABLE = 20
+
+
+def text_of(inputs: Inputs, windows: Windows, samples: int, seed: int, virtual: bool) -> dict[str, Any]:
+    """All of the page but its pictures."""
+    results = inputs.results
+    directions = [d for d in DIRECTIONS if d in results[0].summary]
+    n_test = int(results[0].summary["n_patients"])
+    return {
+        "virtual": virtual,
+        "source": inputs.source,
+        "normalized": inputs.normalized,
+        "methods": [{"name": method_name(r.method), "column": r.method} for r in results],
+        "n_test": n_test,
+        "intervals": tables.enough_patients(n_test),
+        "splits": dataflow.split_rows(inputs.splits),
+        "key": key_result(inputs, windows, samples, seed),
+        "goals": [{"direction": d, "name": DIRECTIONS[d], "rows": tables.goal_rows(results, d, windows)} for d in directions],
+        "numbers": [
+            {
+                "direction": d,
+                "name": DIRECTIONS[d],
+                "rows": tables.metric_rows(results, d, windows),
+                "differences": tables.difference_rows(results, d, windows, samples, seed),
+            }
+            for d in directions
+        ],
+        "model": scalars(inputs.models.get(results[0].method, {})),
+        **flow_of(inputs),
+    }
+
+
+def key_result(inputs: Inputs, windows: Windows, samples: int, seed: int) -> dict[str, Any]:
+    """The leading metric of MR to CT for every method, and the first method's paired difference to each other one."""
+    results, direction = inputs.results, "mr_to_ct"
+    column = key_column(inputs)
+    label = metric(column, windows)
+    rows = tables.metric_rows(results, direction, windows)
+    cells = next(row["cells"] for row in rows if row["label"].column == column)
+    others = [
+        {
+            "name": method_name(other.method),
+            "difference": tables.difference_cell(results[0], other, direction, label, samples, seed),
+        }
+        for other in results[1:]
+    ]
+    return {"label": label, "cells": cells, "others": others}
+
+
+def key_column(inputs: Inputs) -> str:
+    """The metric that the page leads with, and by which the shown patients and slices are chosen."""
+    shown = tables.columns_of(inputs.results[:1], "mr_to_ct")
+    if not shown:
+        raise ValueError(f"{inputs.results[0].method}: summary.json has no mr_to_ct metric; rerun evaluate")
+    return next((c for c in KEY_METRICS if c in shown), shown[0])
+
+
+def flow_of(inputs: Inputs) -> dict[str, Any]:
+    """The section on where the data went, without its pictures."""
+    registered = inputs.registered.sort_values("patient")
+    return {
+        "steps": dataflow.funnel(
+            inputs.files, inputs.series, inputs.patients, inputs.registered, inputs.pairs, inputs.rejected_slices
+        ),
+        "file_reasons": [] if inputs.files is None else _file_reasons(inputs.files),
+        "attributes": [] if inputs.attributes is None else dataflow.attribute_rows(inputs.attributes),
+        "audit_summary": scalars(inputs.audit_summary),
+        "series_reasons": dataflow.reasons(inputs.series[inputs.series["decision"] != "kept"], "rule")
+        if "reason" in inputs.series
+        else [],
+        "left_out": _rows(inputs.patients[inputs.patients["status"] != "paired"].sort_values("patient")),
+        "registered": _rows(registered),
+        "registration_summary": _spread_of(registered),
+        "slice_reasons": dataflow.reasons(inputs.rejected_slices, "rule"),
+        "long_table": LONG_TABLE,
+    }
+
+
+def dot_panels(inputs: Inputs, direction: str, windows: Windows) -> list[DotPanel]:
+    """The metrics drawn with one dot a patient: those of DOT_METRICS that any method has."""
+    shown = tables.columns_of(inputs.results, direction)
+    chosen = [c for c in DOT_METRICS[direction] if c in shown] or shown
+    panels = []
+    for column in chosen[:MAX_PANELS]:
+        label = metric(column, windows)
+        values = {r.method: r.values(direction, column) for r in inputs.results}
+        patients = sorted({patient for series in values.values() for patient in series.index})
+        better = {True: "higher is better", False: "lower is better", None: ""}[label.higher_is_better]
+        panels.append(
+            DotPanel(
+                title=label.name + (f" ({label.unit})" if label.unit else ""),
+                better=f"{label.region}; {better}" if label.region else better,
+                values={m: series.reindex(patients).to_numpy() for m, series in values.items() if len(series)},
+                intervals={r.method: r.interval(direction, column) for r in inputs.results},
+            )
+        )
+    return panels
+
+
+def gallery(inputs: Inputs, thumbnails: Path) -> list[dict[str, Any]]:
+    """Every series with its thumbnail (None where there is none), kept first, then rule by rule."""
+    groups = dataflow.series_groups(inputs.series)
+    for group in groups:
+        for row in group["rows"]:
+            path = thumbnails / f"{row['patient']}_{row['series']}.png"
+            row["picture"] = page.embed(path, page.THUMBNAIL_WIDTH) if path.is_file() else None
+            row.setdefault("description", "")
+            row.setdefault("reason", "")
+    return groups
+
+
+def contact_sheets(paths: list[Path]) -> tuple[list[dict[str, str]], int]:
+    """The first sheet of each split, scaled down, and how many sheets are left on disk."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        first.setdefault(path.stem.rsplit("_", 1)[0], path)
+    sheets = [{"split": split, "picture": page.embed(path, page.SHEET_WIDTH)} for split, path in first.items()]
+    return sheets, len(paths) - len(first)
+
+
+def scalars(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Numbers, yes/no and short texts of a JSON object, one level of nesting flattened: what a page can list."""
+    rows: list[tuple[str, str]] = []
+    for key, value in content.items():
+        name = str(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += [(f"{name}: {inner}", text) for inner, text in scalars(value)]
+        elif isinstance(value, bool):
+            rows.append((name, "yes" if value else "no"))
+        elif isinstance(value, int | float | str):
+            rows.append((name, f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else value))
+    return rows
+
+
+def _file_reasons(files: pd.DataFrame) -> list[dict[str, Any]]:
+    return [row for row in dataflow.reasons(files, "action") if row["name"] != "kept"]
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _spread_of(registered: pd.DataFrame) -> list[dict[str, Any]]:
+    """Median and extremes of each registration number."""
+    names = {"similarity": ("mutual information, nats", 2), "overlap": ("shared head", 2),
+             "rotation_deg": ("rotation, °", 1), "translation_mm": ("translation, mm", 1)}  # fmt: skip
+    done = registered[registered["status"] == "registered"]
+    rows = []
+    for column, (name, digits) in names.items():
+        if column in done and done[column].notna().any():
+            values = done[column].astype(float)
+            rows.append({"column": column, "name": name, "digits": digits,
+                         "low": values.min(), "median": values.median(), "high": values.max()})  # fmt: skip
+    return rows

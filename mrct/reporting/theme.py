@@ -1,0 +1,105 @@
+"""Colors, display windows and the way a figure becomes a file: the same figure, the same bytes."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mrct.files import atomic_file
+
+INK, MUTED, RULE = "#1d2733", "#66717e", "#d9dee4"
+DARK, DARK_INK, DARK_MUTED = "#0d1116", "#eef2f6", "#93a0ae"
+GOOD, BAD = "#1f7a4d", "#b3382c"
+MAIN_COLOR = "#0a6c8f"
+OTHER_COLORS = ("#c07a1e", "#7a5ea8", "#5b7f3a", "#a8485f", "#4f6d9c", "#8a7350", "#3f8580")
+
+#: Black in the middle: on a dark page no difference is dark, and red (too high) and blue (too low) shine alike.
+DIFFERENCE_COLORMAP = "berlin"
+PANEL_DPI = 110
+CHART_DPI = 150
+WEBP_QUALITY = 90
+
+_COMMON: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: equal bytes wherever it runs
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titleweight": "bold",
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+}
+CHART_STYLE = _COMMON | {
+    "axes.edgecolor": "#aab3bd",
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": "#edf0f3",
+    "figure.facecolor": "white",
+}
+DARK_STYLE = _COMMON | {
+    "axes.titlecolor": DARK_INK,
+    "text.color": DARK_INK,
+    "xtick.color": DARK_MUTED,
+    "ytick.color": DARK_MUTED,
+    "figure.facecolor": DARK,
+    "axes.facecolor": "black",
+}
+
+
+@dataclass(frozen=True)
+class DisplayWindow:
+    """How values become grey: black at `low`, white at `high`; differences saturate at ±`limit`, all in `unit`."""
+
+    name: str
+    low: float
+    high: float
+    limit: float
+    unit: str
+
+    def __post_init__(self) -> None:
+        if not (self.high > self.low and self.limit > 0):
+            raise ValueError(f"display window {self.name}: got {self}, expected low < high and limit > 0")
+
+    @property
+    def text(self) -> str:
+        """`-60 to 140 HU`, with a real minus sign."""
+        return f"{self.low:g} to {self.high:g} {self.unit}".replace("-", "\N{MINUS SIGN}")
+
+
+BONE = DisplayWindow("bone", -500.0, 1500.0, 600.0, "HU")
+BRAIN = DisplayWindow("brain", -60.0, 140.0, 100.0, "HU")
+MR = DisplayWindow("MR", 0.0, 1.0, 0.5, "of the MR scale")
+
+
+def method_colors(methods: list[str]) -> dict[str, str]:
+    """The first method in the page's color, the others in a fixed order."""
+    others = {m: OTHER_COLORS[n % len(OTHER_COLORS)] for n, m in enumerate(methods[1:])}
+    return {methods[0]: MAIN_COLOR} | others if methods else {}
+
+
+def save_png(figure: Figure, path: Path, dpi: int) -> None:
+    """Writes the figure; no software version or time in the file."""
+    with atomic_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def as_webp(png: Path, max_width: int | None = None) -> bytes:
+    """The picture as WebP, at most `max_width` pixels wide: a fifth of the PNG's size, for a page that is one file."""
+    with Image.open(png) as image:
+        image = image.convert("RGB")
+        if max_width is not None and image.width > max_width:
+            image = image.resize((max_width, round(image.height * max_width / image.width)), Image.Resampling.LANCZOS)
+        stream = BytesIO()
+        image.save(stream, format="WEBP", quality=WEBP_QUALITY, method=4)
+    return stream.getvalue()
+
+
+def style(dark: bool) -> Any:
+    """A context in which figures are made; nothing outside it changes."""
+    return matplotlib.rc_context(DARK_STYLE if dark else CHART_STYLE)

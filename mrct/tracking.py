@@ -1,0 +1,105 @@
+"""MLflow, behind one door: runs are found by fingerprint, so that a run from DVC's cache is not lost or doubled.
+
+The database is sqlite at the project's root whatever workspace DVC runs in; MLFLOW_TRACKING_URI wins. The
+low-level client is used because the fluent one tags every run with the account name and script path.
+"""
+
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+EXPERIMENT = "mrct"
+FINGERPRINT = "mrct.fingerprint"
+
+
+def project_root(folder: Path | None = None) -> Path:
+    """The repository; for a DVC temporary workspace (.dvc/tmp/exps/...) the repository it belongs to."""
+    folder = (folder or Path.cwd()).resolve()
+    parts = folder.parts
+    if ".dvc" in parts and "exps" in parts:
+        return Path(*parts[: parts.index(".dvc")])
+    return folder
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or sqlite at an absolute path."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
+class Run:
+    """One MLflow run, found or made; a terminal method a call, nothing global."""
+
+    def __init__(self, fingerprint: str, name: str) -> None:
+        client = _client()
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment(
+            EXPERIMENT, artifact_location=(project_root() / "mlruns").as_uri()
+        )
+        found = client.search_runs([experiment_id], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
+        tags = {FINGERPRINT: fingerprint}
+        run = found[0] if found else client.create_run(experiment_id, run_name=name, tags=tags)
+        self.client, self.run_id = client, run.info.run_id
+
+    def params(self, values: dict[str, Any]) -> None:
+        """Nested parameters as dotted names; what is logged already stays."""
+        logged = self.client.get_run(self.run_id).data.params
+        for key, value in flatten(values).items():
+            if key not in logged:
+                self.client.log_param(self.run_id, key, value)
+
+    def metrics(self, values: dict[str, float], step: int = 0) -> None:
+        """Finite metrics of one step."""
+        for key, value in values.items():
+            if math.isfinite(value):
+                self.client.log_metric(self.run_id, key, float(value), step=step)
+
+    def tags(self, values: dict[str, str]) -> None:
+        """Set or overwrite tags."""
+        for key, value in values.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def artifacts(self, files: list[Path], folder: str | None = None) -> None:
+        """Copy the files that exist into the run."""
+        for file in files:
+            if file.is_file():
+                self.client.log_artifact(self.run_id, str(file), folder)
+
+    def logged_steps(self, metric: str) -> set[int]:
+        """Steps at which the metric is logged already."""
+        return {entry.step for entry in self.client.get_metric_history(self.run_id, metric)}
+
+    def finish(self, failed: bool = False) -> None:
+        """Mark the run's end."""
+        self.client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
+
+
+def experiment_tags() -> dict[str, str]:
+    """The DVC experiment this process belongs to, for the run's tags."""
+    return {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "workspace")}
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _client() -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import logging
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri=tracking_uri())

@@ -1,0 +1,154 @@
+"""evaluate: test patients, scored once.  data/normalized + models/<method> -> reports/metrics/<method>
+
+Whole test volumes are predicted; metrics per slice and per patient (SynthRAD convention in HU inside the
+head; the paper's 8-bit convention on whole slices), the mean over patients with a bootstrap interval over
+patients. Numbers that arithmetic forbids fail the stage. Chooses nothing.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mrct.files import output_folder, read_json, save_array, write_json, write_table
+from mrct.imaging.intensity import signed_to_hu
+from mrct.inference.model import Model, load_model
+from mrct.metrics.checks import mean_over_slices, require_bounds, require_disjoint
+from mrct.metrics.grey import grey_metrics, mr_overlap
+from mrct.metrics.hu import bone_iou, head_region, volume_metrics
+from mrct.metrics.image import intersection_over_union
+from mrct.metrics.statistics import bootstrap_interval
+from mrct.parallel import track
+from mrct.params import Section, load
+from mrct.tracking import Run
+from mrct.training.dataset import NormalizedData, Patient, open_normalized
+
+SPLITS = ("train", "validation", "test")
+Row = dict[str, Any]
+
+
+class Params(Section):
+    """`evaluate` in params.yaml."""
+
+    bootstrap_samples: int
+    seed: int
+    bone_hu: tuple[float, ...]
+    windows_8bit_hu: dict[str, tuple[float, float]]
+
+
+def synthetic_ct_rows(params: Params, patient: Patient, synthetic: np.ndarray) -> tuple[list[Row], Row]:
+    """Synthetic CT (D, H, W) in HU -> a row a paired slice, and the patient's volume metrics."""
+    rows = []
+    heads = head_region(synthetic), head_region(patient.ct_hu)
+    for k in np.flatnonzero(patient.valid):
+        predicted, real, mask = synthetic[k], patient.ct_hu[k], patient.mask[k] > 0
+        row = volume_metrics(predicted[None], real[None], mask[None])
+        row |= {"iou_head": intersection_over_union(heads[0][k], heads[1][k])}
+        row |= bone_iou(predicted, real, params.bone_hu)
+        for name, window in params.windows_8bit_hu.items():
+            row |= grey_metrics(predicted, real, window, name)
+        rows.append({"direction": "mr_to_ct", "patient": patient.name, "k": int(k), **row})
+    valid = patient.valid
+    volume = volume_metrics(synthetic[valid], patient.ct_hu[valid], patient.mask[valid] > 0)
+    volume |= {"iou_head": intersection_over_union(heads[0][valid], heads[1][valid])}
+    volume |= bone_iou(synthetic[valid], patient.ct_hu[valid], params.bone_hu)
+    return rows, {"direction": "mr_to_ct", "patient": patient.name, **volume}
+
+
+def synthetic_mr_rows(patient: Patient, synthetic: np.ndarray) -> tuple[list[Row], Row]:
+    """Synthetic MR (D, H, W) in [0, 1] -> a row a paired slice, and the patient's volume overlaps."""
+    real = (np.asarray(patient.mr) + 1) / 2
+    rows = []
+    for k in np.flatnonzero(patient.valid):
+        row = grey_metrics(synthetic[k], real[k], (0.0, 1.0)) | mr_overlap(synthetic[k][None], real[k][None])
+        rows.append({"direction": "ct_to_mr", "patient": patient.name, "k": int(k), **row})
+    valid = patient.valid
+    volume = mr_overlap(synthetic[valid], real[valid])
+    return rows, {"direction": "ct_to_mr", "patient": patient.name, **volume}
+
+
+def patient_table(slices: pd.DataFrame, volumes: pd.DataFrame) -> pd.DataFrame:
+    """Volume metrics where they are defined, the mean over the patient's slices for the rest."""
+    keys = ["direction", "patient"]
+    means = mean_over_slices(slices).set_index(keys)
+    # a mean of bounds over slices bounds nothing: bounds are kept per slice and per volume only
+    means = means.drop(columns=[c for c in means.columns if c.endswith("_bound_db")])
+    if "ssim" in volumes:
+        means = means.drop(columns="ssim_2d", errors="ignore")
+    return volumes.set_index(keys).combine_first(means).reset_index()
+
+
+def summarize(params: Params, patients: pd.DataFrame, method: str) -> dict[str, Any]:
+    """Mean and 95 % interval over patients of every metric, a section a direction."""
+    summary: dict[str, Any] = {"method": method, "n_patients": int(patients["patient"].nunique())}
+    for direction, rows in patients.groupby("direction"):
+        summary[str(direction)] = {}
+        for column in rows.columns.drop(["direction", "patient"]):
+            if column.endswith("_bound_db") or not rows[column].notna().any():
+                continue
+            mean, low, high = bootstrap_interval(rows[column].to_numpy(), params.bootstrap_samples, params.seed)
+            summary[str(direction)][column] = {"mean": mean, "low": low, "high": high}
+    return summary
+
+
+def predict(model: Model, data: NormalizedData, patient: Patient) -> np.ndarray:
+    """(D, H, W) float32: HU for synthetic CT, [0, 1] for synthetic MR."""
+    if model.direction == "mr_to_ct":
+        window = (float(data.manifest["hu_window"][0]), float(data.manifest["hu_window"][1]))
+        return signed_to_hu(model.translate(patient.mr), window).astype(np.float32)
+    return ((model.translate(patient.ct) + 1) / 2).astype(np.float32)
+
+
+def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]:
+    """Score every direction the method has; returns the summary. Errors: no test patient, a broken bound."""
+    data = open_normalized(source)
+    require_disjoint({split: {p.name for p in data.split(split)} for split in SPLITS})
+    test = [patient for patient in data.split("test") if patient.valid.any()]
+    if not test:
+        raise ValueError("evaluate: no test patient with a paired slice; raise pair.test_fraction or add patients")
+    directions = sorted(models.glob("*.safetensors"))
+    slices, volumes = [], []
+    with output_folder(out) as folder:
+        for model in map(load_model, directions):
+            for patient in track(test, f"evaluate {model.method} {model.direction}", len(test)):
+                synthetic = predict(model, data, patient)
+                save_array(folder / "predictions" / f"{patient.name}_{model.direction}.npy", synthetic)
+                to_ct = model.direction == "mr_to_ct"
+                rows, volume = (
+                    synthetic_ct_rows(params, patient, synthetic) if to_ct else synthetic_mr_rows(patient, synthetic)
+                )
+                slices += rows
+                volumes.append(volume)
+        slice_table, volume_table = pd.DataFrame(slices), pd.DataFrame(volumes)
+        require_bounds(slice_table, f"{out.name}: slices")
+        require_bounds(volume_table, f"{out.name}: patients")
+        patients = patient_table(slice_table, volume_table)
+        summary = summarize(params, patients, out.name)
+        write_table(folder / "slices.csv", slice_table)
+        write_table(folder / "patients.csv", patients)
+        write_json(folder / "summary.json", summary)
+    return summary
+
+
+def track_summary(summary: dict[str, Any], models: Path) -> None:
+    """The test means into the MLflow run of the training."""
+    tracked = Run(read_json(models / "model.json")["fingerprint"], summary["method"])
+    for direction in ("mr_to_ct", "ct_to_mr"):
+        tracked.metrics({f"test_{direction}_{k}": v["mean"] for k, v in summary.get(direction, {}).items()})
+    tracked.finish()
+
+
+def main() -> None:
+    """Run the stage for the method named as the only argument."""
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m stages.evaluate METHOD")
+    method = sys.argv[1]
+    models = Path("models") / method
+    summary = run(load(Params, "evaluate"), Path("data/normalized"), models, Path("reports/metrics") / method)
+    track_summary(summary, models)
+
+
+if __name__ == "__main__":
+    main()

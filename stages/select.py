@@ -1,0 +1,234 @@
+"""select: one CT and one MR series a patient, all others listed with reasons.  data/anonymized -> data/selected
+
+A layout of DICOM goes through ordered rules (mrct/dicom/classify), a deterministic choice among what is left
+(mrct/dicom/choose) and volume building (mrct/dicom/volume). A layout of volumes has one CT and one MR a
+patient already: they are oriented and pass, if the weighting that the source declares is the one wanted.
+Writes `<patient>/{ct,mr,mask}.nii.gz` of paired patients, series.csv, patients.csv, thumbnails, manifest.json.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk  # noqa: N813
+from pydantic import Field
+
+from mrct import files, params
+from mrct.dicom.choose import Choice, Decision, choose, explain_empty
+from mrct.dicom.classify import Rules, plane
+from mrct.dicom.read import Unreadable, find_files
+from mrct.dicom.series import Instance, Series, group, read_instance
+from mrct.dicom.stack import GeometryError
+from mrct.dicom.thumbnail import save_thumbnail, series_thumbnail, thumbnail
+from mrct.dicom.volume import build_volume
+from mrct.dicom.weighting import weighting
+from mrct.imaging.volumes import VolumeError, read_volume, write_volume
+from mrct.parallel import map_processes
+
+RejectRule = Literal[
+    "coronal", "sagittal", "oblique", "localizer", "derived", "tse", "flair", "t1", "pd", "dwi", "contrast"
+]
+SERIES_COLUMNS = (
+    "patient series modality description manufacturer plane angle_deg weighting n_slices spacing_mm "
+    "slice_spacing_mm te_ms tr_ms ti_ms echo_train_length decision rule reason"
+).split()
+PATIENT_COLUMNS = ["patient", "status", "days_between", "reason"]
+
+
+class Params(params.Section):
+    """Section `select`; see mrct.dicom.classify.Rules."""
+
+    weighting: Literal["t2", "t1", "any"]
+    reject: tuple[RejectRule, ...]
+    max_angle_deg: Annotated[float, Field(ge=0, le=90)]
+    max_days_between: Annotated[int, Field(ge=0)]
+
+    def rules(self) -> Rules:
+        """As the rules that the room of DICOM knows."""
+        return Rules(self.weighting, self.reject, self.max_angle_deg, self.max_days_between)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One patient's work; plain values, because it travels to another process."""
+
+    patient: str
+    source: Path
+    out: Path
+    rules: Rules
+    declared_weighting: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Rows of series.csv and patients.csv; for DICOM also the choice, headers only."""
+
+    series: list[dict[str, Any]]
+    patient: dict[str, Any]
+    choice: Choice | None = None
+
+
+def main() -> None:
+    """Run on the project's folders with params.yaml."""
+    run(params.load(Params, "select"), Path("data/anonymized"), Path("data/selected"))
+
+
+def run(settings: Params, source: Path, out: Path) -> None:
+    """Select every patient of `source/images`; ValueError if no patient has both a CT and an MR."""
+    manifest = files.read_json(source / "manifest.json")
+    volumes = manifest["layout"] == "volumes"
+    if volumes:
+        require_declared(settings.weighting, manifest["mr_weighting"])
+    patients = sorted(path for path in (source / "images").glob("*") if path.is_dir())
+    with files.output_folder(out) as folder:
+        tasks = [
+            Task(path.name, path, folder, settings.rules(), manifest["mr_weighting"]) for path in patients
+        ]
+        outcomes = map_processes(select_volumes if volumes else select_dicom, tasks, "select")
+        rows = [row for outcome in outcomes for row in outcome.series]
+        if not any(outcome.patient["status"] == "paired" for outcome in outcomes):
+            raise ValueError(_explain(outcomes, settings.rules()))
+        files.write_table(folder / "series.csv", pd.DataFrame(rows, columns=SERIES_COLUMNS))
+        table = pd.DataFrame([outcome.patient for outcome in outcomes], columns=PATIENT_COLUMNS)
+        files.write_table(folder / "patients.csv", table.astype({"days_between": "Int64"}))
+        files.write_json(folder / "manifest.json", {"registered": bool(manifest["registered"])})
+
+
+def require_declared(wanted: str, declared: str) -> None:
+    """ValueError unless volumes, which know no TE or TR, are declared as what `select.weighting` asks for."""
+    if wanted in ("any", declared):
+        return
+    said = f"declares its MR as {declared}" if declared in ("t1", "t2") else "does not know its MR's weighting"
+    key = declared if declared in ("t1", "t2") else "any"
+    raise ValueError(
+        f"select: the source {said}, select.weighting asks for {wanted}; accept it with -S select.weighting={key}"
+    )
+
+
+def select_dicom(task: Task) -> Outcome:
+    """Choose, build and write one patient of DICOM; a series whose pixels fail gives way to the next best."""
+    series, unreadable = _read_series(task)
+    broken: dict[str, str] = {}
+    while True:
+        choice = choose(task.patient, series, task.rules, broken)
+        images: dict[str, sitk.Image] = {}
+        for item in (choice.ct, choice.mr):
+            if item is None:
+                continue
+            try:
+                images[item.modality.lower()], _ = build_volume(item)
+            except GeometryError as error:
+                broken[item.name] = str(error)
+        if len(images) == sum(item is not None for item in (choice.ct, choice.mr)):
+            break
+    if choice.status == "paired":
+        for name, image in images.items():
+            write_volume(task.out / task.patient / f"{name}.nii.gz", image)
+    for item in series:
+        save_thumbnail(task.out / "thumbnails" / f"{task.patient}_{item.name}.png", series_thumbnail(item))
+    reason = "; ".join(filter(None, [choice.reason, f"{unreadable} unreadable files" if unreadable else ""]))
+    row = dict(zip(PATIENT_COLUMNS, (task.patient, choice.status, choice.days_between, reason), strict=True))
+    return Outcome([dicom_row(decision) for decision in choice.decisions], row, choice)
+
+
+def _read_series(task: Task) -> tuple[list[Series], int]:
+    instances: list[Instance] = []
+    unreadable = 0
+    for path in find_files(task.source):
+        try:
+            # a relative path keeps the order, and the tables, free of the machine
+            instances.append(read_instance(path))
+        except Unreadable:
+            unreadable += 1
+    return group(instances, lambda instance: (task.patient, instance.path.parent.name)), unreadable
+
+
+def dicom_row(decision: Decision) -> dict[str, Any]:
+    """A row of series.csv; the notes of a kept series (tilt, uneven spacing) are its reason."""
+    item, first = decision.series, decision.series.first
+    name, angle_deg = plane(item)
+    spacing = "x".join(f"{value:g}" for value in first.pixel_spacing_mm) if first.pixel_spacing_mm else ""
+    reason = "; ".join(filter(None, [decision.verdict.reason, *decision.notes]))
+    values = (
+        item.patient,
+        item.name,
+        item.modality,
+        first.description,
+        first.vendor,
+        name,
+        angle_deg,
+        weighting(first),
+        len(item.instances),
+        spacing,
+        decision.slice_spacing_mm,
+        first.te_ms,
+        first.tr_ms,
+        first.ti_ms,
+        first.echo_train_length,
+        "kept" if decision.kept else "rejected",
+        decision.verdict.rule,
+        reason,
+    )
+    return dict(zip(SERIES_COLUMNS, values, strict=True))
+
+
+def select_volumes(task: Task) -> Outcome:
+    """Orient one patient's volumes to LPS; a volume that cannot be read leaves the patient unpaired, listed."""
+    rows, images, problems = [], {}, []
+    for name in ("ct", "mr"):
+        path = task.source / f"{name}.nii.gz"
+        try:
+            if not path.is_file():
+                problems.append(f"no {name.upper()}")
+                continue
+            images[name] = read_volume(path)
+        except VolumeError as error:
+            problems.append(str(error))
+            rows.append(_volume_row(task, name, None, str(error)))
+            continue
+        rows.append(_volume_row(task, name, images[name], ""))
+        _save_volume_thumbnail(task, name, images[name])
+    if not problems:
+        for name, image in images.items():
+            write_volume(task.out / task.patient / f"{name}.nii.gz", image)
+        if (task.source / "mask.nii.gz").is_file():
+            mask = sitk.Cast(read_volume(task.source / "mask.nii.gz") > 0, sitk.sitkUInt8)
+            write_volume(task.out / task.patient / "mask.nii.gz", mask)
+    status = "unpaired" if problems else "paired"
+    return Outcome(rows, dict(zip(PATIENT_COLUMNS, (task.patient, status, None, "; ".join(problems)), strict=True)))
+
+
+def _volume_row(task: Task, name: str, image: sitk.Image | None, problem: str) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(SERIES_COLUMNS)
+    row |= {"patient": task.patient, "series": name, "modality": name.upper()}
+    row |= {"weighting": task.declared_weighting if name == "mr" else ""}
+    row |= {"decision": "rejected" if problem else "kept", "rule": "unreadable" if problem else "", "reason": problem}
+    if image is not None:
+        x_mm, y_mm, z_mm = image.GetSpacing()
+        normal = np.reshape(image.GetDirection(), (3, 3))[:, 2]
+        angle_deg = float(np.degrees(np.arccos(min(1.0, abs(normal[2])))))
+        row |= {"plane": "axial", "angle_deg": round(angle_deg, 2), "n_slices": image.GetSize()[2]}
+        row |= {"spacing_mm": f"{y_mm:g}x{x_mm:g}", "slice_spacing_mm": round(z_mm, 4)}
+    return row
+
+
+def _save_volume_thumbnail(task: Task, name: str, image: sitk.Image) -> None:
+    x_mm, y_mm, _ = image.GetSpacing()
+    middle = sitk.GetArrayViewFromImage(image)[image.GetSize()[2] // 2]
+    picture = thumbnail(middle, (y_mm, x_mm), name.upper())
+    save_thumbnail(task.out / "thumbnails" / f"{task.patient}_{name}.png", picture)
+
+
+def _explain(outcomes: list[Outcome], rules: Rules) -> str:
+    choices = [outcome.choice for outcome in outcomes if outcome.choice is not None]
+    if choices:
+        return explain_empty(choices, rules)
+    reasons = sorted({outcome.patient["reason"] for outcome in outcomes})
+    listed = f" Reasons: {'; '.join(reasons[:3])}." if reasons else ""
+    return f"select: no patient of {len(outcomes)} has both a CT and an MR volume.{listed} Check the key `source`."
+
+
+if __name__ == "__main__":
+    main()
