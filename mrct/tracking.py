@@ -4,6 +4,9 @@ The database is sqlite at the project's root whatever workspace DVC runs in; MLF
 low-level client is used because the fluent one tags every run with the account name and script path.
 """
 
+import csv
+import json
+import logging
 import math
 import os
 import warnings
@@ -75,6 +78,52 @@ class Run:
         self.client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
 
+def record(model: Path, metrics: Path, artifacts: list[Path]) -> str:
+    """The run of one trained model, complete: parameters, curves, test metrics, artifacts; its method's name.
+
+    Built from the stages' outputs alone and safe to repeat: DVC may have taken a model from its cache, in
+    which case nothing trained and nothing was logged here.
+    """
+    content = json.loads((model / "model.json").read_text())
+    run = Run(content["fingerprint"], content["method"])
+    run.params(content["params"] | content["normalization"])
+    run.tags({"method": content["method"], "data.sha256": content["data_sha256"]} | experiment_tags())
+    history = model / "history.csv"
+    if history.is_file():
+        with history.open(newline="") as stream:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+        known = run.logged_steps("epoch")
+        for row in rows:
+            if int(row["epoch"]) not in known:
+                run.metrics(row, step=int(row["epoch"]))
+    summary = metrics / "summary.json"
+    if summary.is_file():
+        run.metrics(test_metrics(json.loads(summary.read_text())))
+    run.artifacts([model / "model.json", *artifacts])
+    run.finish()
+    return str(content["method"])
+
+
+def record_all(models: Path, reports: Path) -> list[str]:
+    """`record` for every model below `models`; figures go to the main system's run."""
+    names = []
+    for model in sorted(path.parent for path in models.glob("*/model.json")):
+        artifacts = [Path("params.yaml"), Path("dvc.lock")]
+        if model.name == "sc_cyclegan":
+            artifacts += sorted((reports / "figures").glob("*.png"))
+        names.append(record(model, reports / "metrics" / model.name, artifacts))
+    return names
+
+
+def test_metrics(summary: dict[str, Any]) -> dict[str, float]:
+    """summary.json -> {"test_mr_to_ct_mae_hu": mean, ...}."""
+    return {
+        f"test_{direction}_{name}": float(value["mean"])
+        for direction in ("mr_to_ct", "ct_to_mr")
+        for name, value in summary.get(direction, {}).items()
+    }
+
+
 def experiment_tags() -> dict[str, str]:
     """The DVC experiment this process belongs to, for the run's tags."""
     return {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "workspace")}
@@ -96,8 +145,6 @@ def _client() -> Any:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import logging
-
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         from mlflow.tracking import MlflowClient

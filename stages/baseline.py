@@ -13,7 +13,6 @@ from typing import Any
 from mrct.files import output_folder, write_json
 from mrct.inference.model import save_model
 from mrct.params import ParamsError, Section, load
-from mrct.tracking import Run, experiment_tags
 from mrct.training.dataset import open_normalized
 from mrct.training.fingerprint import data_hash, fingerprint
 
@@ -41,14 +40,11 @@ def run(name: str, params: Section, source: Path, out: Path) -> None:
         write_json(folder / "model.json", {
             "method": name,
             "fingerprint": key,
+            "data_sha256": identity,
             "params": params.model_dump(mode="json"),
             "normalization": data.normalization,
             "n_pairs": data.pair_counts,
         })
-    tracked = Run(key, name)
-    tracked.params(params.model_dump(mode="json") | data.normalization)
-    tracked.tags({"method": name, "data.sha256": identity} | experiment_tags())
-    tracked.finish()
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mrct.files import output_folder, read_json, save_array, write_json, write_table
+from mrct.files import output_folder, save_array, write_json, write_table
 from mrct.imaging.intensity import signed_to_hu
 from mrct.inference.model import Model, load_model
 from mrct.metrics.checks import mean_over_slices, require_bounds, require_disjoint
@@ -22,10 +22,15 @@ from mrct.metrics.image import intersection_over_union
 from mrct.metrics.statistics import bootstrap_interval
 from mrct.parallel import track
 from mrct.params import Section, load
-from mrct.tracking import Run
+from mrct.tracking import record
 from mrct.training.dataset import NormalizedData, Patient, open_normalized
 
 SPLITS = ("train", "validation", "test")
+#: What `dvc exp show` lists, one column each; summary.json has everything.
+KEY_FIGURES = {
+    "mr_to_ct": ("mae_hu", "psnr_db", "ssim", "ssim_2d", "iou_head", "iou_bone_300hu"),
+    "ct_to_mr": ("mae_8bit", "psnr_8bit_db", "ssim_8bit", "iou_otsu"),
+}
 Row = dict[str, Any]
 
 
@@ -93,6 +98,15 @@ def summarize(params: Params, patients: pd.DataFrame, method: str) -> dict[str, 
     return summary
 
 
+def key_figures(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The means of a few metrics of each direction."""
+    return {
+        direction: {name: summary[direction][name]["mean"] for name in names if name in summary[direction]}
+        for direction, names in KEY_FIGURES.items()
+        if direction in summary
+    }
+
+
 def predict(model: Model, data: NormalizedData, patient: Patient) -> np.ndarray:
     """(D, H, W) float32: HU for synthetic CT, [0, 1] for synthetic MR."""
     if model.direction == "mr_to_ct":
@@ -129,15 +143,8 @@ def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]
         write_table(folder / "slices.csv", slice_table)
         write_table(folder / "patients.csv", patients)
         write_json(folder / "summary.json", summary)
+        write_json(folder / "metrics.json", key_figures(summary))
     return summary
-
-
-def track_summary(summary: dict[str, Any], models: Path) -> None:
-    """The test means into the MLflow run of the training."""
-    tracked = Run(read_json(models / "model.json")["fingerprint"], summary["method"])
-    for direction in ("mr_to_ct", "ct_to_mr"):
-        tracked.metrics({f"test_{direction}_{k}": v["mean"] for k, v in summary.get(direction, {}).items()})
-    tracked.finish()
 
 
 def main() -> None:
@@ -146,8 +153,9 @@ def main() -> None:
         raise SystemExit("usage: python -m stages.evaluate METHOD")
     method = sys.argv[1]
     models = Path("models") / method
-    summary = run(load(Params, "evaluate"), Path("data/normalized"), models, Path("reports/metrics") / method)
-    track_summary(summary, models)
+    out = Path("reports/metrics") / method
+    run(load(Params, "evaluate"), Path("data/normalized"), models, out)
+    record(models, out, artifacts=[])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""normalize: whole MR and CT volumes on one square grid, in [-1, 1].  data/registered + data/pairs -> data/normalized
+"""normalize: whole volumes on one grid, in [-1, 1].  data/registered, data/pairs -> data/normalized
 
 Per patient: rows and columns to pixel_spacing_mm, cropped or padded (never stretched) to image_size about the
 head of the MR; CT by the HU window, MR by a scale of its own whole volume. Both the grid and the scale come
@@ -62,7 +62,7 @@ class TopLevel(Section):
 
 
 def run(params: Params, image_size: int, registered: Path, pairs_folder: Path, out: Path) -> dict[str, Any]:
-    """Write every patient that has pairs; returns the manifest. ValueError if there is nothing to train on."""
+    """Write every patient that has pairs; returns the manifest. ValueError if nothing can be trained."""
     require_trainable(read_json(pairs_folder / "summary.json"))
     pairs = read_table(pairs_folder / "pairs.csv")
     require_no_leakage(pairs)
@@ -86,8 +86,8 @@ def require_trainable(summary: Mapping[str, Any]) -> None:
     """ValueError if `pair` found too few patients: here the training data begin."""
     if not summary["trainable"]:
         raise ValueError(
-            f"there is nothing to train on: {summary['reason']}. Add patients to the source until {MIN_PATIENTS} or "
-            "more have pairs (87 in the paper); data/pairs with its contact sheets is complete, look there first"
+            f"there is nothing to train on: {summary['reason']}. Add patients to the source until "
+            f"{MIN_PATIENTS} or more have pairs; the contact sheets in data/pairs show what there is"
         )
 
 
@@ -124,8 +124,8 @@ def crop_warnings(manifest: Mapping[str, Any]) -> list[str]:
     """One line for each patient whose head does not fit into the grid."""
     size, spacing = manifest["image_size"], manifest["pixel_spacing_mm"]
     return [
-        f"WARNING: {patient}: {100 * entry['cropped_head_fraction']:.1f} % of the head lies outside {size} x {size} "
-        f"pixels of {spacing:g} mm; raise image_size or normalize.pixel_spacing_mm"
+        f"WARNING: {patient}: {100 * entry['cropped_head_fraction']:.1f} % of the head lies outside "
+        f"{size} x {size} pixels of {spacing:g} mm; raise image_size or normalize.pixel_spacing_mm"
         for patient, entry in manifest["patients"].items()
         if entry["cropped_head_fraction"] > TOLERATED_CROP
     ]

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import SimpleITK as sitk  # noqa: N813
 from pydantic import Field
 
 from mrct import params as parameters
 from mrct.files import output_folder, read_table, write_json, write_table
 from mrct.imaging import contact_sheet
-from mrct.imaging.pairing import BEYOND_QUOTA, EMPTY, INCOMPLETE, KEYS, Rules, judge_slices
+from mrct.imaging.contact_sheet import TILES_PER_PAGE
+from mrct.imaging.pairing import KEYS, Rules, judge_slices
 from mrct.imaging.splits import MIN_PATIENTS, SPLITS, require_no_leakage, split_patients
 from mrct.imaging.volumes import read_volume, same_grid
 from mrct.parallel import map_processes
@@ -85,14 +87,22 @@ def registered_patients(source: Path) -> list[str]:
     patients = sorted(table.loc[table["status"] == "registered", "patient"])
     if not patients:
         raise ValueError(
-            f"{source}/patients.csv: none of {len(table)} patients is registered; the column reason says why; "
-            "register.min_overlap and register.min_similarity relax the registration's own rules"
+            f"{source}/patients.csv: none of {len(table)} patients is registered; its column reason says "
+            "why; the keys are register.min_overlap and register.min_similarity"
         )
     return patients
 
 
 def judge_patient(source: Path, rules: Rules, patient: str) -> pd.DataFrame:
     """The patient's slices as `judge_slices` tells, with the column patient in front."""
+    mr, ct, mask, coverage = read_patient(source, patient)
+    table = judge_slices(mr, ct, mask, coverage, rules)
+    table.insert(0, "patient", patient)
+    return table
+
+
+def read_patient(source: Path, patient: str) -> list[sitk.Image]:
+    """The patient's images in the order of IMAGES; ValueError unless they lie on one grid."""
     images = [read_volume(source / patient / f"{name}.nii.gz") for name in IMAGES]
     for name, image in zip(IMAGES, images, strict=True):
         if not same_grid(image, images[0]):
@@ -100,9 +110,7 @@ def judge_patient(source: Path, rules: Rules, patient: str) -> pd.DataFrame:
                 f"{patient}: {name} {image.GetSize()} does not lie on the grid of mr {images[0].GetSize()}; "
                 "all four images of a patient must; rerun register"
             )
-    table = judge_slices(*images, rules)
-    table.insert(0, "patient", patient)
-    return table
+    return images
 
 
 def require_pairs(slices: pd.DataFrame, params: Params) -> None:
@@ -113,7 +121,7 @@ def require_pairs(slices: pd.DataFrame, params: Params) -> None:
     worst = str(counts.index[0])
     example = slices.loc[slices["rule"] == worst].iloc[0]
     raise ValueError(
-        f"no pair is left of {len(slices)} slices of {slices['patient'].nunique()} patients: "
+        f"no pair is left of {len(slices)} slices of {patient_count(slices['patient'].nunique())}: "
         + ", ".join(f"{n} {rule}" for rule, n in counts.items())
         + f". The rule {worst!r} removed most (e.g. {example['patient']}, slice {example['k']}: "
         f"{example['reason']}); pair.{KEYS[worst]} relaxes it, now {getattr(params, KEYS[worst])}"
@@ -136,16 +144,21 @@ def summarize(patients: Sequence[str], pairs: pd.DataFrame, rejected: pd.DataFra
             name: {"patients": rows["patient"].nunique(), "pairs": len(rows)}
             for name, rows in by_split.items()
         },
-        "rejected": {rule: int((rejected["rule"] == rule).sum()) for rule in (INCOMPLETE, EMPTY, BEYOND_QUOTA)},
+        "rejected": {rule: int((rejected["rule"] == rule).sum()) for rule in KEYS},
     }
 
 
 def too_few(found: int) -> str:
     """Why nothing can be trained on so few patients."""
     return (
-        f"{found} patient{'s' if found > 1 else ''} with pairs, and training needs at least {MIN_PATIENTS}: "
+        f"{patient_count(found)} with pairs, and training needs at least {MIN_PATIENTS}: "
         "one each to train on, to choose the model by, and to test on people it has never seen"
     )
+
+
+def patient_count(n: int) -> str:
+    """The number with its noun."""
+    return f"{n} patient{'' if n == 1 else 's'}"
 
 
 def pages(pairs: pd.DataFrame, rejected: pd.DataFrame) -> list[Page]:
@@ -154,13 +167,14 @@ def pages(pairs: pd.DataFrame, rejected: pd.DataFrame) -> list[Page]:
     result = []
     for name, table in groups.items():
         rows = list(table[["patient", "k", "position_mm", "reason"]].itertuples(index=False, name=None))
-        chunks = [rows[i : i + contact_sheet.TILES_PER_PAGE] for i in range(0, len(rows), contact_sheet.TILES_PER_PAGE)]
-        for number, chunk in enumerate(chunks, start=1):
-            title = (
-                f"{name}  ·  page {number} of {len(chunks)}  ·  {len(rows)} "
-                f"{'removed slices' if name == 'rejected' else 'pairs'} of {table['patient'].nunique()} patients"
+        what = "removed slices" if name == "rejected" else "pairs"
+        total = f"{len(rows)} {what} of {patient_count(table['patient'].nunique())}"
+        starts = range(0, len(rows), TILES_PER_PAGE)
+        for number, start in enumerate(starts, start=1):
+            title = f"{name}  ·  page {number} of {len(starts)}  ·  {total}"
+            result.append(
+                Page(f"{name}_{number:03d}.png", title, tuple(rows[start : start + TILES_PER_PAGE]))
             )
-            result.append(Page(f"{name}_{number:03d}.png", title, tuple(chunk)))
     return result
 
 
@@ -168,11 +182,12 @@ def draw_page(source: Path, sheets: Path, page: Page) -> None:
     """Write one contact sheet; a patient's volumes are read once a page."""
     tiles = []
     for patient in dict.fromkeys(row[0] for row in page.rows):
-        mr, ct, mask, coverage = (read_volume(source / patient / f"{name}.nii.gz") for name in IMAGES)
+        mr, ct, mask, coverage = read_patient(source, patient)
         view = contact_sheet.fit_view(mr, mask)
         for _, k, position_mm, reason in (row for row in page.rows if row[0] == patient):
-            here = (image[:, :, k : k + 1] for image in (mr, ct, coverage))
-            shown = contact_sheet.slice_picture(*here, view)
+            shown = contact_sheet.slice_picture(
+                mr[..., k : k + 1], ct[..., k : k + 1], coverage[..., k : k + 1], view
+            )
             tiles.append(contact_sheet.Tile(shown, patient, f"slice {k}, {position_mm:+.1f} mm", reason))
     contact_sheet.save_png(sheets / page.name, contact_sheet.page(tiles, page.title, LEGEND))
 
@@ -180,12 +195,15 @@ def draw_page(source: Path, sheets: Path, page: Page) -> None:
 def main() -> None:
     """Run with params.yaml on the pipeline's folders."""
     summary = run(parameters.load(Params, "pair"), SOURCE, OUT)
-    counts = ", ".join(f"{s['pairs']} {name} ({s['patients']} patients)" for name, s in summary["splits"].items())
+    splits = summary["splits"].items()
+    counts = ", ".join(
+        f"{split['pairs']} {name} ({patient_count(split['patients'])})" for name, split in splits
+    )
     removed = ", ".join(f"{n} {rule}" for rule, n in summary["rejected"].items())
     print(f"pairs: {counts}; removed: {removed}")
     if not summary["trainable"]:
         print(f"NOTE: nothing can be trained on this: {summary['reason']}.")
-        print(f"      The pairs and contact sheets in {OUT} are complete; the next stage, normalize, will refuse.")
+        print(f"      {OUT} is complete, contact sheets too; the next stage, normalize, will refuse.")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from mrct.reporting.cases import Case, common_head_box, load_case, spread, typic
 from mrct.reporting.charts import patient_dots, training_curves
 from mrct.reporting.figures import methods_side_by_side, triptych
 from mrct.reporting.inputs import Folders, Inputs, read_inputs
-from mrct.reporting.labels import DIRECTIONS, metric, method_name, number
+from mrct.reporting.labels import DIRECTIONS, method_name, metric, number
 
 MAIN_METHOD = "sc_cyclegan"
 VIRTUAL_COHORT = "data/cohort"
+METHODS_PER_PICTURE = 5
 FOLDERS = Folders(
     anonymized=Path("data/anonymized"),
     selected=Path("data/selected"),
@@ -65,7 +66,7 @@ class Run(Section):
 def run(
     params: Params, intervals: Intervals, folders: Folders, methods: Sequence[str], virtual: bool, out: Path
 ) -> Path:
-    """Writes out/figures and out/index.html, and returns the page's path; `methods` begins with the main one."""
+    """Writes out/figures and out/index.html; `methods` begins with the main one. Returns the page's path."""
     inputs = read_inputs(folders, methods)
     text = content.text_of(
         inputs, intervals.windows_8bit_hu, intervals.bootstrap_samples, intervals.seed, virtual
@@ -88,17 +89,14 @@ def draw_cases(params: Params, inputs: Inputs, folders: Folders, figures: Path) 
     scores = main.values("mr_to_ct", column)
     chosen = spread(scores, params.patients)
     slices = inputs.slices[main.method]
-    errors = [column, *(c for c in slices if c.startswith("mae_"))]
+    errors = [column, *(str(c) for c in slices if str(c).startswith("mae_"))]
     predictions = {
         (result.method, direction): folders.metrics / result.method / "predictions"
         for result in inputs.results
         for direction in DIRECTIONS
         if direction in result.summary
     }
-    cases = [
-        load_case(folders.normalized, predictions, p, typical_slice(slices, p, errors))
-        for p in chosen
-    ]
+    cases = [load_case(folders.normalized, predictions, p, typical_slice(slices, p, errors)) for p in chosen]
     label = metric(column, {})
     rows = []
     for case in cases:
@@ -108,8 +106,10 @@ def draw_cases(params: Params, inputs: Inputs, folders: Folders, figures: Path) 
     return rows
 
 
-def draw_case(case: Case, methods: list[str], box: tuple[slice, slice], figures: Path) -> list[dict[str, str]]:
-    """MR to CT at the brain and the bone window, the methods side by side, and CT to MR where there is one."""
+def draw_case(
+    case: Case, methods: list[str], box: tuple[slice, slice], figures: Path
+) -> list[dict[str, str]]:
+    """MR to CT at the brain and the bone window, CT to MR where there is one, the methods side by side."""
     main, where = methods[0], f"test patient {case.patient}, slice {case.k}"
     mr, ct = case.mr[box], case.ct[box]
     synthetic = {key: image[box] for key, image in case.synthetic.items()}
@@ -121,15 +121,16 @@ def draw_case(case: Case, methods: list[str], box: tuple[slice, slice], figures:
     if (main, "ct_to_mr") in synthetic:
         figure = triptych(
             ct, synthetic[main, "ct_to_mr"], mr, window=theme.MR,
-            titles=("CT", "synthetic MR", "real MR"), input_window=(theme.BRAIN.low, theme.BRAIN.high),
+            titles=("CT", "synthetic MR", "real MR"), input_window=theme.BRAIN,
         )  # fmt: skip
         alt = f"CT, synthetic MR, real MR and their difference, {where}"
         rows.append(_draw(figure, figures, f"{case.patient}_ct_to_mr", alt))
-    others = {method_name(m): synthetic[m, "mr_to_ct"] for m in methods if (m, "mr_to_ct") in synthetic}
-    if len(others) > 1:
-        figure = methods_side_by_side(mr, ct, others, window=theme.BONE)
-        alt = f"real CT beside the synthetic CT of {', '.join(others)} and the differences, {where}"
-        rows.append(_draw(figure, figures, f"{case.patient}_methods", alt))
+    shown = [m for m in methods if (m, "mr_to_ct") in synthetic] if len(methods) > 1 else []
+    for page_number, group in enumerate(_groups(shown, METHODS_PER_PICTURE), start=1):
+        side_by_side = {method_name(m): synthetic[m, "mr_to_ct"] for m in group}
+        figure = methods_side_by_side(mr, ct, side_by_side, window=theme.BONE)
+        alt = f"real CT beside the synthetic CT of {', '.join(side_by_side)} and the differences, {where}"
+        rows.append(_draw(figure, figures, f"{case.patient}_methods_{page_number}", alt))
     return rows
 
 
@@ -149,16 +150,23 @@ def draw_curves(inputs: Inputs, figures: Path) -> list[dict[str, Any]]:
     """Training curves of every method that has a history, the main one first."""
     drawn = []
     for method, history in inputs.histories.items():
-        best = inputs.models.get(method, {}).get("best_epoch")
+        best = inputs.models.get(method, {}).get("best_epoch", {})
         alt = f"loss terms and validation metrics of {method_name(method)} over {len(history)} epochs"
         picture = _draw(training_curves(history, best), figures, f"training_{method}", alt)
-        drawn.append({"name": method_name(method), "epochs": len(history), "best": best, **picture})
+        kept = [f"{DIRECTIONS.get(direction, direction)} epoch {epoch}" for direction, epoch in best.items()]
+        drawn.append({"name": method_name(method), "epochs": len(history), "best": kept, **picture})
     return drawn
+
+
+def _groups(items: list[str], size: int) -> list[list[str]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _draw(figure: Figure, figures: Path, name: str, alt: str) -> dict[str, str]:
     path = figures / f"{name}.png"
-    theme.save_png(figure, path, theme.PANEL_DPI if figure.get_facecolor() != (1.0, 1.0, 1.0, 1.0) else theme.CHART_DPI)
+    theme.save_png(
+        figure, path, theme.PANEL_DPI if figure.get_facecolor() != (1.0, 1.0, 1.0, 1.0) else theme.CHART_DPI
+    )
     return {"picture": page.embed(path), "alt": alt, "file": f"figures/{name}.png"}
 
 
@@ -166,7 +174,9 @@ def main() -> None:
     """Reads params.yaml and writes the page under reports/."""
     shared = parameters.read()["evaluate"]
     intervals = parameters.parse(
-        Intervals, {key: shared[key] for key in Intervals.model_fields if key in shared}, "params.yaml: evaluate"
+        Intervals,
+        {key: shared[key] for key in Intervals.model_fields if key in shared},
+        "params.yaml: evaluate",
     )
     top = parameters.load(Run)
     methods = [MAIN_METHOD, *(baseline.method for baseline in top.baselines)]

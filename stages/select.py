@@ -1,12 +1,12 @@
-"""select: one CT and one MR series a patient, all others listed with reasons.  data/anonymized -> data/selected
+"""select: one CT and one MR series a patient, the others listed.  data/anonymized -> data/selected
 
 A layout of DICOM goes through ordered rules (mrct/dicom/classify), a deterministic choice among what is left
 (mrct/dicom/choose) and volume building (mrct/dicom/volume). A layout of volumes has one CT and one MR a
 patient already: they are oriented and pass, if the weighting that the source declares is the one wanted.
-Writes `<patient>/{ct,mr,mask}.nii.gz` of paired patients, series.csv, patients.csv, thumbnails, manifest.json.
+Writes `<patient>/{ct,mr,mask}.nii.gz` of paired patients, the tables, thumbnails, manifest.json.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,24 +16,21 @@ import SimpleITK as sitk  # noqa: N813
 from pydantic import Field
 
 from mrct import files, params
-from mrct.dicom.choose import Choice, Decision, choose, explain_empty
-from mrct.dicom.classify import Rules, plane
-from mrct.dicom.read import Unreadable, find_files
+from mrct.dicom.choose import Choice, choose
+from mrct.dicom.classify import Rules
+from mrct.dicom.explain import explain_empty
+from mrct.dicom.read import Unreadable
 from mrct.dicom.series import Instance, Series, group, read_instance
 from mrct.dicom.stack import GeometryError
+from mrct.dicom.table import SERIES_COLUMNS, series_row
 from mrct.dicom.thumbnail import save_thumbnail, series_thumbnail, thumbnail
 from mrct.dicom.volume import build_volume
-from mrct.dicom.weighting import weighting
 from mrct.imaging.volumes import VolumeError, read_volume, write_volume
 from mrct.parallel import map_processes
 
 RejectRule = Literal[
     "coronal", "sagittal", "oblique", "localizer", "derived", "tse", "flair", "t1", "pd", "dwi", "contrast"
 ]
-SERIES_COLUMNS = (
-    "patient series modality description manufacturer plane angle_deg weighting n_slices spacing_mm "
-    "slice_spacing_mm te_ms tr_ms ti_ms echo_train_length decision rule reason"
-).split()
 PATIENT_COLUMNS = ["patient", "status", "days_between", "reason"]
 
 
@@ -82,6 +79,8 @@ def run(settings: Params, source: Path, out: Path) -> None:
     if volumes:
         require_declared(settings.weighting, manifest["mr_weighting"])
     patients = sorted(path for path in (source / "images").glob("*") if path.is_dir())
+    if not patients:
+        raise ValueError(f"select: {source / 'images'} holds no patient; the audit of anonymize tells why")
     with files.output_folder(out) as folder:
         tasks = [
             Task(path.name, path, folder, settings.rules(), manifest["mr_weighting"]) for path in patients
@@ -100,10 +99,11 @@ def require_declared(wanted: str, declared: str) -> None:
     """ValueError unless volumes, which know no TE or TR, are declared as what `select.weighting` asks for."""
     if wanted in ("any", declared):
         return
-    said = f"declares its MR as {declared}" if declared in ("t1", "t2") else "does not know its MR's weighting"
-    key = declared if declared in ("t1", "t2") else "any"
+    known = declared in ("t1", "t2")
+    said = f"declares its MR as {declared}" if known else "does not know its MR's weighting"
     raise ValueError(
-        f"select: the source {said}, select.weighting asks for {wanted}; accept it with -S select.weighting={key}"
+        f"select: the source {said}, select.weighting asks for {wanted}; "
+        f"accept it with -S select.weighting={declared if known else 'any'}"
     )
 
 
@@ -129,53 +129,23 @@ def select_dicom(task: Task) -> Outcome:
     for item in series:
         save_thumbnail(task.out / "thumbnails" / f"{task.patient}_{item.name}.png", series_thumbnail(item))
     reason = "; ".join(filter(None, [choice.reason, f"{unreadable} unreadable files" if unreadable else ""]))
-    row = dict(zip(PATIENT_COLUMNS, (task.patient, choice.status, choice.days_between, reason), strict=True))
-    return Outcome([dicom_row(decision) for decision in choice.decisions], row, choice)
+    row = _patient_row(task.patient, choice.status, choice.days_between, reason)
+    return Outcome([series_row(decision) for decision in choice.decisions], row, choice)
 
 
 def _read_series(task: Task) -> tuple[list[Series], int]:
     instances: list[Instance] = []
     unreadable = 0
-    for path in find_files(task.source):
+    for path in sorted(task.source.rglob("*.dcm")):
         try:
-            # a relative path keeps the order, and the tables, free of the machine
             instances.append(read_instance(path))
         except Unreadable:
             unreadable += 1
     return group(instances, lambda instance: (task.patient, instance.path.parent.name)), unreadable
 
 
-def dicom_row(decision: Decision) -> dict[str, Any]:
-    """A row of series.csv; the notes of a kept series (tilt, uneven spacing) are its reason."""
-    item, first = decision.series, decision.series.first
-    name, angle_deg = plane(item)
-    spacing = "x".join(f"{value:g}" for value in first.pixel_spacing_mm) if first.pixel_spacing_mm else ""
-    reason = "; ".join(filter(None, [decision.verdict.reason, *decision.notes]))
-    values = (
-        item.patient,
-        item.name,
-        item.modality,
-        first.description,
-        first.vendor,
-        name,
-        angle_deg,
-        weighting(first),
-        len(item.instances),
-        spacing,
-        decision.slice_spacing_mm,
-        first.te_ms,
-        first.tr_ms,
-        first.ti_ms,
-        first.echo_train_length,
-        "kept" if decision.kept else "rejected",
-        decision.verdict.rule,
-        reason,
-    )
-    return dict(zip(SERIES_COLUMNS, values, strict=True))
-
-
 def select_volumes(task: Task) -> Outcome:
-    """Orient one patient's volumes to LPS; a volume that cannot be read leaves the patient unpaired, listed."""
+    """Orient one patient's volumes to LPS; one that cannot be read leaves the patient unpaired, listed."""
     rows, images, problems = [], {}, []
     for name in ("ct", "mr"):
         path = task.source / f"{name}.nii.gz"
@@ -197,14 +167,20 @@ def select_volumes(task: Task) -> Outcome:
             mask = sitk.Cast(read_volume(task.source / "mask.nii.gz") > 0, sitk.sitkUInt8)
             write_volume(task.out / task.patient / "mask.nii.gz", mask)
     status = "unpaired" if problems else "paired"
-    return Outcome(rows, dict(zip(PATIENT_COLUMNS, (task.patient, status, None, "; ".join(problems)), strict=True)))
+    return Outcome(rows, _patient_row(task.patient, status, None, "; ".join(problems)))
+
+
+def _patient_row(*values: Any) -> dict[str, Any]:
+    return dict(zip(PATIENT_COLUMNS, values, strict=True))
 
 
 def _volume_row(task: Task, name: str, image: sitk.Image | None, problem: str) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(SERIES_COLUMNS)
     row |= {"patient": task.patient, "series": name, "modality": name.upper()}
     row |= {"weighting": task.declared_weighting if name == "mr" else ""}
-    row |= {"decision": "rejected" if problem else "kept", "rule": "unreadable" if problem else "", "reason": problem}
+    row |= {"decision": "kept", "rule": "", "reason": ""}
+    if problem:
+        row |= {"decision": "rejected", "rule": "unreadable", "reason": problem}
     if image is not None:
         x_mm, y_mm, z_mm = image.GetSpacing()
         normal = np.reshape(image.GetDirection(), (3, 3))[:, 2]
@@ -227,7 +203,8 @@ def _explain(outcomes: list[Outcome], rules: Rules) -> str:
         return explain_empty(choices, rules)
     reasons = sorted({outcome.patient["reason"] for outcome in outcomes})
     listed = f" Reasons: {'; '.join(reasons[:3])}." if reasons else ""
-    return f"select: no patient of {len(outcomes)} has both a CT and an MR volume.{listed} Check the key `source`."
+    found = f"none of {len(outcomes)} patients has a CT and an MR volume"
+    return f"select: {found}.{listed} Check the key `source`."
 
 
 if __name__ == "__main__":

@@ -50,12 +50,12 @@ def run(params: Params, source: Path, out: Path, work_root: Path) -> None:
         tracked.finish(failed=True)
         raise
     with output_folder(out) as folder:
-        write_model(folder, params, data, done, key)
+        write_model(folder, params, data, done, key, identity)
     tracked.finish()
     shutil.rmtree(work, ignore_errors=True)  # only now: the result is in place
 
 
-def write_model(folder: Path, params: Params, data: NormalizedData, done: Progress, key: str) -> None:
+def write_model(folder: Path, params: Params, data: NormalizedData, done: Progress, key: str, identity: str) -> None:
     """mr_to_ct.safetensors, ct_to_mr.safetensors, history.csv, model.json."""
     config = params.method.generator.model_dump()
     for direction, weights in done.best_weights.items():
@@ -64,6 +64,7 @@ def write_model(folder: Path, params: Params, data: NormalizedData, done: Progre
     write_json(folder / "model.json", {
         "method": METHOD,
         "fingerprint": key,
+        "data_sha256": identity,
         "params": params.logged(),
         "best_epoch": done.best_epoch,
         "best_validation": done.best_value,

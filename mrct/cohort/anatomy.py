@@ -74,7 +74,9 @@ def _source_index(shape: tuple[int, ...], build: Build, rng: np.random.Generator
     """Flat template index (D, H, W) from which each voxel of the patient takes its tissue (nearest)."""
     grids = np.ogrid[: shape[0], : shape[1], : shape[2]]
     left, posterior, superior = coordinates(shape, (0.0, -18.0, 12.0))
-    falloff = np.exp(-((left / 30.0) ** 2)) * np.exp(-((posterior / 42.0) ** 2)) * np.exp(-((superior / 24.0) ** 2))
+    falloff = (
+        np.exp(-((left / 30.0) ** 2)) * np.exp(-((posterior / 42.0) ** 2)) * np.exp(-((superior / 24.0) ** 2))
+    )
     shrink = build.ventricle_growth * falloff.astype(np.float32)
     flat = np.zeros(shape, np.int32)
     for axis, (grid, offset) in enumerate(zip(grids, (superior, posterior, left), strict=True)):

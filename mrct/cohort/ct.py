@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from mrct.cohort.anatomy import Head
-from mrct.cohort.geometry import Grid, sample
+from mrct.cohort.geometry import Grid, sample, scanner_to_head_index
 from mrct.cohort.tissues import lookup
 
 AIR_HU = -1000.0
@@ -24,12 +24,12 @@ def acquire(
     head: Head, grid: Grid, head_to_ct: np.ndarray, noise_hu: float, rng: np.random.Generator
 ) -> np.ndarray:
     """float32 grid.shape in HU, never under -1024; corners outside the reconstruction circle are -1024."""
-    hu = sample(head_hu(head), grid, head_to_ct, AIR_HU)
+    hu = sample(head_hu(head), grid, scanner_to_head_index(head_to_ct), AIR_HU)
     points = _points_mm(grid)
     hu = np.maximum(hu, headholder_hu(points))
     hu += beam_hardening_hu(hu, grid.pixel_spacing_mm)
-    hu += noise_hu * _kernel_noise(grid, rng) * _noise_weight(hu, grid.pixel_spacing_mm)
-    hu[:, _outside_circle(grid.shape[1:])] = OUTSIDE_CIRCLE_HU
+    hu += noise_hu * _kernel_noise(grid, rng) * _noise_weight(hu)
+    hu[:, outside_circle(grid.shape[1:])] = OUTSIDE_CIRCLE_HU
     return np.maximum(hu, OUTSIDE_CIRCLE_HU)
 
 
@@ -65,13 +65,14 @@ def _kernel_noise(grid: Grid, rng: np.random.Generator) -> np.ndarray:
     return grain / grain.std()
 
 
-def _noise_weight(hu: np.ndarray, pixel_mm: float) -> np.ndarray:
+def _noise_weight(hu: np.ndarray) -> np.ndarray:
     """Noise (D, 1, 1) relative to a mid-brain slice: more photons are lost where more bone is."""
     bone_share = (hu > 300.0).mean(axis=(1, 2), keepdims=True)
     return (0.85 + 2.0 * bone_share).astype(np.float32)
 
 
-def _outside_circle(shape: tuple[int, ...]) -> np.ndarray:
+def outside_circle(shape: tuple[int, ...]) -> np.ndarray:
+    """bool (H, W): the corners that no ray of a full turn has seen."""
     rows, columns = (np.linspace(-1.0, 1.0, length) for length in shape)
     return np.hypot(rows[:, None], columns[None, :]) > 1.0
 

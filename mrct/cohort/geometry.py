@@ -13,8 +13,13 @@ from mrct.cohort.anatomy import ORIGIN_INDEX
 
 # Offsets of the samples that are averaged to one voxel, in units of pixel, pixel, slice thickness: spread
 # evenly over the thickness, and over the pixel like the digits of a Latin square
-SUBSAMPLES = np.array(
-    [(-0.3, 0.1, -0.42), (0.1, 0.3, -0.25), (0.3, -0.1, -0.08), (-0.1, -0.3, 0.08), (0.3, 0.3, 0.25), (-0.3, -0.3, 0.42)]
+SUBSAMPLES = (
+    (-0.30, 0.10, -0.42),
+    (0.10, 0.30, -0.25),
+    (0.30, -0.10, -0.08),
+    (-0.10, -0.30, 0.08),
+    (0.30, 0.30, 0.25),
+    (-0.30, -0.30, 0.42),
 )
 
 
@@ -99,34 +104,37 @@ def pose(degrees: tuple[float, float, float], shift_mm: tuple[float, float, floa
     return matrix
 
 
-CORONAL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # rows to the left, down; normal to posterior
-SAGITTAL = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # rows to posterior, down; normal to the right
+# Columns: along a row, down a column, slice normal. Coronal rows run to the left, sagittal ones to posterior
+CORONAL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+SAGITTAL = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
-def head_index_matrix() -> np.ndarray:
-    """4x4: a head point in mm to the index (i, j, k) of the 1 mm head array."""
+def scanner_to_head_index(head_to_scanner: np.ndarray) -> np.ndarray:
+    """4x4: a scanner point in mm to the index (i, j, k) of the 1 mm head array."""
     matrix = np.eye(4)
     matrix[:3, 3] = ORIGIN_INDEX[::-1]
-    return matrix
+    return matrix @ np.linalg.inv(head_to_scanner)
 
 
 def sample(
-    volume: np.ndarray, grid: Grid, head_to_scanner: np.ndarray, outside: float, nearest: bool = False
+    volume: np.ndarray, grid: Grid, mm_to_index: np.ndarray, outside: float, nearest: bool = False
 ) -> np.ndarray:
-    """float32 grid.shape: the head volume (D, H, W) at 1 mm as the scanner's slices see it.
+    """float32 grid.shape: the volume (D, H, W) as the scanner's slices see it.
 
-    Each voxel is the mean over its pixel and slice thickness (partial volume); `nearest` takes labels at the
-    voxel's middle instead. `outside` is the value beyond the array.
+    `mm_to_index` maps scanner points to the volume's (i, j, k). Each voxel is the mean over its pixel and
+    slice thickness (partial volume); `nearest` takes labels at the voxel's middle instead, in the volume's
+    own type. `outside` is the value beyond the array.
     """
     image = sitk.GetImageFromArray(volume)
-    to_index = head_index_matrix() @ np.linalg.inv(head_to_scanner)
     if nearest:
-        return _sample_at(image, to_index @ grid.index_to_mm, grid.shape, outside, sitk.sitkNearestNeighbor)
+        return _sample_at(
+            image, mm_to_index @ grid.index_to_mm, grid.shape, outside, sitk.sitkNearestNeighbor
+        )
     total = np.zeros(grid.shape, np.float32)
     for column, row, depth in SUBSAMPLES:
         shifted = grid.index_to_mm.copy()
         shifted[:3, 3] += shifted[:3, :2] @ (column, row) + depth * grid.thickness_mm * grid.normal
-        total += _sample_at(image, to_index @ shifted, grid.shape, outside, sitk.sitkLinear)
+        total += _sample_at(image, mm_to_index @ shifted, grid.shape, outside, sitk.sitkLinear)
     return total / len(SUBSAMPLES)
 
 

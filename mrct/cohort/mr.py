@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrct.cohort.anatomy import Head
+from mrct.cohort.anatomy import ORIGIN_INDEX, Head
 from mrct.cohort.fields import smooth_field
-from mrct.cohort.geometry import Grid, sample
+from mrct.cohort.geometry import Grid, sample, scanner_to_head_index
 from mrct.cohort.tissues import Tissue, lookup
 
 
@@ -32,7 +32,9 @@ def spin_echo_signal(
     """
     recovery = 1.0 - np.exp(-sequence.tr_ms / t1_ms)
     if sequence.ti_ms is not None:
-        recovery = np.abs(recovery - 2.0 * (np.exp(-sequence.ti_ms / t1_ms) - np.exp(-sequence.tr_ms / t1_ms)))
+        recovery = np.abs(
+            recovery - 2.0 * (np.exp(-sequence.ti_ms / t1_ms) - np.exp(-sequence.tr_ms / t1_ms))
+        )
     return proton_density * recovery * np.exp(-sequence.te_ms / t2_ms)
 
 
@@ -46,7 +48,8 @@ def head_signal(head: Head, sequence: Sequence) -> np.ndarray:
         by_label = np.where(t1 > 0, spin_echo_signal(lookup("proton_density"), t1, t2, sequence), 0.0)
     if sequence.echo_train_length > 1:
         by_label = by_label * _fat_gain()
-    return by_label.astype(np.float32)[head.labels] * (1.0 + np.float32(0.03) * head.texture)
+    varied = by_label.astype(np.float32)[head.labels] * (1.0 + np.float32(0.03) * head.texture)
+    return varied * _coil_reach(head.labels.shape[0])[:, None, None]
 
 
 def acquire(
@@ -58,7 +61,7 @@ def acquire(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """float32 grid.shape >= 0: signal x coil bias, with Rician noise of standard deviation `noise`."""
-    signal = sample(head_signal(head, sequence), grid, head_to_mr, 0.0)
+    signal = sample(head_signal(head, sequence), grid, scanner_to_head_index(head_to_mr), 0.0)
     return rician(signal * bias_field(grid.shape, rng), noise, rng)
 
 
@@ -77,7 +80,13 @@ def rician(signal: np.ndarray, noise: float, rng: np.random.Generator) -> np.nda
     return np.hypot(real, imaginary)
 
 
+def _coil_reach(depth: int) -> np.ndarray:
+    """float32 (D,): 1 over the brain, falling to 0 where the neck leaves the head coil."""
+    superior_mm = np.arange(depth, dtype=np.float32) - ORIGIN_INDEX[0]
+    return 1.0 / (1.0 + np.exp(-(superior_mm + 88.0) / 5.0))
+
+
 def _fat_gain() -> np.ndarray:
     gain = np.ones(256)
-    gain[[Tissue.FAT, Tissue.DIPLOE]] = 1.6
+    gain[[Tissue.FAT, Tissue.DIPLOE]] = 1.4
     return gain

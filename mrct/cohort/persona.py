@@ -11,8 +11,9 @@ KOREAN = (  # romanized family and given name, hangul family and given name
     ("Yoon", "Dasol", "윤", "다솔"), ("Seo", "Onyu", "서", "온유"),
 )  # fmt: skip
 WESTERN = (
-    ("Quillfeather", "Imogen"), ("Brackenthorpe", "Anselm"), ("Vantreight", "Odalys"), ("Muirhollow", "Casimir"),
-    ("Sorrelbank", "Philippa"), ("Tannerwick", "Leopold"), ("Ashgrovian", "Rosalind"), ("Dunmarrow", "Ignatius"),
+    ("Quillfeather", "Imogen"), ("Brackenthorpe", "Anselm"), ("Vantreight", "Odalys"),
+    ("Muirhollow", "Casimir"), ("Sorrelbank", "Philippa"), ("Tannerwick", "Leopold"),
+    ("Ashgrovian", "Rosalind"), ("Dunmarrow", "Ignatius"),
 )  # fmt: skip
 PHYSICIANS = ("Hawksmoor^Greta^^Dr", "Pellworth^Ottoline^^Dr", "Strandholm^Emeric^^Dr", "Namgoong^Sol^^Dr")
 STREETS = ("Lantern Row", "Quarry Bank", "Old Orchard Lane", "Mill Race Street")
@@ -76,5 +77,8 @@ def draw_persona(n: int, rng: np.random.Generator) -> Persona:
         performing=str(rng.choice(PHYSICIANS)),
         ct_date=ct_date,
         mr_date=ct_date + dt.timedelta(days=int(rng.integers(-9, 24))),
-        accession=(f"CT{int(rng.integers(1e6, 9e6))}", f"MR{int(rng.integers(1e6, 9e6))}"),
+        accession=(
+            f"CT{int(rng.integers(1_000_000, 9_000_000))}",
+            f"MR{int(rng.integers(1_000_000, 9_000_000))}",
+        ),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrct.cohort.anatomy import Head, draw_build, make_head
-from mrct.cohort.geometry import Grid, sample
+from mrct.cohort.geometry import Grid, sample, scanner_to_head_index
 from mrct.cohort.mr import Sequence
 from mrct.cohort.series import (
     TILT_DEG,
@@ -56,8 +56,8 @@ def examine(
 
 
 def inside_ct(head: Head, poses: Poses, ct: Grid, mr: Grid) -> list[bool]:
-    """For each MR slice: at least INSIDE_SHARE of its head lies within the CT's slices and circle."""
-    labels = sample(head.labels, mr, poses.head_to_mr, 0, nearest=True) > 0
+    """For each MR slice: at least INSIDE_SHARE of its head lies within the CT's slices and field of view."""
+    labels = sample(head.labels, mr, scanner_to_head_index(poses.head_to_mr), 0, nearest=True) > 0
     k, j, i = np.nonzero(labels)
     points = np.stack([i, j, k, np.ones_like(i)]).astype(float)
     index = np.linalg.inv(ct.index_to_mm) @ np.linalg.inv(poses.ct_to_mr) @ mr.index_to_mm @ points
@@ -98,7 +98,7 @@ def _contaminants(
 
 
 def _turbo(head: Head, to_mr: np.ndarray, n: int, size: int, rng: np.random.Generator) -> Series:
-    """An axial TSE T2 that looks like the wanted series; its header tells by train length, by name, or both."""
+    """An axial TSE T2, the wanted series' double; train length, name or both give it away."""
     grid = mr_grid(to_mr, size * 3 // 4, rng, count=18)
     names = (("AX T2 TSE", "T2W_TSE_AX"), ("AX T2", "T2W_AX"), ("T2W_TSE_CLEAR", "T2W_TSE_CLEAR"))[n % 3]
     unsaid = {"EchoTrainLength": None, "SequenceVariant": None} if n % 3 == 2 else None

@@ -74,7 +74,7 @@ GE_MR = Scanner(
     {
         "Manufacturer": "GE MEDICAL SYSTEMS",
         "ManufacturerModelName": "DISCOVERY MR750",
-        "SoftwareVersions": "24\\LX\\MR Software release:DV24.0".split("\\"),
+        "SoftwareVersions": ["24", "LX", "MR Software release:DV24.0"],
         "MagneticFieldStrength": "3",
         "ReceiveCoilName": "HNS Head",
         "ImagingFrequency": "127.72",

@@ -101,7 +101,9 @@ def clean_ct(head: Head, poses: Poses, size: int, tilt_deg: float, rng: np.rando
     values = ct.acquire(head, grid, poses.head_to_ct, rng.uniform(3.8, 5.0), rng)
     attributes = {"GantryDetectorTilt": f"{tilt_deg:.1f}", "WindowCenter": "40", "WindowWidth": "80"}
     image_type = ("ORIGINAL", "PRIMARY", "AXIAL")
-    return Series("clean", "CT", "Head 5.0 routine", "HeadRoutine", (values,), (grid,), image_type, attributes)
+    return Series(
+        "clean", "CT", "Head 5.0 routine", "HeadRoutine", (values,), (grid,), image_type, attributes
+    )
 
 
 def spin_echo(
@@ -114,7 +116,7 @@ def spin_echo(
     rng: np.random.Generator,
     attributes: dict[str, Any] | None = None,
 ) -> Series:
-    """An MR series of `kind`; names are (SeriesDescription, ProtocolName); noise grows with smaller pixels."""
+    """An MR series of `kind`; names are (SeriesDescription, ProtocolName); small pixels are noisier."""
     timing: dict[str, Any] = {
         "RepetitionTime": f"{sequence.tr_ms:.0f}",
         "EchoTime": f"{sequence.te_ms:.0f}",
@@ -136,7 +138,8 @@ def localizer_grids(head_to_mr: np.ndarray, size: int) -> tuple[Grid, ...]:
     """Three slices each in three planes, thick and coarse."""
     center = head_to_mr[:3, 3]
     return tuple(
-        stack(plane, center, (3, size, size), 250.0 / size, 20.0, 8.0) for plane in (np.eye(3), CORONAL, SAGITTAL)
+        stack(plane, center, (3, size, size), 250.0 / size, 20.0, 8.0)
+        for plane in (np.eye(3), CORONAL, SAGITTAL)
     )
 
 
@@ -151,16 +154,8 @@ def reformatted_ct(source: Series, sagittal: bool, size: int) -> Series:
     plane = SAGITTAL if sagittal else CORONAL
     middle = grid.index_to_mm @ np.append((np.array(grid.shape[::-1]) - 1) / 2, 1.0)
     target = stack(plane, middle[:3], (16, size, size), 240.0 / size, 9.0, 5.0)
-    to_index = grid.index_to_mm @ np.linalg.inv(_head_index_inverse())
-    pixels = sample(values, target, to_index, ct.OUTSIDE_CIRCLE_HU)
+    pixels = sample(values, target, np.linalg.inv(grid.index_to_mm), ct.OUTSIDE_CIRCLE_HU)
     name = "MPR sag 5mm" if sagittal else "MPR cor 5mm"
     image_type = ("DERIVED", "SECONDARY", "REFORMATTED")
     attributes = {"WindowCenter": "40", "WindowWidth": "80"}
     return Series("derived", "CT", name, "HeadRoutine", (pixels,), (target,), image_type, attributes)
-
-
-def _head_index_inverse() -> np.ndarray:
-    """4x4 that makes `sample` read an array by its own (i, j, k) instead of head millimetres."""
-    matrix = np.eye(4)
-    matrix[:3, 3] = ORIGIN_INDEX[::-1]
-    return matrix

@@ -16,12 +16,13 @@ from scipy import ndimage
 
 from mrct.cohort.tissues import Tissue
 
-PADDING = ((0, 6), (6, 10), (14, 14))  # voxels of air added before and after (k, j, i): the file cuts the ears
+PADDING = ((0, 6), (6, 10), (14, 14))  # voxels of air before and after (k, j, i): the file cuts the ears
+NECK = 24  # copies of the lowest section, since the file ends at the upper jaw
 DEPTH_UNIT_MM = 0.1
-MNI_ORIGIN = (72, 90 + PADDING[1][0], 90 + PADDING[2][0])  # index (k, j, i) of MNI (0, 0, 0)
+MNI_ORIGIN = (72 + NECK, 90 + PADDING[1][0], 90 + PADDING[2][0])  # index (k, j, i) of MNI (0, 0, 0)
 SCANNER_CLUTTER_FROM = 158  # from this k on the file holds scalp-labelled streaks of the headrest
 VERTEX = 175
-ABOVE_SKULL_BASE = 52  # from this k on no bone reaches into the cranial cavity
+ABOVE_SKULL_BASE = 52 + NECK  # from this k on no bone reaches into the cranial cavity
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def read_labels(path: Path) -> np.ndarray:
 
 def make_template(labels: np.ndarray) -> Template:
     """Clean, padded and refined template from the file's labels (D, H, W)."""
-    tissues = np.pad(_without_clutter(labels), PADDING)
+    with_neck = np.pad(_without_clutter(labels), ((NECK, 0), (0, 0), (0, 0)), mode="edge")
+    tissues = np.pad(with_neck, PADDING)
     _remove_bone_islands(tissues)
     _add_orbits(tissues)
     _add_sinus_walls(tissues)
@@ -119,8 +121,8 @@ def _add_orbits(tissues: np.ndarray) -> None:
 
 
 def _add_sinus_walls(tissues: np.ndarray) -> None:
-    """Bone, 2 mm thick, where a paranasal sinus would lie bare in soft tissue: the face of the file has none."""
-    front = tissues[:70, :110]
+    """Bone, 2 mm thick, around sinuses that lie bare in soft tissue: the face of the file has none."""
+    front = tissues[: 70 + NECK, :110]
     air = ndimage.binary_opening(front == Tissue.CAVITY, iterations=2)
     wall = ndimage.binary_dilation(air, iterations=4)
     front[wall & (front == Tissue.MUSCLE)] = Tissue.COMPACT_BONE
@@ -129,14 +131,14 @@ def _add_sinus_walls(tissues: np.ndarray) -> None:
 def _add_midline(tissues: np.ndarray) -> None:
     """Falx in the interhemispheric CSF, and the superior sagittal sinus under the vault."""
     left, posterior, superior = coordinates(tissues.shape, (0.0, 0.0, 0.0))
-    shape = tissues.shape
     csf = tissues == Tissue.CSF
     falx = csf & (np.abs(left) <= 1.2) & (superior > 18)
     # the free edge rises from the crista galli to the tentorium, above the corpus callosum
     arc = np.hypot((posterior - 18) / 74.0, (superior - 8) / 56.0)
     tissues[falx & (arc > 0.72)] = Tissue.DURA
-    bone = ndimage.binary_dilation(tissues[70:] == Tissue.COMPACT_BONE, iterations=5)
-    near_vault = np.concatenate([np.zeros((70, *shape[1:]), bool), bone])
+    near_vault = np.zeros(tissues.shape, bool)
+    vault = slice(70 + NECK, None)
+    near_vault[vault] = ndimage.binary_dilation(tissues[vault] == Tissue.COMPACT_BONE, iterations=5)
     tissues[csf & near_vault & (np.abs(left) <= 4.5) & (posterior > -40)] = Tissue.BLOOD
 
 

@@ -1,7 +1,8 @@
 """Is a series wanted? Ordered rules, each with a reason that a radiographer understands.
 
 The first rule that matches names the verdict; all that match are kept, so that an empty cohort can say
-which single rule, relaxed, would bring series back. Reasons quote numbers and our own vocabulary, never free text.
+which single rule, relaxed, would bring series back. Reasons quote numbers and our own vocabulary, never
+a header's free text.
 """
 
 from collections.abc import Callable
@@ -69,7 +70,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`rule` is empty for a series that may be used; `matches` are all rules that speak against it, in order."""
+    """`rule` is empty for a series that may be used; `matches` are all rules against it, in order."""
 
     rule: str
     reason: str
@@ -131,7 +132,7 @@ def _rescale(series: Series, rules: Rules) -> str:
 
 
 def _localizer(series: Series, rules: Rules) -> str:
-    labelled = sum({"LOCALIZER", "SCOUT"} & set(instance.image_type) != set() for instance in series.instances)
+    labelled = sum(bool({"LOCALIZER", "SCOUT"} & set(item.image_type)) for item in series.instances)
     if labelled > (1 - MAIN_SHARE) * len(series.instances):
         return "localizer by its image type"
     groups = orientations(series)
@@ -204,8 +205,8 @@ def _weighting(series: Series, rules: Rules) -> str:
         return ""
     if got == "unknown":
         return (
-            f"weighting unknown, {rules.weighting.upper()} wanted: the header's echo, repetition and inversion "
-            "times do not tell it"
+            f"weighting unknown, {rules.weighting.upper()} wanted: the header's echo, repetition and "
+            "inversion times do not tell it"
         )
     return f"{got} by its times, {rules.weighting.upper()} wanted (select.weighting)"
 

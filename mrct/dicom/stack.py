@@ -71,7 +71,7 @@ def orientations(series: Series) -> list[tuple[Instance, ...]]:
 
 
 def axes(orientation: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit (row, column, normal) of an ImageOrientationPatient; GeometryError if they are not perpendicular."""
+    """Unit (row, column, normal) of an ImageOrientationPatient; GeometryError if not perpendicular."""
     row, column = np.asarray(orientation[:3], float), np.asarray(orientation[3:], float)
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if min(lengths) < 0.9 or max(lengths) > 1.1 or abs(row @ column) > 0.02:
@@ -109,8 +109,8 @@ def _shear_note(item: Stack) -> str:
 
 
 def _same_plane(one: Instance, other: Instance) -> bool:
-    turned = np.abs(np.subtract(one.orientation, other.orientation)).max()
-    scaled = np.abs(np.subtract(one.pixel_spacing_mm, other.pixel_spacing_mm)).max()
+    turned = np.abs(np.subtract(one.orientation or (), other.orientation or ())).max()
+    scaled = np.abs(np.subtract(one.pixel_spacing_mm or (), other.pixel_spacing_mm or ())).max()
     same_matrix = (one.rows, one.columns) == (other.rows, other.columns)
     return bool(turned < SAME_ORIENTATION and scaled < 1e-3 and same_matrix)
 
@@ -123,7 +123,8 @@ def _main_group(series: Series) -> tuple[tuple[Instance, ...], list[str]]:
     if len(groups[0]) < MAIN_SHARE * count:
         raise GeometryError(f"only {len(groups[0])} of {count} slices share one orientation and matrix size")
     strays = count - len(groups[0])
-    return groups[0], [f"{strays} of {count} slices of another orientation or size left out"] if strays else []
+    note = f"{strays} of {count} slices of another orientation or size left out"
+    return groups[0], [note] if strays else []
 
 
 def _levels(members: tuple[Instance, ...], normal: np.ndarray) -> np.ndarray:
@@ -147,7 +148,9 @@ def _unique_levels(
     if len(kept) < 2:
         raise GeometryError("all slices lie at one position: the distance between slices is unknown")
     if repeated > len(members) // 4:
-        raise GeometryError(f"{repeated} of {len(members)} slices repeat a position: several scans in one series")
+        raise GeometryError(
+            f"{repeated} of {len(members)} slices repeat a position: several scans in one series"
+        )
     notes = [f"{repeated} slices at repeated positions left out"] if repeated else []
     return tuple(members[n] for n in kept), notes
 

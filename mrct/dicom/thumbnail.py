@@ -1,6 +1,7 @@
 """A small grey picture of a series' middle slice, for tables that people look at."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.image import imsave
@@ -15,6 +16,8 @@ CT_WINDOW_HU = (-160.0, 240.0)
 MR_PERCENTILES = (1.0, 99.5)
 # an MR or CT slice is about square; what is longer is a damaged header
 MAX_WIDTH_PX = 3 * HEIGHT_PX
+# matplotlib signs its files otherwise
+_NO_METADATA: dict[str, Any] = {"Software": None}
 
 
 def series_thumbnail(series: Series) -> np.ndarray:
@@ -39,7 +42,7 @@ def thumbnail(plane: np.ndarray, pixel_spacing_mm: tuple[float, ...] | None, mod
 def save_thumbnail(path: Path, picture: np.ndarray) -> None:
     """PNG without metadata: the same picture gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    imsave(path, picture, cmap="gray", vmin=0.0, vmax=1.0, metadata={"Software": None})
+    imsave(path, picture, cmap="gray", vmin=0.0, vmax=1.0, metadata=_NO_METADATA)
 
 
 def _by_level(series: Series) -> list:

@@ -82,15 +82,22 @@ def straighten(array: np.ndarray, layout: Stack, background: float) -> tuple[np.
     drift = layout.drift_mm[:, ::-1] / (between_rows, between_columns)
     lead = np.ceil(np.maximum(0.0, -drift.min(axis=0))).astype(int)
     tail = np.ceil(np.maximum(0.0, drift.max(axis=0))).astype(int)
-    around = ((lead[0], tail[0]), (lead[1], tail[1]))
+    around = tuple(zip(lead, tail, strict=True))
     straight = np.stack(
-        [
-            shift(np.pad(plane, around, constant_values=background), offset, order=1, cval=background)
-            for plane, offset in zip(array, drift, strict=True)
-        ]
+        [_shifted(plane, offset, around, background) for plane, offset in zip(array, drift, strict=True)]
     )
     origin = layout.origin - lead[0] * between_rows * layout.column - lead[1] * between_columns * layout.row
     return straight.astype(np.float32), origin
+
+
+def _shifted(plane: np.ndarray, offset: np.ndarray, around: tuple, background: float) -> np.ndarray:
+    """The padded plane moved by (rows, columns) pixels; a pixel that the plane half covers is background."""
+    moved = shift(np.pad(plane, around, mode="edge"), offset, order=1, mode="nearest")
+    covered = []
+    for size, step, (before, after) in zip(plane.shape, offset, around, strict=True):
+        source = np.arange(size + before + after) - before - step
+        covered.append((source > -1e-6) & (source < size - 1 + 1e-6))
+    return np.where(np.outer(*covered), moved, background)
 
 
 def _slice_or_error(series: Series, layout: Stack, index: int) -> np.ndarray:

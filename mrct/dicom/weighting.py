@@ -1,4 +1,4 @@
-"""What kind of image an acquisition makes, from its timing and vocabulary: weighting, turbo spin echo, kernel.
+"""What kind of image an acquisition makes, from its timing and vocabulary: weighting, TSE, contrast, kernel.
 
 Every function is pure, reads header values that survive de-identification, and answers "unknown" where the
 header does not say: a class is measured, never assumed.
@@ -21,7 +21,8 @@ SHORT_TE_MS = 40.0
 GRADIENT_T1_TE_MS = 10.0
 
 _DIFFUSION_WORDS = re.compile(
-    r"\b(DWI|DTI|DIFF|DIFFUSION|TRACE\w*|ADC|IVIM|HARDI|EPI|B ?(0|500|800|1000))\b|EP2D|EP_B|EPI2D|DWEPI|DW_?SSH"
+    r"\b(DWI|DTI|DIFF|DIFFUSION|TRACE\w*|ADC|IVIM|HARDI|EPI|B ?(0|500|800|1000))\b"
+    r"|EP2D|EP_B|EPI2D|DWEPI|DW_?SSH"
 )
 _FLAIR_WORDS = re.compile(r"FLAIR|DARK[ _-]?FLUID|(?<![A-Z])TIRM(?![A-Z])")
 # Siemens tse, haste, space; Philips TSE, T2W_TSE, VISTA; GE FSE, FRFSE, SSFSE, CUBE; Canon FASE; Hitachi FIR.
@@ -31,7 +32,8 @@ _TSE_WORD = re.compile(
     r"CUBE|BLADE|PROPELLER|MULTIVANE|UTSE|VFL)(?=[0-9_ \-]|2D|3D|$)"
 )
 _CONTRAST_WORD = re.compile(
-    r"(?<![A-Z])(GD|GAD|GADO\w*|POST ?(?:CONTRAST|GD|GAD)|CONTRAST|C\+|\+C|CE|KM|MDC|DOTAREM|GADOVIST)(?![A-Z])"
+    r"(?<![A-Z])(GD|GAD|GADO\w*|POST ?(?:CONTRAST|GD|GAD)|CONTRAST|C\+|\+C|CE|KM|MDC|DOTAREM|GADOVIST)"
+    r"(?![A-Z])"
 )
 _NO_CONTRAST = re.compile(r"\b(WITHOUT|NON?|W/?O|PRE|OHNE|SANS)[ _-]*(CONTRAST|GD|GAD|CE|KM|C)\b|NATIVE?\b")
 _SHARP_WORDS = ("BONE", "LUNG", "EDGE", "SHARP", "ULTRA", "INNER EAR", "OSTEO")
@@ -82,7 +84,7 @@ def _spin_weighting(te: float, tr: float) -> str:
 
 def is_diffusion_or_epi(instance: Instance) -> bool:
     """Echo planar by ScanningSequence, diffusion by b-value, or either by the sequence's name."""
-    named = f"{instance.sequence_name} {instance.protocol} {instance.description.upper()}"
+    named = _names(instance)
     return (
         "EP" in instance.scanning_sequence
         or instance.diffusion_b_value is not None
@@ -93,7 +95,11 @@ def is_diffusion_or_epi(instance: Instance) -> bool:
 
 def is_named_flair(instance: Instance) -> bool:
     """The name says FLAIR or dark fluid: suspicion enough where the inversion time is missing."""
-    return bool(_FLAIR_WORDS.search(f"{instance.sequence_name} {instance.protocol} {instance.description.upper()}"))
+    return bool(_FLAIR_WORDS.search(_names(instance)))
+
+
+def _names(instance: Instance) -> str:
+    return f"{instance.sequence_name} {instance.protocol} {instance.description.upper()}"
 
 
 def turbo_spin_echo(instance: Instance) -> str:

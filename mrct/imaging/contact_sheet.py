@@ -35,12 +35,13 @@ TEXT = (232, 234, 237)
 FAINT = (139, 148, 158)
 AMBER = np.array([255, 176, 46], np.float32)
 RED = np.array([214, 64, 69], np.float32)
-GAP, MARGIN, HEADER, CAPTION = 3, 28, 76, 42
+GAP, MARGIN, HEADER = 3, 28, 76
+CAPTION, SECOND_LINE = 32, 17
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One slice of a patient: the picture (PANEL, 3 PANEL + gaps, 3) uint8 and its two lines of text."""
+    """One slice of a patient: the picture (PANEL, 3 PANEL + gaps, 3) uint8 and its text."""
 
     picture: np.ndarray
     title: str
@@ -64,8 +65,14 @@ def fit_view(mr: sitk.Image, mask: sitk.Image) -> View:
     i, j = box_center(head)
     extents = [np.ptp(np.flatnonzero(head.any(axis=axes))) + 1 for axes in ((0, 1), (0, 2))]
     side_mm = max(extent * spacing for extent, spacing in zip(extents, mr.GetSpacing()[:2], strict=True))
-    scale = fit_mr_scale(to_array(mr), "percentile", MR_PERCENTILES)
-    return View((float(i), float(j)), float(side_mm) + 2 * VIEW_MARGIN_MM, (scale.low, scale.high))
+    return View((float(i), float(j)), float(side_mm) + 2 * VIEW_MARGIN_MM, _mr_window(to_array(mr)))
+
+
+def _mr_window(mr: np.ndarray) -> tuple[float, float]:
+    if mr.min() == mr.max():  # no content, and this is what the sheet has to show
+        return float(mr.min()), float(mr.min()) + 1.0
+    scale = fit_mr_scale(mr, "percentile", MR_PERCENTILES)
+    return scale.low, scale.high
 
 
 def slice_picture(mr: sitk.Image, ct: sitk.Image, coverage: sitk.Image, view: View) -> np.ndarray:
@@ -111,15 +118,16 @@ def picture(mr_rgb: np.ndarray, ct_rgb: np.ndarray, overlaid: np.ndarray) -> np.
 def page(tiles: Sequence[Tile], title: str, subtitle: str) -> Image.Image:
     """Up to TILES_PER_PAGE tiles row by row under a header; a shorter last page is less high."""
     rows = -(-len(tiles) // COLUMNS)
+    row_height = PANEL + CAPTION + SECOND_LINE * any(tile.faint for tile in tiles)
     tile_width = 3 * PANEL + 2 * GAP
     width = 2 * MARGIN + COLUMNS * tile_width + (COLUMNS - 1) * MARGIN
-    sheet = Image.new("RGB", (width, HEADER + rows * (PANEL + CAPTION) + MARGIN // 2), GROUND)
+    sheet = Image.new("RGB", (width, HEADER + rows * row_height + MARGIN // 4), GROUND)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, 16), title, TEXT, _font(21, bold=True))
     draw.text((MARGIN, 46), subtitle, FAINT, _font(13))
     for number, tile in enumerate(tiles):
         x = MARGIN + number % COLUMNS * (tile_width + MARGIN)
-        y = HEADER + number // COLUMNS * (PANEL + CAPTION)
+        y = HEADER + number // COLUMNS * row_height
         sheet.paste(Image.fromarray(tile.picture), (x, y))
         _write_caption(draw, tile, x, y + PANEL + 5)
     return sheet
@@ -135,7 +143,7 @@ def _write_caption(draw: ImageDraw.ImageDraw, tile: Tile, x: int, y: int) -> Non
     draw.text((x, y), tile.title, TEXT, _font(13, bold=True))
     after = x + draw.textlength(tile.title + "  ", _font(13, bold=True))
     draw.text((after, y), tile.detail, TEXT, _font(13))
-    draw.text((x, y + 17), tile.faint, FAINT, _font(12))
+    draw.text((x, y + SECOND_LINE), tile.faint, FAINT, _font(12))
 
 
 @cache

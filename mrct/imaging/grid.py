@@ -141,7 +141,7 @@ def _inside_axis(image: sitk.Image, grid: Grid, axis: int) -> np.ndarray:
     points = [image.TransformIndexToPhysicalPoint(end) for end in ends]
     start, stop = (reference.TransformPhysicalPointToContinuousIndex(point)[axis] for point in points)
     index = np.linspace(start, stop, last + 1)
-    return (index >= -0.5) & (index <= grid.image_size - 0.5)
+    return (index >= -0.5) & (index < grid.image_size - 0.5)
 
 
 def _resample(image: sitk.Image, reference: sitk.Image, fill: float, nearest: bool) -> sitk.Image:

@@ -72,7 +72,7 @@ def _largest_piece(mask: np.ndarray) -> np.ndarray:
     """The largest face-connected piece; MaskError when there is none."""
     labels, count = ndimage.label(mask)
     if count == 0:
-        raise MaskError("no tissue larger than a cable found: no head in the volume; check the selected series")
+        raise MaskError("nothing thicker than a cable found: no head in it; check the selected series")
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return labels == int(sizes.argmax())

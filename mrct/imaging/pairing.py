@@ -52,7 +52,8 @@ def slice_positions_mm(image: sitk.Image) -> list[float]:
     """Position of each slice along the slice normal, mm (for an untilted axial stack: z, up is positive)."""
     normal = np.asarray(image.GetDirection()).reshape(3, 3)[:, 2]
     return [
-        float(np.dot(image.TransformIndexToPhysicalPoint((0, 0, k)), normal)) for k in range(image.GetSize()[2])
+        float(np.dot(image.TransformIndexToPhysicalPoint((0, 0, k)), normal))
+        for k in range(image.GetSize()[2])
     ]
 
 
@@ -71,12 +72,16 @@ def _judge(
     rules: Rules,
 ) -> tuple[str, str]:
     if not any_covered:
-        return INCOMPLETE, "one of the two scans does not reach this level"
+        missing = "one of the two scans"
+        if _has_content(mr) != _has_content(ct):
+            missing = "the CT" if _has_content(mr) else "the MR"
+        return INCOMPLETE, f"{missing} does not reach this level"
     if area_cm2 < rules.min_head_area_cm2:
         return EMPTY, f"head section of {area_cm2:.0f} cm², wanted at least {rules.min_head_area_cm2:g} cm²"
     if share < rules.min_coverage:
         return INCOMPLETE, (
-            f"both scans show only {100 * share:.0f} % of the head, wanted at least {100 * rules.min_coverage:g} %"
+            f"both scans show only {100 * share:.0f} % of the head here, "
+            f"wanted at least {100 * rules.min_coverage:g} %"
         )
     for name, image in (("MR", mr), ("CT", ct)):
         if not _has_content(image[head]):
@@ -93,7 +98,7 @@ def _keep_quota(table: pd.DataFrame, max_per_patient: int) -> pd.DataFrame:
     if not max_per_patient or len(pairs) <= max_per_patient:
         return table
     surplus = np.setdiff1d(pairs, pairs[evenly_spaced(len(pairs), max_per_patient)])
-    reason = f"a good pair, but {max_per_patient} evenly spaced ones of {len(pairs)} are taken of each patient"
+    reason = f"a good pair, but only {max_per_patient} of this patient's {len(pairs)} are used, evenly spaced"
     result = table.copy()
     result.loc[surplus, ["rule", "reason"]] = [BEYOND_QUOTA, reason]
     return result

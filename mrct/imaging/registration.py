@@ -1,8 +1,8 @@
 """Rigid registration of a CT and an MR volume of one head by Mattes mutual information.
 
 Convention: matrices are 4x4, LPS mm; `moving_to_fixed` maps a point of the moving volume to the fixed one's.
-A level is one resolution: the volumes are blurred and resampled here, never by ITK's own pyramid, which fails on
-few slices. Everything is deterministic: fixed seeds, one ITK thread.
+A level is one resolution: the volumes are blurred and resampled here, not by ITK's own pyramid, which fails
+on few slices. Everything is deterministic: fixed seeds, one ITK thread for the sums.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ import SimpleITK as sitk  # noqa: N813
 from scipy.spatial.transform import Rotation
 
 from mrct.imaging.masks import dilate
+from mrct.imaging.similarity import mutual_information_nats
 from mrct.imaging.volumes import (
     affine,
+    coarsened,
     like,
-    match_resolution,
     resample_onto,
     spacing_kji_mm,
     to_array,
@@ -52,7 +53,7 @@ class Level:
     iterations: int
 
 
-REFINEMENTS = (Level(4.0, 2.0, 0.02, 30_000, 100), Level(2.0, 0.5, 0.005, 60_000, 100))
+REFINEMENTS = (Level(4.0, 2.0, 0.02, 30_000, 100), Level(2.0, 0.5, 0.002, 120_000, 200))
 SEARCH = Level(SEARCH_SPACING_MM, 4.0, 0.1, 30_000, 60)
 
 
@@ -66,16 +67,16 @@ class Head:
 
 def ct_head(ct: sitk.Image, head: np.ndarray) -> Head:
     """HU clipped to the window of tissue and bone; table and holder become air."""
-    return _prepared(ct, head, *CT_WINDOW_HU)
+    return _prepared(ct, window_ct(to_array(ct)), head)
 
 
 def mr_head(mr: sitk.Image, head: np.ndarray) -> Head:
     """Intensity from 0 to a high percentile inside the head; ghosts outside become background."""
-    return _prepared(mr, head, 0.0, float(np.percentile(to_array(mr)[head], MR_TOP_PERCENTILE)))
+    return _prepared(mr, window_mr(to_array(mr), head), head)
 
 
 def register_rigid(fixed: Head, moving: Head) -> np.ndarray:
-    """moving_to_fixed, 4x4: search from the heads' centroids, coarse to fine, then halfway of both directions.
+    """moving_to_fixed, 4x4: from the heads' centroids, coarse to fine, then halfway of both directions.
 
     Interpolating the one volume or the other biases the optimum differently; the last level is repeated with
     the roles exchanged, and the mean of the two poses does not prefer either.
@@ -105,57 +106,29 @@ def halfway(one: np.ndarray, other: np.ndarray, center_mm: np.ndarray) -> np.nda
     return mean
 
 
-def mutual_information_nats(one: np.ndarray, other: np.ndarray, bins: int = BINS) -> float:
-    """Mattes mutual information of paired samples, in nats, 0 or more up to estimation error.
-
-    Mattes et al. 2003 (IEEE TMI 22:120): a box window for `one`, a cubic B-spline window for `other`.
-    """
-    if one.size == 0 or one.min() == one.max() or other.min() == other.max():
-        return 0.0
-    row = np.minimum((one - one.min()) / (np.ptp(one) / bins), bins - 1).astype(np.intp)
-    place = (other - other.min()) / (np.ptp(other) / (bins - 1)) + 1.0  # one spare bin on each side
-    base = place.astype(np.intp)
-    width = bins + 3
-    joint = np.zeros(bins * width)
-    for offset in (-1, 0, 1, 2):
-        weight = _cubic_b_spline(place - (base + offset))
-        joint += np.bincount(row * width + base + offset, weight, bins * width)
-    p = joint.reshape(bins, width) / joint.sum()
-    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
-    seen = p > 0
-    return float(np.sum(p[seen] * np.log(p[seen] / independent[seen])))
+def window_ct(hu: np.ndarray) -> np.ndarray:
+    """HU clipped to air ... bone, scaled to [0, 1]."""
+    low, high = CT_WINDOW_HU
+    return (np.clip(hu, low, high) - low) / (high - low)
 
 
-def _cubic_b_spline(x: np.ndarray) -> np.ndarray:
-    x = np.abs(x)
-    return np.where(x < 1, (4 - 6 * x**2 + 3 * x**3) / 6, np.clip(2 - x, 0, None) ** 3 / 6)
+def window_mr(intensity: np.ndarray, head: np.ndarray | None = None) -> np.ndarray:
+    """Intensity from 0 to a high percentile (of the head, where a mask is given), scaled to [0, 1]."""
+    high = float(np.percentile(intensity if head is None else intensity[head], MR_TOP_PERCENTILE))
+    if high <= 0:
+        raise RegistrationError("the MR volume is empty inside the head; check the selected series")
+    return np.clip(intensity / high, 0.0, 1.0)
 
 
-def _prepared(volume: sitk.Image, head: np.ndarray, low: float, high: float) -> Head:
-    if not high > low:
-        raise RegistrationError("the volume is constant inside the head; check the selected series")
+def _prepared(volume: sitk.Image, scaled: np.ndarray, head: np.ndarray) -> Head:
     region = dilate(head, RIM_MM, spacing_kji_mm(volume))
-    scaled = (np.clip(to_array(volume), low, high) - low) / (high - low)
-    scaled[~region] = 0.0
-    return Head(like(scaled.astype(np.float32), volume), like(region, volume))
+    return Head(like(np.where(region, scaled, 0.0).astype(np.float32), volume), like(region, volume))
 
 
 def _at_level(head: Head, spacing_mm: float) -> Head:
-    """Both images on the same box with at least `spacing_mm` between the voxels of each axis."""
-    own = np.asarray(head.image.GetSpacing())
-    size = np.asarray(head.image.GetSize())
-    new_size = np.maximum(np.round(size * own / np.maximum(own, spacing_mm)), 1).astype(int)
-    new_spacing = size * own / new_size
-    grid = sitk.Image(new_size.tolist(), sitk.sitkUInt8)
-    grid.SetDirection(head.image.GetDirection())
-    grid.SetSpacing(new_spacing.tolist())
-    first = head.image.TransformContinuousIndexToPhysicalPoint(((new_spacing / own - 1) / 2).tolist())
-    grid.SetOrigin(first)
-    blurred = match_resolution(head.image, tuple(new_spacing[::-1]))
-    return Head(
-        resample_onto(blurred, grid, np.eye(4), 0.0),
-        resample_onto(head.region, grid, np.eye(4), 0.0, nearest=True),
-    )
+    """Both images with at least `spacing_mm` between the voxels of each axis."""
+    image = coarsened(head.image, spacing_mm)
+    return Head(image, resample_onto(head.region, image, np.eye(4), 0.0, nearest=True))
 
 
 def _centroid_mm(head: Head) -> np.ndarray:
@@ -168,7 +141,7 @@ def _search(fixed: Head, moving: Head) -> sitk.Euler3DTransform:
     center = _centroid_mm(fixed)
     offset = _centroid_mm(moving) - center
     poses = [
-        _pose(center, np.radians(angles), offset + (0.0, 0.0, shift))
+        _pose(center, np.radians(angles), offset + np.array([0.0, 0.0, shift]))
         for angles in product(SEARCH_ANGLES_DEG, repeat=3)
         for shift in SEARCH_SHIFTS_MM
     ]
@@ -217,21 +190,24 @@ def _optimize(fixed: Head, moving: Head, start: sitk.Euler3DTransform, level: Le
     method.MetricUseFixedImageGradientFilterOff()
     method.SetMetricFixedMask(fixed.region)
     samples = int(np.count_nonzero(to_array(fixed.region)))
-    method.SetMetricSamplingStrategy(method.REGULAR)  # regular but jittered: no artifacts where grids coincide
+    method.SetMetricSamplingStrategy(method.REGULAR)  # and jittered: no artifacts where grids coincide
     method.SetMetricSamplingPercentage(min(1.0, level.max_samples / samples), SEED)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        level.first_step_mm, level.last_step_mm, level.iterations, relaxationFactor=0.5,
-        gradientMagnitudeTolerance=1e-9,
+        level.first_step_mm, level.last_step_mm, level.iterations, gradientMagnitudeTolerance=1e-9
     )
     method.SetOptimizerScales([_mean_square_radius_mm2(fixed)] * 3 + [1.0] * 3)
     pose = sitk.Euler3DTransform(start)
     method.SetInitialTransform(pose, inPlace=True)
-    method.Execute(fixed.image, moving.image)
+    try:
+        method.Execute(fixed.image, moving.image)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise RegistrationError(f"the images lost each other during registration ({reason})") from None
     return pose
 
 
 def _mean_square_radius_mm2(head: Head) -> float:
-    """How far a rotation by one radian moves the head's points, squared: makes angles commensurable with mm."""
+    """Squared, how far a rotation by one radian moves the head's points: it weighs angles against mm."""
     points = np.argwhere(to_array(head.region)) * spacing_kji_mm(head.image)
     return float(np.sum(points.var(axis=0)))

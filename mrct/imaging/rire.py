@@ -16,10 +16,10 @@ ROW = re.compile(rf"^\s*\d+{NUMBER * 6}\s*$", re.MULTILINE)
 
 
 def read_standard(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 3) points of the "From" volume and (n, 3) points of the "To" volume, mm, in the volumes' own frame."""
+    """(n, 3) points of the "From" volume and (n, 3) of the "To" volume; mm, in each volume's own frame."""
     rows = np.array(ROW.findall(path.read_text(encoding="latin-1")), dtype=float)
     if len(rows) < 3:
-        raise ValueError(f"{path.name}: got {len(rows)} point pairs, expected a RIRE table of 8; download it again")
+        raise ValueError(f"{path.name}: got {len(rows)} point pairs, expected RIRE's 8; download it again")
     return rows[:, :3], rows[:, 3:]
 
 

@@ -46,7 +46,7 @@ def require_no_leakage(pairs: pd.DataFrame) -> None:
     for patient, found in splits.items():
         if len(found) > 1:
             raise ValueError(
-                f"patient {patient} is in the splits {', '.join(sorted(found))}; a patient may be in one only, "
+                f"patient {patient} is in the splits {', '.join(sorted(found))}; expected one, "
                 "or the test would be on people the network has seen; rerun pair"
             )
 

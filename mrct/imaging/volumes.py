@@ -155,15 +155,28 @@ def resample_onto(
     )
 
 
-def match_resolution(volume: sitk.Image, spacing_kji_target_mm: tuple[float, ...]) -> sitk.Image:
+def match_resolution(volume: sitk.Image, target_kji_mm: tuple[float, ...]) -> sitk.Image:
     """Blurred, along each axis that is finer than the target, to the target's resolution; same grid.
 
     A thick slice averages over its thickness: reading a thin-slice volume at the thick slice's center plane
     alone would compare other anatomy and alias. The Gaussian's FWHM is the missing resolution in quadrature.
     """
     array = to_array(volume).astype(np.float32)
-    for axis, (own, target) in enumerate(zip(spacing_kji_mm(volume), spacing_kji_target_mm, strict=True)):
+    for axis, (own, target) in enumerate(zip(spacing_kji_mm(volume), target_kji_mm, strict=True)):
         if target > own:
             sigma = np.sqrt(target**2 - own**2) / FWHM_PER_SIGMA / own
             array = gaussian_filter1d(array, sigma, axis=axis, mode="nearest")
     return like(array, volume)
+
+
+def coarsened(volume: sitk.Image, spacing_mm: float) -> sitk.Image:
+    """The same box with at least `spacing_mm` between voxels; finer axes are blurred and resampled."""
+    own, size = np.asarray(volume.GetSpacing()), np.asarray(volume.GetSize())
+    new_size = np.maximum(np.round(size * own / np.maximum(own, spacing_mm)), 1).astype(int)
+    new = size * own / new_size
+    grid = sitk.Image(new_size.tolist(), sitk.sitkUInt8)
+    grid.SetDirection(volume.GetDirection())
+    grid.SetSpacing(new.tolist())
+    grid.SetOrigin(volume.TransformContinuousIndexToPhysicalPoint(((new / own - 1) / 2).tolist()))
+    edge = float(to_array(volume).min())
+    return resample_onto(match_resolution(volume, tuple(new[::-1])), grid, np.eye(4), edge)

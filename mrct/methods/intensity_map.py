@@ -1,7 +1,8 @@
 """Reference method `intensity_map`: the median target value of each source intensity, both directions.
 
 The best that one can do pixel by pixel without looking at neighbors (the median minimizes the mean absolute
-error). Fitted inside the head, where the error is measured.
+error). Fitted on whole slices, so that air around the head stays air; fitted inside the head alone, where the
+error is measured, it gained 0.6 of 156 HU on 18 validation patients and put tissue outside the head.
 """
 
 from collections.abc import Iterable
@@ -48,10 +49,10 @@ def build_network(config: dict[str, Any]) -> nn.Module:
 
 def fit(slices: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], params: Params) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     """(mr, ct, mask) training slices (H, W) -> network and configuration of each direction."""
-    inside = [(mr[mask > 0], ct[mask > 0]) for mr, ct, mask in slices]
-    if not inside:
+    pixels = [(mr.ravel(), ct.ravel()) for mr, ct, _ in slices]
+    if not pixels:
         raise ValueError("intensity_map: no training slice; rerun pair")
-    mr, ct = (torch.from_numpy(np.concatenate(values)) for values in zip(*inside, strict=True))
+    mr, ct = (torch.from_numpy(np.concatenate(values)) for values in zip(*pixels, strict=True))
     return {
         "mr_to_ct": (_fit_table(mr, ct, params.bins), {"bins": params.bins}),
         "ct_to_mr": (_fit_table(ct, mr, params.bins), {"bins": params.bins}),

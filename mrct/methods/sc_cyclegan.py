@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from mrct.losses.adversarial import discriminator_loss, generator_loss
@@ -53,6 +54,12 @@ class Params(Section):
     pretrain_epochs: int
     generator: GeneratorParams
     discriminator: DiscriminatorParams
+
+    @model_validator(mode="after")
+    def _something_to_minimize(self) -> "Params":
+        if self.lambda_adv == self.lambda_pix == self.lambda_str == self.lambda_cyc == 0:
+            raise ValueError("all weights are zero; set one of lambda_adv, lambda_pix, lambda_str, lambda_cyc")
+        return self
 
 
 def build_generator(params: GeneratorParams) -> ResnetGenerator:

@@ -13,7 +13,10 @@ from mrct.reporting.figures import head_box
 
 @dataclass(frozen=True)
 class Case:
-    """One slice k of a test patient: `mr` [0, 1] and `ct` HU, both (H, W), and synthetic slices by (method, direction)."""
+    """One slice k of a test patient: `mr` [0, 1], `ct` HU, `head` boolean, all (H, W).
+
+    `synthetic` holds (H, W) slices by (method, direction), CT in HU and MR in [0, 1].
+    """
 
     patient: str
     k: int
@@ -24,8 +27,8 @@ class Case:
 
 
 def spread(scores: pd.Series, n: int) -> list[str]:
-    """n patients at even ranks of `scores`, the lowest and the highest among them: good and bad cases alike."""
-    ranked = sorted(scores.index, key=lambda patient: (float(np.nan_to_num(scores[patient], nan=np.inf)), patient))
+    """n patients at even ranks of `scores`, lowest and highest among them: good and bad cases alike."""
+    ranked = list(scores.sort_index().sort_values(kind="stable", na_position="last").index)
     if n <= 0:
         return []
     if n == 1:
@@ -46,9 +49,7 @@ def typical_slice(slices: pd.DataFrame, patient: str, columns: Sequence[str]) ->
     return int(ordered["k"].iloc[(len(ordered) - 1) // 2])
 
 
-def load_case(
-    normalized: Path, predictions: dict[tuple[str, str], Path], patient: str, k: int
-) -> Case:
+def load_case(normalized: Path, predictions: dict[tuple[str, str], Path], patient: str, k: int) -> Case:
     """The slice from a `normalized` folder and, by (method, direction), from each predictions folder.
 
     Errors: a prediction that is missing or of another shape than the CT.
@@ -64,7 +65,7 @@ def load_case(
             raise FileNotFoundError(f"{path}: no such prediction; rerun evaluate for {method}")
         volume = open_array(path)
         if volume.shape != ct.shape:
-            raise ValueError(f"{path}: got shape {volume.shape}, expected the CT's {ct.shape}; rerun evaluate")
+            raise ValueError(f"{path}: got {volume.shape}, expected the CT's {ct.shape}; rerun evaluate")
         synthetic[method, direction] = np.array(volume[k], dtype=np.float32)
     mr = (np.array(open_array(folder / "mr.npy")[k], dtype=np.float32) + 1.0) / 2.0
     head = np.array(open_array(folder / "mask.npy")[k]) > 0

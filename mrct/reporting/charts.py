@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mrct.metrics.statistics import Interval
 from mrct.reporting import theme
+from mrct.reporting.labels import curve_name
 
 CURVES_PER_ROW = 4
 
@@ -53,7 +55,7 @@ def _dots(axis: Axes, panel: DotPanel, methods: list[str], colors: Mapping[str, 
                      linewidths=0, zorder=2)  # fmt: skip
         mean, low, high = panel.intervals.get(method, (np.nan, None, None))
         if low is not None and high is not None:
-            axis.plot([low, high], [row + 0.26] * 2, color=theme.INK, linewidth=1.6, solid_capstyle="butt", zorder=3)
+            axis.plot([low, high], [row + 0.26] * 2, color=theme.INK, linewidth=1.6, zorder=3)
         axis.scatter([mean], [row + 0.26], marker="D", s=16, color=theme.INK, linewidths=0, zorder=4)
     axis.set_title(panel.title)
     axis.set_xlabel(panel.better, fontsize=8)
@@ -76,24 +78,32 @@ def curve_columns(history: pd.DataFrame) -> list[str]:
     return sorted(drawn, key=lambda c: not is_validation(c))
 
 
-def training_curves(history: pd.DataFrame, best_epoch: int | None) -> Figure:
+def training_curves(history: pd.DataFrame, best_epochs: Mapping[str, int]) -> Figure:
     """history: `epoch` and one column a loss term or validation metric -> a small panel a column.
 
-    Validation comes first and in the page's color; `best_epoch` (whose weights were kept) is a dashed line.
+    Validation comes first and in the page's color. `best_epochs`: direction to the epoch whose weights were
+    kept, a dashed line in that direction's validation panel.
     Errors: no `epoch` column, or nothing finite to draw.
     """
     columns = curve_columns(history)
     if "epoch" not in history or not columns:
-        raise ValueError(f"training history has columns {list(history.columns)}; expected epoch and a finite curve")
+        raise ValueError(f"training history: got columns {list(history.columns)}, expected epoch and a curve")
     n_rows = -(-len(columns) // CURVES_PER_ROW)
     with theme.style(dark=False):
         figure = Figure(figsize=(11.5, 2.05 * n_rows), layout="constrained")
         axes = figure.subplots(n_rows, CURVES_PER_ROW, squeeze=False).ravel()
         for axis, column in zip(axes, columns, strict=False):
-            _curve(axis, history["epoch"].to_numpy(), history[column].to_numpy(dtype=float), column, best_epoch)
+            values = history[column].to_numpy(dtype=float)
+            _curve(axis, history["epoch"].to_numpy(), values, column, best_of(column, best_epochs))
         for unused in axes[len(columns) :]:
             unused.set_visible(False)
     return figure
+
+
+def best_of(column: str, best_epochs: Mapping[str, int]) -> int | None:
+    """The kept epoch that belongs to a validation column; None for loss terms, which choose nothing."""
+    found = [epoch for direction, epoch in best_epochs.items() if column.endswith(direction)]
+    return found[0] if is_validation(column) and found else None
 
 
 def _curve(axis: Axes, epochs: np.ndarray, values: np.ndarray, column: str, best_epoch: int | None) -> None:
@@ -105,8 +115,8 @@ def _curve(axis: Axes, epochs: np.ndarray, values: np.ndarray, column: str, best
         axis.axvline(best_epoch, color=theme.GOOD, linewidth=1.0, linestyle=(0, (4, 3)))
         for value in values[(epochs == best_epoch) & finite]:
             axis.scatter([best_epoch], [value], s=22, color=theme.GOOD, linewidths=0, zorder=3)
-    axis.set_title(column.replace("_", " "))
+    axis.set_title(curve_name(column), fontsize=8.5)
     axis.tick_params(labelsize=7.5, length=2)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axis.grid(axis="y")
     axis.set_axisbelow(True)

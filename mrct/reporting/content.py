@@ -9,7 +9,7 @@ import pandas as pd
 from mrct.reporting import dataflow, page, tables
 from mrct.reporting.charts import DotPanel
 from mrct.reporting.inputs import Inputs
-from mrct.reporting.labels import DIRECTIONS, Windows, metric, method_name
+from mrct.reporting.labels import DIRECTIONS, Windows, method_name, metric
 
 #: The result that the summary leads with: the first that the evaluation holds.
 KEY_METRICS = ("mae_hu", "mae_8bit")
@@ -36,7 +36,7 @@ def text_of(inputs: Inputs, windows: Windows, samples: int, seed: int, virtual: 
         "intervals": tables.enough_patients(n_test),
         "splits": dataflow.split_rows(inputs.splits),
         "key": key_result(inputs, windows, samples, seed),
-        "goals": [{"direction": d, "name": DIRECTIONS[d], "rows": tables.goal_rows(results, d, windows)} for d in directions],
+        "goals": [{"name": DIRECTIONS[d], "rows": tables.goal_rows(results, d, windows)} for d in directions],
         "numbers": [
             {
                 "direction": d,
@@ -52,7 +52,7 @@ def text_of(inputs: Inputs, windows: Windows, samples: int, seed: int, virtual: 
 
 
 def key_result(inputs: Inputs, windows: Windows, samples: int, seed: int) -> dict[str, Any]:
-    """The leading metric of MR to CT for every method, and the first method's paired difference to each other one."""
+    """The leading metric of MR to CT for every method, and the first one's paired differences."""
     results, direction = inputs.results, "mr_to_ct"
     column = key_column(inputs)
     label = metric(column, windows)
@@ -70,7 +70,7 @@ def key_result(inputs: Inputs, windows: Windows, samples: int, seed: int) -> dic
 
 def key_column(inputs: Inputs) -> str:
     """The metric that the page leads with, and by which the shown patients and slices are chosen."""
-    shown = tables.columns_of(inputs.results[:1], "mr_to_ct")
+    shown = tables.columns_of(inputs.results[:1], "mr_to_ct", {})
     if not shown:
         raise ValueError(f"{inputs.results[0].method}: summary.json has no mr_to_ct metric; rerun evaluate")
     return next((c for c in KEY_METRICS if c in shown), shown[0])
@@ -81,7 +81,12 @@ def flow_of(inputs: Inputs) -> dict[str, Any]:
     registered = inputs.registered.sort_values("patient")
     return {
         "steps": dataflow.funnel(
-            inputs.files, inputs.series, inputs.patients, inputs.registered, inputs.pairs, inputs.rejected_slices
+            inputs.files,
+            inputs.series,
+            inputs.patients,
+            inputs.registered,
+            inputs.pairs,
+            inputs.rejected_slices,
         ),
         "file_reasons": [] if inputs.files is None else _file_reasons(inputs.files),
         "attributes": [] if inputs.attributes is None else dataflow.attribute_rows(inputs.attributes),
@@ -99,7 +104,7 @@ def flow_of(inputs: Inputs) -> dict[str, Any]:
 
 def dot_panels(inputs: Inputs, direction: str, windows: Windows) -> list[DotPanel]:
     """The metrics drawn with one dot a patient: those of DOT_METRICS that any method has."""
-    shown = tables.columns_of(inputs.results, direction)
+    shown = tables.columns_of(inputs.results, direction, windows)
     chosen = [c for c in DOT_METRICS[direction] if c in shown] or shown
     panels = []
     for column in chosen[:MAX_PANELS]:
@@ -111,7 +116,9 @@ def dot_panels(inputs: Inputs, direction: str, windows: Windows) -> list[DotPane
             DotPanel(
                 title=label.name + (f" ({label.unit})" if label.unit else ""),
                 better=f"{label.region}; {better}" if label.region else better,
-                values={m: series.reindex(patients).to_numpy() for m, series in values.items() if len(series)},
+                values={
+                    m: series.reindex(patients).to_numpy() for m, series in values.items() if len(series)
+                },
                 intervals={r.method: r.interval(direction, column) for r in inputs.results},
             )
         )
@@ -133,14 +140,17 @@ def gallery(inputs: Inputs, thumbnails: Path) -> list[dict[str, Any]]:
 def contact_sheets(paths: list[Path]) -> tuple[list[dict[str, str]], int]:
     """The first sheet of each split, scaled down, and how many sheets are left on disk."""
     first: dict[str, Path] = {}
-    for path in paths:
+    order = ("train", "validation", "test", "rejected")
+    for path in sorted(paths, key=lambda p: (*(not p.stem.startswith(name) for name in order), p.name)):
         first.setdefault(path.stem.rsplit("_", 1)[0], path)
-    sheets = [{"split": split, "picture": page.embed(path, page.SHEET_WIDTH)} for split, path in first.items()]
+    sheets = [
+        {"split": split, "picture": page.embed(path, page.SHEET_WIDTH)} for split, path in first.items()
+    ]
     return sheets, len(paths) - len(first)
 
 
 def scalars(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Numbers, yes/no and short texts of a JSON object, one level of nesting flattened: what a page can list."""
+    """Numbers, yes or no and texts of a JSON object, nested objects flattened, lists left out."""
     rows: list[tuple[str, str]] = []
     for key, value in content.items():
         name = str(key).replace("_", " ")
@@ -149,7 +159,7 @@ def scalars(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif isinstance(value, bool):
             rows.append((name, "yes" if value else "no"))
         elif isinstance(value, int | float | str):
-            rows.append((name, f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else value))
+            rows.append((name, value if isinstance(value, str) else f"{value:,.6g}"))
     return rows
 
 
@@ -158,7 +168,8 @@ def _file_reasons(files: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    records = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(key): value for key, value in record.items()} for record in records]
 
 
 def _spread_of(registered: pd.DataFrame) -> list[dict[str, Any]]:

@@ -36,13 +36,15 @@ class Step:
 def step(stage: str, unit: str, counts: dict[str, int]) -> Step:
     """Parts in the given order, empty ones left out."""
     total = sum(counts.values())
-    parts = [Part(n.replace("_", " "), c, TONES.get(n, "left"), 100.0 * c / total) for n, c in counts.items() if c]
+    parts = [
+        Part(n.replace("_", " "), c, TONES.get(n, "left"), 100.0 * c / total) for n, c in counts.items() if c
+    ]
     return Step(stage, unit, total, parts)
 
 
 def count(values: pd.Series, first: tuple[str, ...] = ()) -> dict[str, int]:
     """How often each value occurs: those of `first` in their order, then the others, most frequent first."""
-    counts = values.fillna("").astype(str).value_counts()
+    counts = _text(values).value_counts()
     names = sorted(counts.index, key=lambda n: (first.index(n) if n in first else len(first), -counts[n], n))
     return {name or UNEXPLAINED: int(counts[name]) for name in names}
 
@@ -74,15 +76,17 @@ def reasons(table: pd.DataFrame, key: str, limit: int = 3) -> list[dict[str, Any
     """Rows grouped by `key` (a rule, an action), most frequent first: how many, and the commonest reasons."""
     rows = []
     for name, n in count(table[key]).items():
-        group = table[table[key].fillna("").astype(str).replace("", UNEXPLAINED) == name]
+        group = table[_text(table[key]).replace("", UNEXPLAINED) == name]
         common = [text for text in count(group["reason"]) if text != UNEXPLAINED]
-        rows.append({"name": name.replace("_", " "), "n": n, "reasons": common[:limit], "more": len(common[limit:])})
+        rows.append(
+            {"name": name.replace("_", " "), "n": n, "reasons": common[:limit], "more": len(common[limit:])}
+        )
     return rows
 
 
 def series_groups(series: pd.DataFrame) -> list[dict[str, Any]]:
-    """Every series, for the gallery: the kept ones, then the rejected ones rule by rule, most frequent first."""
-    text = series.fillna("").astype({"patient": str, "series": str}).sort_values(["patient", "modality", "series"])
+    """Every series, for the gallery: the kept ones, then the rejected ones rule by rule."""
+    text = series.apply(_text).sort_values(["patient", "modality", "series"])
     kept = text["decision"] == "kept"
     groups = [{"name": "kept", "kept": True, "rows": text[kept].to_dict("records")}]
     for rule in count(text.loc[~kept, "rule"]):
@@ -102,11 +106,17 @@ def split_rows(splits: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def attribute_rows(attributes: pd.DataFrame) -> list[dict[str, Any]]:
-    """De-identification by action: how many attributes, how many occurrences, and the most frequent keywords."""
+    """De-identification by action: how many attributes and occurrences, and the most frequent keywords."""
     rows = []
-    for action, group in attributes.fillna("").groupby("action", sort=True):
+    for action, group in attributes.groupby("action", sort=True):
         ordered = group.sort_values(["count", "tag"], ascending=[False, True])
-        names = [str(keyword or tag) for keyword, tag in zip(ordered["keyword"], ordered["tag"], strict=True)]
+        tags, keywords = _text(ordered["tag"]), _text(ordered["keyword"])
+        names = [keyword or tag for keyword, tag in zip(keywords, tags, strict=True)]
         rows.append({"name": str(action), "attributes": len(set(names)), "n": int(group["count"].sum()),
                      "keywords": list(dict.fromkeys(names))})  # fmt: skip
     return rows
+
+
+def _text(values: pd.Series) -> pd.Series:
+    """Any column as text, empty cells as empty text (an all-empty column is read as numbers)."""
+    return values.astype(object).where(values.notna(), "").astype(str)

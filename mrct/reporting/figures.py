@@ -26,22 +26,23 @@ def triptych(
     *,
     window: DisplayWindow,
     titles: tuple[str, str, str] = ("MR", "synthetic CT", "real CT"),
-    input_window: tuple[float, float] | None = None,
+    input_window: DisplayWindow | None = None,
     note: str = "",
 ) -> Figure:
     """input | synthetic | real | difference, each (H, W); synthetic and real in `window`'s unit.
 
-    `input_window` is the input's (black, white); None takes its 0.5th and 99.5th percentile.
+    `input_window` is the input's; None takes its 0.5th and 99.5th percentile.
     `note` stands in small type above the difference. Errors: shapes that differ.
     """
     _require_equal_shapes(input_, synthetic, real)
-    low, high = input_window or _percentiles(input_)
+    low, high = (input_window.low, input_window.high) if input_window else _percentiles(input_)
     with theme.style(dark=True):
         figure, (axes,) = _grid(1, 4, real.shape)
-        _grey(axes[0], input_, low, high, titles[0])
+        _grey(axes[0], input_, low, high, titles[0], input_window.text if input_window else "")
         _grey(axes[1], synthetic, window.low, window.high, titles[1], window.text)
         _grey(axes[2], real, window.low, window.high, titles[2], window.text)
-        _difference_bar(_difference(axes[3], synthetic, real, window, "synthetic \N{MINUS SIGN} real", note), window)
+        image = _difference(axes[3], synthetic, real, window, "synthetic \N{MINUS SIGN} real", note)
+        _difference_bar(image, window)
     return figure
 
 
@@ -73,7 +74,7 @@ def methods_side_by_side(
 
 
 def head_box(mask: np.ndarray, margin: int = 4) -> tuple[slice, slice]:
-    """(H, W) boolean -> rows and columns of the head with a margin in pixels; the whole slice without a head."""
+    """(H, W) boolean -> rows and columns of the head with a margin in pixels; everything without a head."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return slice(0, mask.shape[0]), slice(0, mask.shape[1])
@@ -84,7 +85,7 @@ def head_box(mask: np.ndarray, margin: int = 4) -> tuple[slice, slice]:
 
 
 def _grid(n_rows: int, n_columns: int, shape: tuple[int, ...]) -> tuple[Figure, list[list[Axes]]]:
-    """Panels of the slice's own proportion at fixed places, so that figures of equal slices line up on the page."""
+    """Panels of the slice's own proportion at fixed places, so that figures line up on the page."""
     inner = WIDTH_IN - 2 * SIDE_IN - BAR_IN - GAP_IN * (n_columns - 1)
     width = inner / n_columns
     height = width * shape[0] / shape[1]
@@ -128,8 +129,7 @@ def _difference_bar(image: AxesImage, window: DisplayWindow) -> None:
     scale.ax.set_yticklabels([f"\N{MINUS SIGN}{window.limit:g}", "0", f"+{window.limit:g}"])
     scale.ax.tick_params(length=2, labelsize=8)
     scale.outline.set_visible(False)  # type: ignore[operator]
-    unit = window.unit if len(window.unit) <= 4 else ""
-    bar.set_title(unit, fontsize=8, fontweight="normal", loc="left", color=theme.DARK_MUTED)
+    bar.set_title(window.unit, fontsize=8, fontweight="normal", loc="left", color=theme.DARK_MUTED)
 
 
 def _caption(axes: Axes, title: str, note: str) -> None:

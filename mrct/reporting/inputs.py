@@ -26,7 +26,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Every table of the page; None or empty where the source has no such thing (volumes have no DICOM audit)."""
+    """Every table of the page; None or empty where the source has no such thing (volumes: no DICOM audit)."""
 
     source: dict[str, Any]
     files: pd.DataFrame | None
@@ -54,7 +54,9 @@ def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
         files=_table_if_there(audit / "files.csv"),
         attributes=_table_if_there(audit / "attributes.csv"),
         audit_summary=read_json(audit / "summary.json") if (audit / "summary.json").is_file() else {},
-        series=_table(folders.selected / "series.csv", "select", ("patient", "series", "modality", "decision", "rule")),
+        series=_table(
+            folders.selected / "series.csv", "select", ("patient", "series", "modality", "decision", "rule")
+        ),
         patients=_table(folders.selected / "patients.csv", "select", ("patient", "status", "reason")),
         registered=_table(folders.registered / "patients.csv", "register", ("patient", "status", "reason")),
         pairs=_table(folders.pairs / "pairs.csv", "pair", ("patient", "k", "split")),
@@ -63,7 +65,10 @@ def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
         contact_sheets=sorted((folders.pairs / "contact_sheets").glob("*.png")),
         normalized=_json(folders.normalized / "manifest.json", "normalize"),
         results=[read_results(folders.metrics, method) for method in methods],
-        slices={m: _table(folders.metrics / m / "slices.csv", f"evaluate ({m})", ("patient", "k")) for m in methods},
+        slices={
+            m: _table(folders.metrics / m / "slices.csv", f"evaluate ({m})", ("patient", "k"))
+            for m in methods
+        },
         histories=read_histories(folders.models, methods),
         models={m: read_json(p) for m in methods if (p := folders.models / m / "model.json").is_file()},
     )
@@ -75,12 +80,12 @@ def read_results(metrics: Path, method: str) -> Results:
     summary = _json(metrics / method / "summary.json", stage)
     patients = _table(metrics / method / "patients.csv", stage, ("direction", "patient"))
     if patients.empty:
-        raise ValueError(f"{metrics / method / 'patients.csv'}: no test patient; raise pair.test_fraction, rerun pair")
+        raise ValueError(f"{metrics / method / 'patients.csv'}: no test patient; raise pair.test_fraction")
     return Results(method, summary, patients)
 
 
 def read_histories(models: Path, methods: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Training histories with at least one epoch; the first method must have one, the others may have none."""
+    """Training histories with at least one epoch; the first method must have one, the others need not."""
     paths = {method: models / method / "history.csv" for method in methods}
     tables = {m: read_table(p) for m, p in paths.items() if p.is_file() and p.stat().st_size > 1}
     if methods[0] not in tables or tables[methods[0]].empty:

@@ -1,4 +1,4 @@
-"""Names that people read: methods, directions, and metric columns with unit, region and direction of goodness."""
+"""Names that people read: methods, directions, metric columns with unit and region, loss terms."""
 
 import re
 from collections.abc import Mapping
@@ -56,13 +56,13 @@ def metric(column: str, windows: Windows) -> Metric:
         return Metric(column, *fixed[column])
     if bone := re.fullmatch(r"iou_bone_(.+)hu", column):
         return Metric(column, "IoU of bone", "", f"CT \N{GREATER-THAN OR EQUAL TO} {bone[1]} HU", True, 3)
-    if grey := re.fullmatch(r"(mae|psnr|ssim)_8bit(?:_(.+?))?(?:_db)?", column):
+    if grey := re.fullmatch(r"(mae|psnr|ssim)_8bit(?:_(.+))?", column.removesuffix("_db")):
         return _grey_metric(column, grey[1], grey[2] or "", windows)
     return Metric(column, column.replace("_", " "), "", "", None, 3)
 
 
 def _grey_metric(column: str, kind: str, window: str, windows: Windows) -> Metric:
-    """The paper's metrics: the scale 0 to 255, the whole slice with its air, and which HU become 0 and 255."""
+    """The paper's metrics: scale 0 to 255, the whole slice with its air, and which HU become 0 and 255."""
     region = "whole slice"
     if window in windows:
         low, high = windows[window]
@@ -72,6 +72,34 @@ def _grey_metric(column: str, kind: str, window: str, windows: Windows) -> Metri
     name = {"mae": "MAE, 8-bit", "psnr": "PSNR, 8-bit", "ssim": "SSIM, 8-bit"}[kind]
     unit = {"mae": "grey levels", "psnr": "dB", "ssim": ""}[kind]
     return Metric(column, name, unit, region, kind != "mae", 3 if kind == "ssim" else 2)
+
+
+def metric_order(column: str, windows: Windows) -> tuple[int, int, float, str]:
+    """Sort key: HU metrics, then overlaps, then the paper's metrics window by window, then the unknown."""
+    first = ("mae_hu", "psnr_db", "ssim", "ssim_2d")
+    if column in first:
+        return 0, first.index(column), 0.0, column
+    if bone := re.fullmatch(r"iou_bone_(.+)hu", column):
+        return 1, 0, float(bone[1]), column
+    if column.startswith("iou_"):
+        return 1, 1 if column != "iou_head" else 2, 0.0, column
+    if grey := re.fullmatch(r"(mae|psnr|ssim)_8bit(?:_(.+))?", column.removesuffix("_db")):
+        names = list(windows)
+        place = names.index(grey[2]) if grey[2] in names else len(names)
+        return 2, place, float(("mae", "psnr", "ssim").index(grey[1])), column
+    return 3, 0, 0.0, column
+
+
+def curve_name(column: str) -> str:
+    """`pix_ct` -> `pixel loss, CT`; `validation_mr_to_ct` -> `validation MR → CT (MAE, HU)`."""
+    units = {"mr_to_ct": "MAE, HU", "ct_to_mr": "MAE, grey levels"}
+    kind, _, rest = column.partition("_")
+    if kind == "validation" and rest in DIRECTIONS:
+        return f"validation {DIRECTIONS[rest]} ({units[rest]})"
+    kinds = {"adv": "adversarial", "pix": "pixel", "str": "structure", "cyc": "cycle", "critic": "critic"}
+    if kind in kinds and rest in ("ct", "mr"):
+        return f"{kinds[kind]} loss, {rest.upper()}"
+    return column.replace("_", " ")
 
 
 def number(value: float | None, digits: int, sign: bool = False) -> str:

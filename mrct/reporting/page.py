@@ -21,7 +21,11 @@ def render(content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": labels.number, "method_name": labels.method_name, "thousands": thousands}
+    environment.filters |= {
+        "number": labels.number,
+        "method_name": labels.method_name,
+        "thousands": thousands,
+    }
     return environment.get_template("report.html").render(css=(HERE / "report.css").read_text(), **content)
 
 

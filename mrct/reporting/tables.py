@@ -1,4 +1,4 @@
-"""Numbers of the page: methods x metrics, paired differences, and the paper's goals.  Tables in, rows of text out."""
+"""Numbers of the page: methods x metrics, paired differences, the paper's goals.  Tables in, text out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 
 from mrct.metrics.statistics import MIN_PATIENTS, Interval, paired_interval
-from mrct.reporting.labels import Metric, Windows, interval, is_shown, method_name, metric, number
+from mrct.reporting.labels import (
+    Metric,
+    Windows,
+    interval,
+    is_shown,
+    method_name,
+    metric,
+    metric_order,
+    number,
+)
 
 #: Jeong 2024: stated (SSIM, MAE) and inferred from its text (PSNR, IoU); `(pattern, threshold, at least?)`.
 PAPER_GOALS = (
@@ -47,17 +56,16 @@ class Results:
         return rows.set_index("patient")[column].astype(float).sort_index()
 
 
-def columns_of(results: Sequence[Results], direction: str) -> list[str]:
-    """The metrics that any method has in this direction, in the order of the first method that has them."""
-    found = {column: None for r in results for column in r.summary.get(direction, {}) if is_shown(column)}
-    order = [column for r in results for column in r.patients.columns]
-    return sorted(found, key=lambda c: order.index(c) if c in order else len(order))
+def columns_of(results: Sequence[Results], direction: str, windows: Windows) -> list[str]:
+    """The metrics that any method has in this direction, in the page's order."""
+    found = {column for r in results for column in r.summary.get(direction, {}) if is_shown(column)}
+    return sorted(found, key=lambda column: metric_order(column, windows))
 
 
 def metric_rows(results: Sequence[Results], direction: str, windows: Windows) -> list[dict[str, Any]]:
     """A row a metric: its label, and a cell a method with the mean and its 95 % interval."""
     rows = []
-    for column in columns_of(results, direction):
+    for column in columns_of(results, direction, windows):
         label = metric(column, windows)
         cells = []
         for result in results:
@@ -73,7 +81,7 @@ def difference_rows(
     """A row a metric: the first method minus each other one, over the patients that both have."""
     main, others = results[0], results[1:]
     rows = []
-    for column in columns_of([main], direction):
+    for column in columns_of([main], direction, windows):
         label = metric(column, windows)
         cells = [difference_cell(main, other, direction, label, samples, seed) for other in others]
         if any(cells):
@@ -85,7 +93,9 @@ def difference_cell(
     main: Results, other: Results, direction: str, label: Metric, samples: int, seed: int
 ) -> dict[str, Any] | None:
     """Mean difference, interval and verdict; None where the two methods share no patient in this metric."""
-    pair = pd.concat([main.values(direction, label.column), other.values(direction, label.column)], axis=1, join="inner")
+    pair = pd.concat(
+        [main.values(direction, label.column), other.values(direction, label.column)], axis=1, join="inner"
+    )
     pair = pair.replace([np.inf, -np.inf], np.nan).dropna()
     if pair.empty:
         return None
@@ -99,7 +109,10 @@ def difference_cell(
 
 
 def verdict(low: float | None, high: float | None, higher_is_better: bool | None) -> str:
-    """`better` or `worse` only where the interval excludes zero; else `undecided`, `too few patients` or nothing."""
+    """`better`, `worse` only where the interval excludes zero; else `undecided` or `too few patients`.
+
+    Nothing for a metric whose good direction we do not know.
+    """
     if low is None or high is None:
         return "too few patients"
     if low <= 0.0 <= high:
@@ -110,15 +123,17 @@ def verdict(low: float | None, high: float | None, higher_is_better: bool | None
 
 
 def goal_rows(results: Sequence[Results], direction: str, windows: Windows) -> list[dict[str, Any]]:
-    """The paper's goals against the first method's means: met or not, what the paper reports, who else meets it."""
+    """The paper's goals against the first method's means: met or not, the paper's result, who else does."""
     rows = []
     for (pattern, threshold, at_least), reported in zip(PAPER_GOALS, PAPER_RESULTS[direction], strict=True):
-        for column in columns_of(results[:1], direction):
+        for column in columns_of(results[:1], direction, windows):
             if not re.fullmatch(pattern, column):
                 continue
             label = metric(column, windows)
             means = {r.method: r.interval(direction, column)[0] for r in results}
-            met = {method: mean >= threshold if at_least else mean <= threshold for method, mean in means.items()}
+            met = {
+                method: mean >= threshold if at_least else mean <= threshold for method, mean in means.items()
+            }
             sign = "\N{GREATER-THAN OR EQUAL TO}" if at_least else "\N{LESS-THAN OR EQUAL TO}"
             rows.append(
                 {

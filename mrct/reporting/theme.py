@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -17,8 +18,10 @@ GOOD, BAD = "#1f7a4d", "#b3382c"
 MAIN_COLOR = "#0a6c8f"
 OTHER_COLORS = ("#c07a1e", "#7a5ea8", "#5b7f3a", "#a8485f", "#4f6d9c", "#8a7350", "#3f8580")
 
-#: Black in the middle: on a dark page no difference is dark, and red (too high) and blue (too low) shine alike.
-DIFFERENCE_COLORMAP = "berlin"
+#: Black in the middle: no difference is dark, and too high (red) and too low (blue) shine alike.
+DIFFERENCE_COLORMAP = LinearSegmentedColormap.from_list(
+    "difference", ["#b9e0ff", "#4aa3e8", "#144a78", "#000000", "#7a220f", "#e8643a", "#ffd0b5"]
+)
 PANEL_DPI = 110
 CHART_DPI = 150
 WEBP_QUALITY = 90
@@ -54,7 +57,10 @@ DARK_STYLE = _COMMON | {
 
 @dataclass(frozen=True)
 class DisplayWindow:
-    """How values become grey: black at `low`, white at `high`; differences saturate at ±`limit`, all in `unit`."""
+    """Black at `low`, white at `high`; differences saturate at ±`limit`, all in `unit`.
+
+    `unit` is empty for MR, whose scale [0, 1] has none.
+    """
 
     name: str
     low: float
@@ -69,12 +75,12 @@ class DisplayWindow:
     @property
     def text(self) -> str:
         """`-60 to 140 HU`, with a real minus sign."""
-        return f"{self.low:g} to {self.high:g} {self.unit}".replace("-", "\N{MINUS SIGN}")
+        return f"{self.low:g} to {self.high:g} {self.unit}".rstrip().replace("-", "\N{MINUS SIGN}")
 
 
 BONE = DisplayWindow("bone", -500.0, 1500.0, 600.0, "HU")
 BRAIN = DisplayWindow("brain", -60.0, 140.0, 100.0, "HU")
-MR = DisplayWindow("MR", 0.0, 1.0, 0.5, "of the MR scale")
+MR = DisplayWindow("MR", 0.0, 1.0, 0.5, "")
 
 
 def method_colors(methods: list[str]) -> dict[str, str]:
@@ -90,11 +96,13 @@ def save_png(figure: Figure, path: Path, dpi: int) -> None:
 
 
 def as_webp(png: Path, max_width: int | None = None) -> bytes:
-    """The picture as WebP, at most `max_width` pixels wide: a fifth of the PNG's size, for a page that is one file."""
-    with Image.open(png) as image:
-        image = image.convert("RGB")
+    """The picture as WebP, at most `max_width` pixels wide: a fifth of the PNG, for a page of one file."""
+    with Image.open(png) as source:
+        image = source.convert("RGB")
         if max_width is not None and image.width > max_width:
-            image = image.resize((max_width, round(image.height * max_width / image.width)), Image.Resampling.LANCZOS)
+            image = image.resize(
+                (max_width, round(image.height * max_width / image.width)), Image.Resampling.LANCZOS
+            )
         stream = BytesIO()
         image.save(stream, format="WEBP", quality=WEBP_QUALITY, method=4)
     return stream.getvalue()
@@ -102,4 +110,5 @@ def as_webp(png: Path, max_width: int | None = None) -> bytes:
 
 def style(dark: bool) -> Any:
     """A context in which figures are made; nothing outside it changes."""
-    return matplotlib.rc_context(DARK_STYLE if dark else CHART_STYLE)
+    settings: Any = DARK_STYLE if dark else CHART_STYLE
+    return matplotlib.rc_context(settings)

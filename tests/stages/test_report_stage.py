@@ -26,7 +26,7 @@ Volumes = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 def ellipse_head(n: int, depth: int = 3, size: int = 32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A skull around a brain: CT in HU, MR in [0, 1], head mask; each (D, H, W)."""
-    y, x = np.mgrid[-1:1:size * 1j, -1:1:size * 1j]
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     radius = np.hypot(x * (1.25 + 0.02 * n), y)
     ct = np.select([radius < 0.7, radius < 0.8, radius < 0.88], [35.0, 900.0, 20.0], -1000.0)
     mr = np.select([radius < 0.7, radius < 0.8, radius < 0.88], [0.6, 0.05, 0.8], 0.0)
@@ -40,9 +40,11 @@ def folders_in(root: Path) -> Folders:
 def write_inputs(
     root: Path, n_test: int = 6, dicom: bool = True, both_ways: bool = True, volumes: Volumes = ellipse_head
 ) -> Folders:
-    """All inputs of the report: 5 other patients and n_test test patients, with every optional part unless `dicom` is off."""
+    """All inputs of the report: 4 training, 1 validation and n_test test patients."""
     folders = folders_in(root)
-    patients = {f"P{n:010x}": split for n, split in enumerate(["train"] * 4 + ["validation"] + ["test"] * n_test)}
+    patients = {
+        f"P{n:010x}": split for n, split in enumerate(["train"] * 4 + ["validation"] + ["test"] * n_test)
+    }
     _write_audit(folders, dicom)
     _write_selection(folders, list(patients), dicom, volumes)
     _write_volumes(folders, patients, volumes)
@@ -59,14 +61,23 @@ def _write_audit(folders: Folders, dicom: bool) -> None:
     if not dicom:
         return
     actions = ["kept"] * 90 + ["rejected"] * 4 + ["duplicate"] * 3 + ["skipped"] * 3
-    reasons = {"kept": "", "rejected": "secondary capture", "duplicate": "same pixels twice", "skipped": "not DICOM"}
-    files = pd.DataFrame({"source_index": range(100), "action": actions, "reason": [reasons[a] for a in actions]})
+    reasons = {
+        "kept": "",
+        "rejected": "secondary capture",
+        "duplicate": "same pixels twice",
+        "skipped": "not DICOM",
+    }
+    files = pd.DataFrame(
+        {"source_index": range(100), "action": actions, "reason": [reasons[a] for a in actions]}
+    )
     write_table(folders.anonymized / "audit/files.csv", files.assign(output=""))
     attributes = [("0010,0010", "PatientName", "changed", 90), ("0010,1040", "PatientAddress", "dropped", 88),
                   ("0008,0060", "Modality", "kept", 90), ("0009,1001", "", "dropped", 40)]  # fmt: skip
     table = pd.DataFrame(attributes, columns=["tag", "keyword", "action", "count"])
     write_table(folders.anonymized / "audit/attributes.csv", table)
-    write_json(folders.anonymized / "audit/summary.json", {"files_written": 90, "attributes": {"dropped": 128}})
+    write_json(
+        folders.anonymized / "audit/summary.json", {"files_written": 90, "attributes": {"dropped": 128}}
+    )
 
 
 def _write_selection(folders: Folders, patients: list[str], dicom: bool, volumes: Volumes) -> None:
@@ -84,7 +95,9 @@ def _write_selection(folders: Folders, patients: list[str], dicom: bool, volumes
             (folders.selected / "thumbnails").mkdir(parents=True, exist_ok=True)
             Image.fromarray(grey).save(folders.selected / f"thumbnails/{patient}_S{i}.png")
     write_table(folders.selected / "series.csv", pd.DataFrame(rows))
-    status = pd.DataFrame({"patient": [*patients, "Pffffffffff"], "status": "paired", "days_between": 0, "reason": ""})
+    status = pd.DataFrame(
+        {"patient": [*patients, "Pffffffffff"], "status": "paired", "days_between": 0, "reason": ""}
+    )
     status.loc[len(patients), ["status", "reason"]] = ["unpaired", "no MR series is left"]
     write_table(folders.selected / "patients.csv", status)
 
@@ -101,29 +114,50 @@ def _write_volumes(folders: Folders, patients: dict[str, str], volumes: Volumes)
     write_table(folders.pairs / "pairs.csv", pairs)
     splits = pairs.groupby(["patient", "split"]).size().rename("n_pairs").reset_index()
     write_table(folders.pairs / "splits.csv", splits)
-    rejected = pd.DataFrame([("P0000000000", 9, "empty", "the head fills 12 of 40 cm²")], columns=["patient", "k", "rule", "reason"])
+    rejected = pd.DataFrame(
+        [("P0000000000", 9, "empty", "the head fills 12 of 40 cm²")],
+        columns=["patient", "k", "rule", "reason"],
+    )
     write_table(folders.pairs / "rejected.csv", rejected)
     (folders.pairs / "contact_sheets").mkdir()
     for split in ("test_1", "test_2", "train_1"):
         Image.new("L", (64, 32), 90).save(folders.pairs / f"contact_sheets/{split}.png")
-    registered = pd.DataFrame({"patient": list(patients), "status": "registered", "similarity": 0.8, "overlap": 0.95,
-                               "rotation_deg": 4.0, "translation_mm": 12.0, "reason": ""})  # fmt: skip
+    numbers = {"similarity": 0.8, "overlap": 0.95, "rotation_deg": 4.0, "translation_mm": 12.0}
+    registered = pd.DataFrame({"patient": list(patients), "status": "registered", **numbers, "reason": ""})
     write_table(folders.registered / "patients.csv", registered)
-    write_json(folders.normalized / "manifest.json",
-               {"image_size": ct.shape[-1], "pixel_spacing_mm": 2.0, "hu_window": [-1024.0, 3000.0],
-                "mr": {"method": "percentile", "percentiles": [0.5, 99.5]}, "patients": manifest})  # fmt: skip
+    scale = {"image_size": ct.shape[-1], "pixel_spacing_mm": 2.0, "hu_window": [-1024.0, 3000.0]}
+    mr_scale = {"method": "percentile", "percentiles": [0.5, 99.5]}
+    write_json(folders.normalized / "manifest.json", {**scale, "mr": mr_scale, "patients": manifest})
 
 
 def _write_model(folders: Folders, method: str) -> None:
-    write_json(folders.models / method / "model.json", {"method": method, "parameters": 1234567, "best_epoch": 4})
+    write_json(
+        folders.models / method / "model.json",
+        {"method": method, "parameters": 1234567, "best_epoch": {"mr_to_ct": 4}},
+    )
     if method == "sc_cyclegan":
         epochs = np.arange(1, 7)
-        losses = {f"{t}_mr_to_ct": 1.0 / epochs + 0.1 * i for i, t in enumerate(["adversarial", "pixel", "cycle"])}
-        history = pd.DataFrame({"epoch": epochs, **losses, "validation_mae_hu": 90 + (epochs - 4.0) ** 2})
+        losses = {f"{t}_ct": 1.0 / epochs + 0.1 * i for i, t in enumerate(["adv", "pix", "cyc"])}
+        history = pd.DataFrame({"epoch": epochs, **losses, "validation_mr_to_ct": 90 + (epochs - 4.0) ** 2})
         write_table(folders.models / method / "history.csv", history)
 
 
-def _write_metrics(folders: Folders, method: str, directions: list[str], test: list[str], volumes: Volumes) -> None:
+def ct_metrics(error_hu: float) -> dict[str, float]:
+    """The columns that evaluate writes, with values that a reader would believe."""
+    volume = {"mae_hu": error_hu, "psnr_db": 20 * np.log10(4024 / error_hu) - 2, "psnr_bound_db": 40.0}
+    overlap = {"iou_bone_300hu": max(0.0, 1 - error_hu / 300), "iou_head": 0.99}
+    full = {"mae_8bit_full": error_hu / 16, "psnr_8bit_full_db": 33.0, "ssim_8bit_full": 0.8}
+    brain = {"mae_8bit_brain": error_hu / 2, "psnr_8bit_brain_db": 20.0, "ssim_8bit_brain": 0.45}
+    return volume | {"ssim_2d": 1 - error_hu / 500} | overlap | full | brain
+
+
+def mr_metrics(error: float) -> dict[str, float]:
+    return {"mae_8bit": 255 * error, "psnr_8bit_db": 26.0, "ssim_8bit": 0.8, "iou_otsu": 0.7}
+
+
+def _write_metrics(
+    folders: Folders, method: str, directions: list[str], test: list[str], volumes: Volumes
+) -> None:
     rng = np.random.default_rng(len(method))
     rows = []
     for n, patient in enumerate(test):
@@ -131,14 +165,12 @@ def _write_metrics(folders: Folders, method: str, directions: list[str], test: l
         for direction in directions:
             real, scale = (ct, 1.3 * ERROR_HU[method]) if direction == "mr_to_ct" else (mr, 0.08)
             synthetic = real + mask * rng.normal(0, scale * (1 + 0.05 * n), real.shape)
-            save_array(folders.metrics / method / f"predictions/{patient}_{direction}.npy", synthetic.astype(np.float32))
+            save_array(
+                folders.metrics / method / f"predictions/{patient}_{direction}.npy",
+                synthetic.astype(np.float32),
+            )
             error = float(np.abs(synthetic - real)[mask > 0].mean())
-            ct_metrics = {"mae_hu": error, "psnr_db": 20 * np.log10(4024 / error) - 2, "psnr_bound_db": 40.0,
-                          "ssim_2d": 1 - error / 500, "iou_bone_300hu": 1 - error / 300, "iou_head": 0.99,
-                          "mae_8bit_full": error / 16, "psnr_8bit_full_db": 33.0, "ssim_8bit_full": 0.8,
-                          "mae_8bit_brain": error / 2, "psnr_8bit_brain_db": 20.0, "ssim_8bit_brain": 0.45}  # fmt: skip
-            mr_metrics = {"mae_8bit": 255 * error, "psnr_8bit_db": 26.0, "ssim_8bit": 0.8, "iou_otsu": 0.7}
-            chosen = ct_metrics if direction == "mr_to_ct" else mr_metrics
+            chosen = ct_metrics(error) if direction == "mr_to_ct" else mr_metrics(error)
             rows += [{"direction": direction, "patient": patient, "k": k} | chosen for k in range(len(ct))]
     slices = pd.DataFrame(rows)
     write_table(folders.metrics / method / "slices.csv", slices)
@@ -148,9 +180,171 @@ def _write_metrics(folders: Folders, method: str, directions: list[str], test: l
     for direction in directions:
         own = patients[patients["direction"] == direction].dropna(axis=1, how="all")
         intervals = {c: bootstrap_interval(own[c].to_numpy(), 200, 3) for c in own.columns[2:]}
-        summary[direction] = {c: dict(zip(("mean", "low", "high"), v, strict=True)) for c, v in intervals.items()}
+        summary[direction] = {
+            c: dict(zip(("mean", "low", "high"), v, strict=True)) for c, v in intervals.items()
+        }
     write_json(folders.metrics / method / "summary.json", summary)
 
 
-def make(folders: Folders, out: Path, patients: int = 2, virtual: bool = False, methods: list[str] = METHODS) -> str:
-    return report.run(report.Params(patients=patients), INTERVALS, folders, methods, virtual, out).read_text()
+def make(folders: Folders, out: Path, patients: int = 2, virtual: bool = False) -> str:
+    return report.run(report.Params(patients=patients), INTERVALS, folders, METHODS, virtual, out).read_text()
+
+
+def text_only(html: str) -> str:
+    """The page without its embedded pictures, style and tags, white space collapsed."""
+    bare = re.sub(r"<style>.*?</style>", "", html, flags=re.S)
+    return " ".join(re.sub(r"<[^>]+>", " ", bare).split())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folders, Path, str]:
+    """The usual case, made once: DICOM, six test patients, both directions."""
+    root = tmp_path_factory.mktemp("report")
+    folders = write_inputs(root / "in")
+    return folders, root / "out", make(folders, root / "out")
+
+
+def test_page_needs_no_web_and_no_script(made: tuple[Folders, Path, str]) -> None:
+    _, _, html = made
+    assert "<script" not in html
+    assert "http:" not in html
+    assert "https:" not in html
+    assert set(re.findall(r'<img src="([^"]{0,16})', html)) == {"data:image/webp;"}
+
+
+def test_every_picture_has_alternative_text(made: tuple[Folders, Path, str]) -> None:
+    _, _, html = made
+    pictures = re.findall(r"<img [^>]*>", html)
+    assert pictures
+    assert all(re.search(r'alt="[^"]{10,}"', picture) for picture in pictures)
+
+
+def test_key_result_is_the_mean_of_the_patients(made: tuple[Folders, Path, str]) -> None:
+    folders, _, html = made
+    table = pd.read_csv(folders.metrics / "sc_cyclegan/patients.csv")
+    mean = table.loc[table["direction"] == "mr_to_ct", "mae_hu"].mean()
+    assert f"scCycleGAN {mean:.1f} HU" in text_only(html)
+
+
+def test_reference_methods_are_called_beaten_only_with_enough_patients(
+    made: tuple[Folders, Path, str], tmp_path: Path
+) -> None:
+    assert text_only(made[2]).count("scCycleGAN is better") == 2
+    few = text_only(make(write_inputs(tmp_path / "in", n_test=4), tmp_path / "out"))
+    assert "is better" not in few.replace("higher is better", "").replace("lower is better", "")
+    assert "Only 4 test patients" in few
+
+
+def test_every_series_is_shown_with_its_fate(made: tuple[Folders, Path, str]) -> None:
+    folders, _, html = made
+    series = pd.read_csv(folders.selected / "series.csv")
+    assert html.count('<figure class="kept">') == (series["decision"] == "kept").sum()
+    assert html.count('class="why"') == (series["decision"] == "rejected").sum()
+    assert "the slices stand 88° from axial" in html
+
+
+def test_text_of_a_header_cannot_become_markup(made: tuple[Folders, Path, str]) -> None:
+    assert "AX &lt;T2&gt;" in made[2]
+    assert "<T2>" not in made[2]
+
+
+def test_figures_are_written_beside_the_page(made: tuple[Folders, Path, str]) -> None:
+    _, out, _ = made
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert {"patients_mr_to_ct.png", "patients_ct_to_mr.png", "training_sc_cyclegan.png"} < names
+    assert sum(name.endswith("_mr_to_ct_bone.png") for name in names) == 2
+
+
+def test_shown_patients_are_the_best_and_the_worst(made: tuple[Folders, Path, str]) -> None:
+    folders, out, _ = made
+    table = pd.read_csv(folders.metrics / "sc_cyclegan/patients.csv")
+    scores = table[table["direction"] == "mr_to_ct"].set_index("patient")["mae_hu"]
+    shown = {path.name.split("_")[0] for path in (out / "figures").glob("*_ct_bone.png")}
+    assert shown == {scores.idxmin(), scores.idxmax()}
+
+
+def test_same_inputs_same_bytes(made: tuple[Folders, Path, str], tmp_path: Path) -> None:
+    folders, out, html = made
+    assert make(folders, tmp_path / "again") == html
+    for path in sorted((out / "figures").iterdir()):
+        assert (tmp_path / "again/figures" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_inputs_are_left_as_they_were(tmp_path: Path) -> None:
+    folders = write_inputs(tmp_path / "in", n_test=2)
+    before = {path: path.read_bytes() for path in sorted((tmp_path / "in").rglob("*")) if path.is_file()}
+    make(folders, tmp_path / "out", patients=1)
+    after = {path: path.read_bytes() for path in sorted((tmp_path / "in").rglob("*")) if path.is_file()}
+    assert after == before
+
+
+def test_volumes_one_slice_and_one_direction_are_enough(tmp_path: Path) -> None:
+    folders = write_inputs(
+        tmp_path / "in", n_test=1, dicom=False, both_ways=False, volumes=lambda n: ellipse_head(n, depth=1)
+    )
+    text = text_only(make(folders, tmp_path / "out", virtual=True))
+    assert "These patients are virtual." in text
+    assert "Only 1 test patient." in text
+    assert "no audit of them" in text
+    assert "Every series was kept." in text
+    assert "CT → MR" not in text
+
+
+def test_no_thumbnail_no_sheet_no_picture_still_makes_a_page(tmp_path: Path) -> None:
+    folders = write_inputs(tmp_path / "in", n_test=1)
+    for path in [*(folders.selected / "thumbnails").iterdir(), *(folders.pairs / "contact_sheets").iterdir()]:
+        path.unlink()
+    html = make(folders, tmp_path / "out", patients=0)
+    assert html.count("no thumbnail") == len(pd.read_csv(folders.selected / "series.csv"))
+    assert "No test patient is shown" in text_only(html)
+
+
+@pytest.mark.parametrize(
+    ("lost", "stage"),
+    [
+        ("metrics/mean_ct/patients.csv", "evaluate"),
+        ("metrics/sc_cyclegan/summary.json", "evaluate"),
+        ("selected/series.csv", "select"),
+        ("registered/patients.csv", "register"),
+        ("pairs/splits.csv", "pair"),
+        ("normalized/manifest.json", "normalize"),
+        ("models/sc_cyclegan/history.csv", "train"),
+    ],
+)
+def test_missing_required_input_is_named_with_its_stage(tmp_path: Path, lost: str, stage: str) -> None:
+    folders = write_inputs(tmp_path, n_test=1)
+    (tmp_path / lost).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{re.escape(lost)}.*rerun {stage}"):
+        make(folders, tmp_path / "out")
+    assert not (tmp_path / "out/index.html").exists()
+
+
+def test_prediction_of_another_shape_is_an_error(tmp_path: Path) -> None:
+    folders = write_inputs(tmp_path, n_test=1)
+    path = next((folders.metrics / "mean_ct/predictions").glob("*.npy"))
+    save_array(path, np.load(path)[:, :-1])
+    with pytest.raises(ValueError, match="expected the CT's"):
+        make(folders, tmp_path / "out")
+    assert not (tmp_path / "out/figures").exists()
+
+
+def test_main_reads_the_params_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"metrics": "reports/metrics", "models": "models"}
+    write_inputs(tmp_path / "in", n_test=1)
+    for field in fields(Folders):
+        target = tmp_path / names.get(field.name, f"data/{field.name}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / field.name).rename(target)
+    settings = {
+        "source": "data/cohort",
+        "baselines": [{"method": "mean_ct"}],
+        "evaluate": json.loads(INTERVALS.model_dump_json()) | {"bone_hu": [150.0]},
+        "report": {"patients": 1},
+    }
+    (tmp_path / "params.yaml").write_text(json.dumps(settings))
+    monkeypatch.chdir(tmp_path)
+    report.main()
+    text = text_only((tmp_path / "reports/index.html").read_text())
+    assert "These patients are virtual." in text
+    assert "mean CT" in text
+    assert "intensity map" not in text

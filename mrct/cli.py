@@ -1,0 +1,69 @@
+"""The command `mrct`: check a folder before a run, apply a model to a patient, rebuild MLflow runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mrct.params import load
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False,
+    help="MR-CT synthesis of the brain. The pipeline itself runs with `dvc repro`.",
+)
+console = Console()
+errors = Console(stderr=True)
+
+
+def _fail(error: Exception) -> typer.Exit:
+    errors.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def check(source: Annotated[Path, typer.Argument(help="folder of DICOM (any depth), or of volume files")]) -> None:
+    """Dry run: what is there, what would be rejected and why, pairs to expect, disk and time needed."""
+    from mrct.dicom.check import check as dry_run
+    from mrct.dicom.check import render
+    from stages import select
+
+    try:
+        report = dry_run(source, load(select.Params, "select").rules())
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    console.print(render(report))
+    if report.problem:
+        raise typer.Exit(1)
+
+
+@app.command()
+def synthesize(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="folder of one DICOM series, or a NIfTI/MHA file")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="new folder for DICOM, or a .nii.gz/.mha file")],
+    model: Annotated[Path, typer.Option(help="a trained direction")] = Path("models/sc_cyclegan/mr_to_ct.safetensors"),
+) -> None:
+    """Synthetic CT from an MR series (or synthetic MR from CT, by --model .../ct_to_mr.safetensors)."""
+    from mrct.inference.model import load_model
+    from mrct.inference.synthesize import synthesize as apply
+
+    try:
+        files, notes = apply(source, out, load_model(model))
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    for note in notes:
+        console.print(f"note: {note}", highlight=False)
+    console.print(f"{len(files)} file{'s' * (len(files) != 1)} written to {out}. Research use only.")
+
+
+@app.command()
+def track() -> None:
+    """Rebuild every MLflow run from models/ and reports/ (a run taken from DVC's cache trains nothing)."""
+    from mrct.tracking import record_all
+
+    for name in record_all(Path("models"), Path("reports")):
+        console.print(f"MLflow has {name}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,69 @@
+"""An empty cohort explained: which rule costs most, how many series of which vendor, which key relaxes it."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mrct.dicom.choose import Choice, Decision
+from mrct.dicom.classify import REJECTABLE, Rules
+
+_ADVICE = {
+    "tse": "routine T2w is usually TSE",
+    "oblique": "select.max_angle_deg admits more tilt",
+}
+
+
+def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
+    """Why no patient has both: the rule that costs most, its count per vendor, the key that relaxes it."""
+    wanted = "MR" if rules.weighting == "any" else f"{rules.weighting.upper()} MR"
+    head = f"select: no patient has both a CT and a {wanted}."
+    decisions = [decision for choice in choices for decision in choice.decisions]
+    far = [choice for choice in choices if choice.status == "left_out"]
+    if far:
+        return (
+            f"{head} {len(far)} patients were left out by select.max_days_between = {rules.max_days_between} "
+            f"({far[0].reason}); relax it with -S select.max_days_between=0 (0 means any)."
+        )
+    missing = [name for name in ("CT", "MR") if not any(d.series.modality == name for d in decisions)]
+    if missing:
+        return (
+            f"{head} Among {len(decisions)} series of {len(choices)} patients there is no "
+            f"{' and no '.join(missing)}; add the missing export to the folder named by `source`."
+        )
+    modality, rule = _costliest_rule(choices)
+    if not rule:
+        return (
+            f"{head} The {len(choices)} patients have CT or MR, none has both; if one person's CT and MR "
+            "carry two PatientIDs, give them one before the export (ids are never joined by guessing)."
+        )
+    removed = [d for d in decisions if d.verdict.rule == rule and d.series.modality == modality]
+    vendors = Counter(decision.series.first.vendor for decision in removed)
+    counts = ", ".join(f"{vendor} {count}" for vendor, count in sorted(vendors.items()))
+    relax = _relax(rule, rules, removed)
+    return f"{head} Rule '{rule}' removed {len(removed)} {modality} series ({counts}); {relax}"
+
+
+def _relax(rule: str, rules: Rules, removed: Sequence[Decision]) -> str:
+    if rule in REJECTABLE:
+        others = ",".join(name for name in rules.reject if name != rule)
+        advice = f"{_ADVICE[rule]}: " if rule in _ADVICE else ""
+        return f"{advice}keep them with -S 'select.reject=[{others}]'."
+    if rule == "weighting":
+        kinds = ", ".join(sorted({decision.verdict.reason.split(" ")[0] for decision in removed}))
+        return f"they are: {kinds}; accept others with -S select.weighting=any (or t1, t2)."
+    return f"reason: {removed[0].verdict.reason}."
+
+
+def _costliest_rule(choices: Sequence[Choice]) -> tuple[str, str]:
+    """(modality, rule) that alone keeps most series from a patient who lacks that modality, then by count."""
+    alone: Counter[tuple[str, str]] = Counter()
+    all_removed: Counter[tuple[str, str]] = Counter()
+    for choice in choices:
+        for decision in choice.decisions:
+            modality, verdict = decision.series.modality, decision.verdict
+            lacking = (choice.ct is None and modality == "CT") or (choice.mr is None and modality == "MR")
+            if not lacking or decision.kept:
+                continue
+            all_removed[modality, verdict.rule] += 1
+            alone[modality, verdict.rule] += len(verdict.matches) == 1
+    ranked = sorted(all_removed, key=lambda key: (-alone[key], -all_removed[key], key))
+    return ranked[0] if ranked else ("", "")

@@ -1,0 +1,146 @@
+"""register: CT and MR of each patient on one grid, head mask, coverage.  data/selected -> data/registered
+
+The image named by `grid` is fixed and keeps its slices; the other one is registered to it (rigid, mutual
+information) and resampled. A patient who fails a check is listed with the reason and left out.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk  # noqa: N813
+from pydantic import Field
+
+from mrct import files, params
+from mrct.imaging import alignment, volumes
+from mrct.imaging.masks import MaskError
+from mrct.imaging.registration import RegistrationError
+from mrct.parallel import map_processes
+
+SOURCE = Path("data/selected")
+OUT = Path("data/registered")
+COLUMNS = ["patient", "status", "similarity", "overlap", "rotation_deg", "translation_mm", "reason"]
+
+
+class Params(params.Section):
+    """The section `register` of params.yaml."""
+
+    method: Literal["rigid", "none"]
+    grid: Literal["mr", "ct"]
+    min_overlap: float = Field(ge=0, le=1)
+    min_similarity: float = Field(ge=0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One patient: the folder of the selected volumes and the folder to write."""
+
+    source: Path
+    out: Path
+    settings: Params
+
+
+def main() -> None:
+    """Run on the project's folders."""
+    run(params.load(Params, "register"), SOURCE, OUT)
+
+
+def run(settings: Params, source: Path, out: Path) -> None:
+    """Fill `out` from `source`; ValueError if the method does not suit the source or nobody is registered."""
+    _require_suitable_method(settings, source)
+    patients = files.read_table(source / "patients.csv")
+    paired = sorted(patients.loc[patients["status"] == "paired", "patient"])
+    if not paired:
+        raise ValueError(f"{source}: no patient has both a CT and an MR; the reasons are in its patients.csv")
+    with files.output_folder(out) as folder:
+        jobs = [Job(source / patient, folder / patient, settings) for patient in paired]
+        table = pd.DataFrame(map_processes(register_patient, jobs, "register"), columns=COLUMNS)
+        _require_registered(table)
+        files.write_table(folder / "patients.csv", table)
+
+
+def register_patient(job: Job) -> dict[str, Any]:
+    """Write the patient's folder unless something fails; his row of patients.csv."""
+    row: dict[str, Any] = {"patient": job.source.name, "status": "failed"}
+    try:
+        pair = _read_pair(job.source)
+        ct_to_mr = np.eye(4)
+        if job.settings.method == "rigid":
+            ct_to_mr = alignment.register_pair(pair, job.settings.grid)
+        aligned = alignment.align(pair, ct_to_mr, job.settings.grid, _source_mask(job.source))
+        quality = _quality(aligned, pair, ct_to_mr)
+    except (volumes.VolumeError, MaskError, RegistrationError) as error:
+        return {**row, "reason": str(error)}
+    row |= {name: round(value, 4) for name, value in quality.items()}
+    reason = _failed_check(quality, job.settings)
+    if reason:
+        return {**row, "reason": reason}
+    _write(job.out, aligned, ct_to_mr)
+    return {**row, "status": "registered", "reason": ""}
+
+
+def _require_suitable_method(settings: Params, source: Path) -> None:
+    if settings.method == "none" and not files.read_json(source / "manifest.json")["registered"]:
+        raise ValueError(
+            "register.method is none, but the source is not declared to be registered: its CT and MR lie in "
+            "different places; set register.method to rigid"
+        )
+
+
+def _require_registered(table: pd.DataFrame) -> None:
+    if (table["status"] == "registered").any():
+        return
+    reasons = "\n".join(f"  {patient}: {reason}" for patient, reason in table[["patient", "reason"]].values)
+    raise ValueError(
+        f"registration failed for all {len(table)} patients:\n{reasons}\n"
+        "look at these volumes in data/selected; register.min_overlap and min_similarity relax the checks"
+    )
+
+
+def _read_pair(folder: Path) -> alignment.Pair:
+    ct, mr = (volumes.read_volume(folder / f"{name}.nii.gz") for name in ("ct", "mr"))
+    return alignment.make_pair(ct, mr)
+
+
+def _source_mask(folder: Path) -> sitk.Image | None:
+    path = folder / "mask.nii.gz"
+    return volumes.read_volume(path) if path.is_file() else None
+
+
+def _quality(aligned: alignment.Aligned, pair: alignment.Pair, ct_to_mr: np.ndarray) -> dict[str, float]:
+    return {
+        "similarity": alignment.similarity_nats(aligned),
+        "overlap": alignment.overlap(aligned, pair),
+        "rotation_deg": volumes.rotation_deg(ct_to_mr),
+        "translation_mm": alignment.displacement_mm(pair, ct_to_mr),
+    }
+
+
+def _failed_check(quality: dict[str, float], settings: Params) -> str:
+    """Why the registration cannot be trusted, or empty."""
+    if quality["overlap"] < settings.min_overlap:
+        return (
+            f"CT and MR share {quality['overlap']:.0%} of the smaller head, register.min_overlap asks for "
+            f"{settings.min_overlap:.0%}: different coverage, or the registration went astray"
+        )
+    if quality["similarity"] < settings.min_similarity:
+        return (
+            f"mutual information {quality['similarity']:.3f} nats, register.min_similarity asks for "
+            f"{settings.min_similarity:g}: the anatomy does not match, or the registration went astray"
+        )
+    return ""
+
+
+def _write(folder: Path, aligned: alignment.Aligned, ct_to_mr: np.ndarray) -> None:
+    for name in ("ct", "mr"):
+        array = getattr(aligned, name).astype(np.float32)
+        volumes.write_volume(folder / f"{name}.nii.gz", volumes.like(array, aligned.grid))
+    for name in ("mask", "coverage"):
+        volumes.write_volume(folder / f"{name}.nii.gz", volumes.like(getattr(aligned, name), aligned.grid))
+    files.write_json(folder / "ct_to_mr.json", {"matrix": ct_to_mr.tolist()})
+
+
+if __name__ == "__main__":
+    main()

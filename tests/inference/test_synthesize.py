@@ -1,0 +1,134 @@
+"""A model on a new patient: right geometry and HU in DICOM and NIfTI; wrong inputs are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+from typer.testing import CliRunner
+
+from mrct.cli import app
+from mrct.dicom.write import write_synthetic_series
+from mrct.imaging.volumes import read_volume
+from mrct.inference.model import load_model, save_model
+from mrct.inference.synthesize import WrongInputError, synthesize, translate_volume
+from mrct.methods.intensity_map import IntensityMap
+
+NORMALIZATION = {
+    "image_size": 64, "pixel_spacing_mm": 4.0, "hu_window": [-1024.0, 3000.0],
+    "mr": {"method": "percentile", "percentiles": [0.5, 99.5]},
+}
+
+
+@pytest.fixture
+def model_file(tmp_path) -> Path:
+    """An intensity map that turns the darkest MR into air and the brightest into 1000 HU, linearly."""
+    network = IntensityMap(256)
+    hu = torch.linspace(-1024, 1000, 256)
+    network.table.copy_((hu + 1024) / 4024 * 2 - 1)
+    file = tmp_path / "mr_to_ct.safetensors"
+    save_model(file, "intensity_map", "mr_to_ct", network.state_dict(), {"bins": 256}, NORMALIZATION)
+    return file
+
+
+@pytest.fixture
+def mr() -> sitk.Image:
+    """A bright ball in noise, 10 slices of 60 x 50 pixels, off center and slightly oblique."""
+    z, y, x = np.mgrid[:10, :50, :60]
+    ball = ((x - 28) / 20) ** 2 + ((y - 26) / 18) ** 2 + ((z - 5) / 8) ** 2 < 1
+    array = np.where(ball, 600.0, 5.0) + np.random.default_rng(0).uniform(0, 20, ball.shape)
+    image = sitk.GetImageFromArray(array.astype(np.float32))
+    image.SetSpacing((3.0, 3.0, 5.0))
+    image.SetOrigin((-90.0, -60.0, 30.0))
+    tilt = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.05, 0.0, 0.03)
+    image.SetDirection(tilt.GetMatrix())
+    return image
+
+
+def _dicom(folder: Path, image: sitk.Image, modality: str) -> Path:
+    write_synthetic_series(image, None, folder, modality)
+    return folder
+
+
+def test_nifti_keeps_the_grid_and_gives_hu(tmp_path, mr, model_file):
+    sitk.WriteImage(mr, str(tmp_path / "mr.nii.gz"))
+    files, _ = synthesize(tmp_path / "mr.nii.gz", tmp_path / "ct.nii.gz", load_model(model_file))
+    out, source = read_volume(files[0]), read_volume(tmp_path / "mr.nii.gz")
+    assert out.GetSize() == source.GetSize()
+    assert np.allclose(out.GetOrigin(), source.GetOrigin(), atol=1e-3)
+    assert np.allclose(out.GetDirection(), source.GetDirection(), atol=1e-5)
+    hu = sitk.GetArrayFromImage(out)
+    assert hu[5, 26, 28] > 800
+    assert hu[5, 2, 2] < -900
+
+
+def test_dicom_in_dicom_out_at_the_same_places(tmp_path, mr, model_file):
+    source = _dicom(tmp_path / "in", mr, "MR")
+    files, _ = synthesize(source, tmp_path / "out", load_model(model_file))
+    assert len(files) == 10
+    headers = sorted((pydicom.dcmread(f) for f in files), key=lambda d: float(d.ImagePositionPatient[2]))
+    reference = sorted((pydicom.dcmread(f) for f in source.iterdir()), key=lambda d: float(d.ImagePositionPatient[2]))
+    for synthetic, real in zip(headers, reference, strict=True):
+        assert synthetic.Modality == "CT"
+        assert np.allclose(synthetic.ImagePositionPatient, real.ImagePositionPatient, atol=0.01)
+        assert np.allclose(synthetic.ImageOrientationPatient, real.ImageOrientationPatient, atol=1e-4)
+        assert synthetic.StudyInstanceUID == real.StudyInstanceUID
+        assert synthetic.SeriesInstanceUID != real.SeriesInstanceUID
+    hu = headers[5].pixel_array * float(headers[5].RescaleSlope) + float(headers[5].RescaleIntercept)
+    assert hu[26, 28] > 800
+    assert hu[2, 2] < -900
+
+
+def test_the_input_alone_decides(tmp_path, mr, model_file):
+    """Another gain of the receiver gives the same CT: the MR scale is the volume's own."""
+    model = load_model(model_file)
+    once, again = (sitk.GetArrayFromImage(translate_volume(image, model)) for image in (mr, mr * 3.0))
+    assert np.abs(once - again).max() < 20
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder, mr: _dicom(folder, mr, "CT"), "expected exactly one MR"),
+        (lambda folder, mr: _dicom(folder, _coronal(mr), "MR"), "coronal"),
+        (lambda folder, mr: _dicom(_dicom(folder / "a", mr, "MR").parent / "b", mr + 1.0, "MR").parent, "exactly one MR"),
+        (lambda folder, mr: folder, "no such file"),
+    ],
+    ids=["a CT given as MR", "coronal", "two series", "missing"],
+)
+def test_wrong_input_is_refused_with_the_reason(tmp_path, mr, model_file, make, message):
+    with pytest.raises(WrongInputError, match=message):
+        synthesize(make(tmp_path / "in", mr), tmp_path / "out", load_model(model_file))
+    assert not (tmp_path / "out").exists()
+
+
+def _coronal(image: sitk.Image) -> sitk.Image:
+    turned = sitk.Image(image)
+    turned.SetDirection((1, 0, 0, 0, 0, 1, 0, -1, 0))
+    return turned
+
+
+def test_a_ct_volume_given_as_mr_is_refused(tmp_path, mr, model_file):
+    sitk.WriteImage(mr - 1024.0, str(tmp_path / "ct.nii.gz"))
+    with pytest.raises(WrongInputError, match="as of a CT"):
+        synthesize(tmp_path / "ct.nii.gz", tmp_path / "out.nii.gz", load_model(model_file))
+
+
+def test_a_full_output_folder_is_left_alone(tmp_path, mr, model_file):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("kept")
+    with pytest.raises(FileExistsError, match="not empty"):
+        synthesize(_dicom(tmp_path / "in", mr, "MR"), tmp_path / "out", load_model(model_file))
+
+
+def test_command_line(tmp_path, mr, model_file):
+    source = _dicom(tmp_path / "in", mr, "MR")
+    arguments = ["synthesize", str(source), str(tmp_path / "out"), "--model", str(model_file)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "10 files written" in result.output
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 1
+    assert "not empty" in again.output

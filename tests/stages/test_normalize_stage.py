@@ -1,0 +1,201 @@
+"""The stage normalize on a small cohort of known images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from mrct.files import open_array, read_table
+from mrct.imaging.grid import Grid, from_grid, make_grid
+from mrct.imaging.intensity import MrScale, fit_mr_scale, signed_to_hu
+from mrct.imaging.volumes import read_volume, to_array
+from mrct.params import ParamsError, parse
+from stages import normalize
+
+PARAMS = normalize.Params(
+    pixel_spacing_mm=2.0, hu_window=(-1024.0, 3000.0), mr="percentile", mr_percentiles=(0.5, 99.5)
+)
+PATIENTS = {"P0000000001": "train", "P0000000002": "validation", "P0000000003": "test"}
+RADIUS = 40
+
+
+@pytest.fixture(autouse=True)
+def _one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRCT_WORKERS", "1")
+
+
+def write_patient(folder: Path, center: tuple[int, int], depth: int) -> None:
+    """A head of 80 mm about (i, j) in a 100 x 120 mm image of 1 mm pixels; the CT holds -3024 and metal."""
+    j, i = np.mgrid[:120, :100]
+    head = np.repeat((np.hypot(i - center[0], j - center[1]) <= RADIUS)[None], depth, axis=0)
+    rng = np.random.default_rng(depth)
+    ct = np.where(head, rng.normal(40, 5, head.shape), -1000.0)
+    ct[:, 0, 0], ct[:, center[1], center[0]] = -3024.0, 9000.0
+    mr = np.where(head, rng.normal(500, 60, head.shape), rng.rayleigh(5, head.shape))
+    folder.mkdir(parents=True)
+    for name, array in {"mr": mr, "ct": ct, "mask": head}.items():
+        image = sitk.GetImageFromArray(array.astype(np.uint8 if name == "mask" else np.float32))
+        image.SetSpacing((1.0, 1.0, 4.0))
+        image.SetOrigin((-50.0, -60.0, 12.0))
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+
+
+def write_cohort(root: Path, trainable: bool = True) -> None:
+    for number, patient in enumerate(PATIENTS):
+        write_patient(root / "registered" / patient, (48 + number, 60 - number), depth=1 + 2 * number)
+    rows = [(p, k, s) for n, (p, s) in enumerate(PATIENTS.items()) for k in range(1 + 2 * n) if k != 1]
+    (root / "pairs").mkdir()
+    pd.DataFrame(rows, columns=["patient", "k", "split"]).to_csv(root / "pairs" / "pairs.csv", index=False)
+    reason = "" if trainable else "2 patients with pairs, and training needs at least 3: one each to train on"
+    (root / "pairs" / "summary.json").write_text(json.dumps({"trainable": trainable, "reason": reason}))
+
+
+def run(root: Path, params: normalize.Params = PARAMS, image_size: int = 64, out: str = "out") -> dict:
+    return normalize.run(params, image_size, root / "registered", root / "pairs", root / out)
+
+
+def arrays(root: Path, patient: str, out: str = "out") -> dict[str, np.ndarray]:
+    return {
+        name: open_array(root / out / patient / f"{name}.npy")
+        for name in ("mr", "ct", "ct_hu", "mask", "valid")
+    }
+
+
+def test_arrays_and_manifest_follow_the_contract(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    manifest = run(tmp_path)
+    assert manifest == json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["image_size"], manifest["pixel_spacing_mm"]) == (64, 2.0)
+    assert manifest["hu_window"] == [-1024.0, 3000.0]
+    assert manifest["mr"] == {"method": "percentile", "percentiles": [0.5, 99.5]}
+    assert {p: e["split"] for p, e in manifest["patients"].items()} == PATIENTS
+    for number, patient in enumerate(PATIENTS):
+        entry, got = manifest["patients"][patient], arrays(tmp_path, patient)
+        assert entry["depth"] == 1 + 2 * number
+        assert entry["slice_spacing_mm"] == pytest.approx(4.0)
+        assert entry["cropped_head_fraction"] == 0.0
+        dtypes = {"mr": "float32", "ct": "float32", "ct_hu": "float32", "mask": "uint8", "valid": "bool"}
+        for name, dtype in dtypes.items():
+            assert got[name].dtype == dtype
+            assert got[name].shape == ((entry["depth"],) if name == "valid" else (entry["depth"], 64, 64))
+        assert np.abs(got["mr"]).max() <= 1
+        assert np.abs(got["ct"]).max() <= 1
+        assert got["valid"].tolist() == [k != 1 for k in range(entry["depth"])]
+    assert list(read_table(tmp_path / "out" / "pairs.csv")) == ["patient", "k", "split"]
+
+
+def test_padding_is_air_and_the_head_sits_in_the_middle(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    run(tmp_path)
+    for patient in PATIENTS:
+        got = arrays(tmp_path, patient)
+        for corner in (got["ct"][:, :2], got["mr"][:, :, -2:]):
+            assert (corner == -1).all()
+        assert (got["ct_hu"][:, 0] == -1024).all()
+        rows, columns = np.nonzero(got["mask"][0])
+        assert abs(rows.min() + rows.max() - 63) <= 2
+        assert abs(columns.min() + columns.max() - 63) <= 2
+        assert rows.max() - rows.min() + 1 == pytest.approx(RADIUS, abs=1.1)  # 2 x radius at 2 mm
+
+
+def test_at_the_own_spacing_ct_hu_is_the_ct_unclipped_and_invertible(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    fine = PARAMS.model_copy(update={"pixel_spacing_mm": 1.0})
+    entry = run(tmp_path, fine, 128)["patients"]["P0000000002"]
+    got = arrays(tmp_path, "P0000000002")
+    ct = read_volume(tmp_path / "registered" / "P0000000002" / "ct.nii.gz")
+    grid = Grid.from_json(entry | {"image_size": 128})
+    back = to_array(from_grid(got["ct_hu"], grid, ct, fill=0.0))
+    np.testing.assert_array_equal(back, to_array(ct))
+    assert got["ct_hu"].max() == 9000
+    assert got["ct_hu"].min() == -3024
+    clipped = np.clip(got["ct_hu"], -1024, 3000)
+    np.testing.assert_allclose(signed_to_hu(got["ct"], (-1024, 3000)), clipped, atol=5e-4)
+
+
+def test_inference_can_repeat_grid_and_scale_from_the_mr_alone(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    entry = run(tmp_path)["patients"]["P0000000003"]
+    mr = read_volume(tmp_path / "registered" / "P0000000003" / "mr.nii.gz")
+    assert make_grid(mr, 64, 2.0).to_json()["affine"] == entry["affine"]
+    assert fit_mr_scale(to_array(mr), "percentile", (0.5, 99.5)) == MrScale(entry["mr_low"], entry["mr_high"])
+
+
+def test_mr_is_not_scaled_by_ct_or_by_pairs(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    before = run(tmp_path)["patients"]
+    for patient in PATIENTS:
+        path = str(tmp_path / "registered" / patient / "ct.nii.gz")
+        sitk.WriteImage(sitk.ReadImage(path) * 0 - 1024, path)
+    assert run(tmp_path, out="again")["patients"] == before
+
+
+def test_minmax_uses_the_range(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    entry = run(tmp_path, PARAMS.model_copy(update={"mr": "minmax"}))["patients"]["P0000000001"]
+    mr = to_array(read_volume(tmp_path / "registered" / "P0000000001" / "mr.nii.gz"))
+    assert (entry["mr_low"], entry["mr_high"]) == (mr.min(), mr.max())
+
+
+def test_a_crop_of_the_head_is_measured_and_warned_about(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    manifest = run(tmp_path, image_size=32)
+    warnings = normalize.crop_warnings(manifest)
+    assert len(warnings) == 3
+    assert "P0000000001" in warnings[0]
+    assert "raise image_size or normalize.pixel_spacing_mm" in warnings[0]
+    circle_in_square = 1 - (64 * 64 - 4 * _corner_beyond_circle(32, RADIUS)) / (np.pi * RADIUS**2)
+    assert manifest["patients"]["P0000000001"]["cropped_head_fraction"] == pytest.approx(
+        circle_in_square, abs=0.01
+    )
+    assert normalize.crop_warnings(run(tmp_path, image_size=64, out="whole")) == []
+
+
+def _corner_beyond_circle(half: float, radius: float) -> float:
+    """Area of one corner of the square [-half, half]^2 that lies outside the circle."""
+    x = np.linspace(0, half, 20001)
+    return float(np.trapezoid(np.clip(half - np.sqrt(radius**2 - x**2), 0, None), x))
+
+
+def test_too_few_patients_is_refused_here(tmp_path: Path) -> None:
+    write_cohort(tmp_path, trainable=False)
+    with pytest.raises(
+        ValueError, match="nothing to train on: 2 patients with pairs, and training needs at least 3"
+    ):
+        run(tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    table = read_table(tmp_path / "pairs" / "pairs.csv")
+    table.loc[len(table)] = ["P0000000003", 1, "train"]
+    table.to_csv(tmp_path / "pairs" / "pairs.csv", index=False)
+    with pytest.raises(ValueError, match="P0000000003 is in the splits"):
+        run(tmp_path)
+
+
+def test_same_bytes_with_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cohort(tmp_path)
+    run(tmp_path, out="one")
+    monkeypatch.setenv("MRCT_WORKERS", "2")
+    run(tmp_path, out="two")
+    for path in sorted((tmp_path / "one").rglob("*.*")):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hu_window": (3000.0, -1024.0)},
+        {"mr_percentiles": (0.5, 100.5)},
+        {"mr": "zscore"},
+        {"pixel_spacing_mm": 0.0},
+    ],
+)
+def test_bad_params_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ParamsError, match=next(iter(change))):
+        parse(normalize.Params, PARAMS.model_dump() | change, "params.yaml: normalize")

@@ -1,0 +1,162 @@
+"""The stage pair on small registered folders: what is written, and what is said when little is left."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from mrct.files import read_table
+from mrct.params import ParamsError, parse
+from stages import pair
+
+PARAMS = pair.Params(
+    seed=11,
+    min_coverage=0.95,
+    min_head_area_cm2=40.0,
+    max_per_patient=0,
+    validation_fraction=0.2,
+    test_fraction=0.3,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRCT_WORKERS", "1")
+
+
+def write_patient(folder: Path, seed: int, depth: int, missing: int = 0) -> None:
+    """A head of 4 mm pixels, 64 cm2, on `depth` slices; the CT does not reach the last `missing` ones."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((depth, 30, 34), np.uint8)
+    mask[:, 4:24, 8:28] = 1
+    coverage = np.ones_like(mask)
+    coverage[depth - missing :] = 0
+    arrays = {
+        "mr": mask * rng.uniform(100, 900, mask.shape).astype(np.float32),
+        "ct": np.where(coverage & mask, rng.uniform(0, 900, mask.shape), -1024).astype(np.float32),
+        "mask": mask,
+        "coverage": coverage,
+    }
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing((4.0, 4.0, 5.0))
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+
+
+def write_cohort(source: Path, depths: list[int], missing: int = 0, failed: int = 0) -> None:
+    source.mkdir()
+    names = [f"P{number:010x}" for number in range(len(depths))]
+    for seed, (name, depth) in enumerate(zip(names, depths, strict=True)):
+        write_patient(source / name, seed, depth, missing)
+    rows = [(name, "registered") for name in names] + [(f"Pf{i:09x}", "failed") for i in range(failed)]
+    pd.DataFrame(rows, columns=["patient", "status"]).to_csv(source / "patients.csv", index=False)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_tables_follow_the_contract(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [4, 5, 6, 5], missing=1, failed=1)
+    summary = pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
+    pairs, rejected, splits = (
+        read_table(tmp_path / "pairs" / f"{n}.csv") for n in ("pairs", "rejected", "splits")
+    )
+    assert list(pairs) == ["patient", "k", "split", "position_mm", "head_area_cm2", "coverage"]
+    assert list(rejected) == ["patient", "k", "rule", "reason"]
+    assert list(splits) == ["patient", "split", "n_pairs"]
+    assert len(pairs) == 3 + 4 + 5 + 4
+    assert rejected["rule"].tolist() == ["incomplete"] * 4
+    assert splits["n_pairs"].tolist() == [3, 4, 5, 4]
+    assert set(splits["split"]) == {"train", "validation", "test"}
+    joined = pairs.merge(splits, on="patient")
+    assert (joined["split_x"] == joined["split_y"]).all()
+    assert summary == json.loads((tmp_path / "pairs" / "summary.json").read_text())
+    assert summary["trainable"] is True
+    assert summary["rejected"] == {"incomplete": 4, "empty": 0, "beyond_quota": 0}
+    assert sum(split["pairs"] for split in summary["splits"].values()) == summary["pairs"] == 16
+    sheets = sorted(p.name for p in (tmp_path / "pairs" / "contact_sheets").iterdir())
+    assert sheets == ["rejected_001.png", "test_001.png", "train_001.png", "validation_001.png"]
+
+
+def test_same_bytes_again_and_with_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cohort(tmp_path / "registered", [2, 1, 3])
+    pair.run(PARAMS, tmp_path / "registered", tmp_path / "one")
+    monkeypatch.setenv("MRCT_WORKERS", "2")
+    pair.run(PARAMS, tmp_path / "registered", tmp_path / "two")
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_one_patient_is_complete_but_not_trainable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    write_cohort(tmp_path / "data" / "registered", [21])
+    section = "pair: " + json.dumps(PARAMS.model_dump())
+    (tmp_path / "params.yaml").write_text(section)
+    monkeypatch.chdir(tmp_path)
+    pair.main()
+    said = capsys.readouterr().out
+    assert "NOTE: nothing can be trained on this: 1 patient with pairs, and training needs at least 3" in said
+    assert set(read_table(Path("data/pairs/pairs.csv"))["split"]) == {"train"}
+    summary = json.loads(Path("data/pairs/summary.json").read_text())
+    assert summary["trainable"] is False
+    assert "at least 3" in summary["reason"]
+    sheets = sorted(p.name for p in Path("data/pairs/contact_sheets").iterdir())
+    assert sheets == ["train_001.png", "train_002.png"]  # 18 pairs a page
+
+
+def test_no_pair_names_rule_and_key_and_leaves_no_folder(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [4, 4, 4], missing=1)
+    strict = PARAMS.model_copy(update={"min_head_area_cm2": 65.0})
+    with pytest.raises(ValueError, match="no pair is left of 12 slices of 3 patients") as error:
+        pair.run(strict, tmp_path / "registered", tmp_path / "pairs")
+    assert "9 empty, 3 incomplete" in str(error.value)
+    assert "pair.min_head_area_cm2 relaxes it, now 65.0" in str(error.value)
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_patient_without_pairs_is_named_and_has_no_split(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [2, 3, 3, 1], missing=1)
+    summary = pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
+    assert summary["patients_without_pairs"] == ["P0000000003"]
+    assert "P0000000003" not in set(read_table(tmp_path / "pairs" / "splits.csv")["patient"])
+
+
+def test_a_patient_whose_mr_is_blank_is_listed_and_the_run_goes_on(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [2, 2, 2, 2])
+    path = str(tmp_path / "registered" / "P0000000002" / "mr.nii.gz")
+    sitk.WriteImage(sitk.ReadImage(path) * 0, path)
+    summary = pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
+    assert summary["patients_without_pairs"] == ["P0000000002"]
+    assert summary["rejected"]["empty"] == 2
+    reason = read_table(tmp_path / "pairs" / "rejected.csv")["reason"][0]
+    assert reason.startswith("the MR shows nothing here")
+
+
+def test_nobody_registered_is_an_error(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [], failed=2)
+    with pytest.raises(ValueError, match="none of 2 patients is registered"):
+        pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
+
+
+def test_images_on_different_grids_are_an_error_naming_the_patient(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [2, 2, 2])
+    path = str(tmp_path / "registered" / "P0000000001" / "ct.nii.gz")
+    shifted = sitk.ReadImage(path)
+    shifted.SetOrigin((0.0, 0.0, 2.5))
+    sitk.WriteImage(shifted, path)
+    with pytest.raises(ValueError, match=r"P0000000001: ct .* rerun register"):
+        pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
+
+
+@pytest.mark.parametrize(
+    "change", [{"min_coverage": 1.2}, {"test_fraction": 0.0}, {"max_per_patient": -1}, {"max_per_pateint": 3}]
+)
+def test_bad_params_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ParamsError, match=next(iter(change))):
+        parse(pair.Params, PARAMS.model_dump() | change, "params.yaml: pair")

@@ -1,0 +1,114 @@
+"""train, baseline and evaluate end to end on a tiny data/normalized."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio
+
+from mrct.inference.model import load_model
+from mrct.methods import intensity_map, mean_ct, sc_cyclegan
+from mrct.metrics.checks import ImplausibleMetrics
+from mrct.params import ParamsError, load
+from mrct.tracking import Run
+from mrct.training.engine import Settings
+from stages import baseline, evaluate, train
+
+SMALL = {"epochs": 2, "batch_size": 4, "device": "cpu"}
+EVALUATE = evaluate.Params(
+    bootstrap_samples=100, seed=0, bone_hu=(150.0, 300.0), windows_8bit_hu={"full": (-1024.0, 3000.0)}
+)
+
+
+@pytest.fixture
+def train_params() -> train.Params:
+    method = load(sc_cyclegan.Params, path=Path("params.yaml")).model_copy(update={
+        "generator": sc_cyclegan.GeneratorParams(filters=4, blocks=1, downsamplings=1),
+        "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
+    })
+    settings = load(Settings, path=Path("params.yaml")).model_copy(update=SMALL)
+    return train.Params(method=method, settings=settings)
+
+
+def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalized, tmp_path, train_params):
+    for name in ("a", "b"):
+        train.run(train_params, normalized, tmp_path / name / "sc_cyclegan", tmp_path / "work")
+    files = sorted(p.name for p in (tmp_path / "a/sc_cyclegan").iterdir())
+    assert files == ["ct_to_mr.safetensors", "history.csv", "model.json", "mr_to_ct.safetensors"]
+    for file in files:
+        assert (tmp_path / "a/sc_cyclegan" / file).read_bytes() == (tmp_path / "b/sc_cyclegan" / file).read_bytes()
+    assert not any((tmp_path / "work").iterdir())
+    model = load_model(tmp_path / "a/sc_cyclegan/mr_to_ct.safetensors")
+    assert model.normalization["hu_window"] == [-1024.0, 3000.0]
+    assert model.translate(np.zeros((3, 32, 32), np.float32)).shape == (3, 32, 32)
+
+
+def test_a_changed_weight_trains_another_model_under_another_fingerprint(normalized, tmp_path, train_params):
+    other = train_params.model_copy(update={"method": train_params.method.model_copy(update={"lambda_pix": 50.0})})
+    prints = []
+    for name, params in (("a", train_params), ("b", other)):
+        train.run(params, normalized, tmp_path / name, tmp_path / "work")
+        prints.append(json.loads((tmp_path / name / "model.json").read_text())["fingerprint"])
+    assert prints[0] != prints[1]
+    runs = [Run(key, "x").client.get_run(Run(key, "x").run_id).data for key in prints]
+    assert [run.params["lambda_pix"] for run in runs] == ["100.0", "50.0"]
+    assert all("validation_mr_to_ct" in run.metrics for run in runs)
+
+
+def test_evaluate_agrees_with_scikit_image(normalized, tmp_path):
+    baseline.run("mean_ct", mean_ct.Params(), normalized, tmp_path / "models")
+    summary = evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
+    slices = pd.read_csv(tmp_path / "metrics/slices.csv")
+    assert len(slices) == 12  # the paired slices of the test patients and no other
+    row = slices.iloc[3]
+    real = np.load(normalized / row["patient"] / "ct_hu.npy")[row["k"]]
+    mask = np.load(normalized / row["patient"] / "mask.npy")[row["k"]] > 0
+    predicted = np.load(tmp_path / f"metrics/predictions/{row['patient']}_mr_to_ct.npy")[row["k"]]
+    assert row["mae_hu"] == pytest.approx(np.abs(predicted - real)[mask].mean())
+    assert row["psnr_db"] == pytest.approx(
+        peak_signal_noise_ratio(real[mask].astype(float), predicted[mask].astype(float), data_range=4024)
+    )
+    patients = pd.read_csv(tmp_path / "metrics/patients.csv")
+    assert summary["n_patients"] == 5
+    assert summary["mr_to_ct"]["mae_hu"]["mean"] == pytest.approx(patients["mae_hu"].mean())
+    assert summary["mr_to_ct"]["mae_hu"]["low"] < summary["mr_to_ct"]["mae_hu"]["mean"]
+    assert "ct_to_mr" not in summary
+
+
+def test_both_directions_and_a_perfect_map(normalized, tmp_path):
+    """CT is a function of MR in the fixture, so that the intensity map is near perfect one way."""
+    baseline.run("intensity_map", intensity_map.Params(bins=128), normalized, tmp_path / "models")
+    summary = evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
+    assert summary["mr_to_ct"]["mae_hu"]["mean"] < 5
+    assert summary["mr_to_ct"]["iou_head"]["mean"] > 0.95
+    assert 0 < summary["ct_to_mr"]["ssim_8bit"]["mean"] < 1
+
+
+def test_a_broken_number_fails_the_stage(normalized, tmp_path, monkeypatch):
+    baseline.run("mean_ct", mean_ct.Params(), normalized, tmp_path / "models")
+    monkeypatch.setattr("mrct.metrics.hu.peak_signal_to_noise_db", lambda *_: 99.0)
+    with pytest.raises(ImplausibleMetrics, match="psnr_bound_db"):
+        evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
+    assert not (tmp_path / "metrics").exists()
+
+
+def test_a_patient_of_two_splits_fails_the_stage(normalized, tmp_path):
+    with pytest.raises(ImplausibleMetrics, match="both"):
+        evaluate.require_disjoint({"train": {"P1"}, "validation": set(), "test": {"P1"}})
+
+
+def test_unknown_method_is_named():
+    with pytest.raises(ParamsError, match="mean_cf"):
+        baseline.load_method("mean_cf")
+
+
+def test_model_file_that_is_none(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"not a model")
+    with pytest.raises(ValueError, match=r"x\.safetensors"):
+        load_model(tmp_path / "x.safetensors")
+    torch.save({}, tmp_path / "pickle.safetensors")
+    with pytest.raises(ValueError, match="no model"):
+        load_model(tmp_path / "pickle.safetensors")

@@ -1,0 +1,49 @@
+"""Runs are found by fingerprint, rebuilt from the stages' outputs, and not doubled."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mrct.tracking import Run, flatten, project_root, record
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    folder = tmp_path / "models/x"
+    folder.mkdir(parents=True)
+    content = {"method": "x", "fingerprint": f"f-{tmp_path.name}", "data_sha256": "0", "params": {"lambda_pix": 50.0,
+               "generator": {"filters": 4}}, "normalization": {"image_size": 32}}
+    (folder / "model.json").write_text(json.dumps(content))
+    pd.DataFrame({"epoch": [1, 2], "pix_ct": [0.5, 0.25]}).to_csv(folder / "history.csv", index=False)
+    (tmp_path / "metrics").mkdir()
+    summary = {"method": "x", "mr_to_ct": {"mae_hu": {"mean": 70.0, "low": None, "high": None}}}
+    (tmp_path / "metrics/summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+def test_a_run_is_rebuilt_whole_and_only_once(model, tmp_path):
+    for _ in range(2):
+        record(model, tmp_path / "metrics", [])
+    run = Run(f"f-{tmp_path.name}", "x")
+    data = run.client.get_run(run.run_id).data
+    assert data.params == {"lambda_pix": "50.0", "generator.filters": "4", "image_size": "32"}
+    assert data.metrics["test_mr_to_ct_mae_hu"] == 70.0
+    assert [entry.value for entry in run.client.get_metric_history(run.run_id, "pix_ct")] == [0.5, 0.25]
+
+
+def test_no_account_name_and_no_path_is_logged(model, tmp_path):
+    record(model, tmp_path / "metrics", [])
+    run = Run(f"f-{tmp_path.name}", "x")
+    tags = run.client.get_run(run.run_id).data.tags
+    assert not {"mlflow.user", "mlflow.source.name"} & set(tags)
+
+
+def test_a_dvc_workspace_logs_into_its_repository(tmp_path):
+    assert project_root(tmp_path / "repo/.dvc/tmp/exps/tmp123") == tmp_path / "repo"
+    assert project_root(tmp_path) == tmp_path
+
+
+def test_flatten():
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
