@@ -22,7 +22,14 @@ from mrct.files import output_folder, read_table, write_json, write_table
 from mrct.imaging import contact_sheet
 from mrct.imaging.contact_sheet import TILES_PER_PAGE
 from mrct.imaging.pairing import KEYS, Rules, judge_slices
-from mrct.imaging.splits import MIN_PATIENTS, SPLITS, require_no_leakage, split_patients
+from mrct.imaging.splits import (
+    MIN_PATIENTS,
+    SPLITS,
+    patient_count,
+    require_no_leakage,
+    split_patients,
+    too_few,
+)
 from mrct.imaging.volumes import read_volume, same_grid
 from mrct.parallel import map_processes
 from mrct.params import Section
@@ -146,19 +153,6 @@ def summarize(patients: Sequence[str], pairs: pd.DataFrame, rejected: pd.DataFra
         },
         "rejected": {rule: int((rejected["rule"] == rule).sum()) for rule in KEYS},
     }
-
-
-def too_few(found: int) -> str:
-    """Why nothing can be trained on so few patients."""
-    return (
-        f"{patient_count(found)} with pairs, and training needs at least {MIN_PATIENTS}: "
-        "one each to train on, to choose the model by, and to test on people it has never seen"
-    )
-
-
-def patient_count(n: int) -> str:
-    """The number with its noun."""
-    return f"{n} patient{'' if n == 1 else 's'}"
 
 
 def pages(pairs: pd.DataFrame, rejected: pd.DataFrame) -> list[Page]:

@@ -137,12 +137,15 @@ def draw_case(
 def draw_dots(inputs: Inputs, intervals: Intervals, figures: Path) -> dict[str, dict[str, str]]:
     """By direction: one dot a test patient and method."""
     drawn = {}
+    colors = theme.method_colors([r.method for r in inputs.results])
     for direction in DIRECTIONS:
         panels = content.dot_panels(inputs, direction, intervals.windows_8bit_hu)
         names = {r.method: method_name(r.method) for r in inputs.results if direction in r.summary}
         if panels and names:
             alt = f"{DIRECTIONS[direction]}: one dot a test patient for {', '.join(names.values())}"
-            drawn[direction] = _draw(patient_dots(panels, names), figures, f"patients_{direction}", alt)
+            drawn[direction] = _draw(
+                patient_dots(panels, names, colors), figures, f"patients_{direction}", alt
+            )
     return drawn
 
 

@@ -89,7 +89,8 @@ def run(settings: Params, source: Path, out: Path) -> None:
         rows = [row for outcome in outcomes for row in outcome.series]
         if not any(outcome.patient["status"] == "paired" for outcome in outcomes):
             raise ValueError(_explain(outcomes, settings.rules()))
-        files.write_table(folder / "series.csv", pd.DataFrame(rows, columns=SERIES_COLUMNS))
+        whole = {"n_slices": "Int64", "echo_train_length": "Int64"}
+        files.write_table(folder / "series.csv", pd.DataFrame(rows, columns=SERIES_COLUMNS).astype(whole))
         table = pd.DataFrame([outcome.patient for outcome in outcomes], columns=PATIENT_COLUMNS)
         files.write_table(folder / "patients.csv", table.astype({"days_between": "Int64"}))
         files.write_json(folder / "manifest.json", {"registered": bool(manifest["registered"])})

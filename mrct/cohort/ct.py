@@ -51,7 +51,8 @@ def beam_hardening_hu(hu: np.ndarray, pixel_mm: float) -> np.ndarray:
     A picture of the effect, not a projection model: bone blurred around itself, and along the row.
     """
     bone = np.clip(hu - 300.0, 0.0, 1200.0)
-    near = ndimage.uniform_filter(bone, (0, *(2 * (max(1, round(9.0 / pixel_mm)),))))
+    width = max(1, round(18.0 / pixel_mm))
+    near = ndimage.uniform_filter(bone, (1, width, width))
     dense = np.clip(hu - 900.0, 0.0, 600.0)
     along = ndimage.uniform_filter1d(dense, max(1, round(70.0 / pixel_mm)), axis=2)
     return 0.018 * near - 0.05 * np.clip(along - 40.0, 0.0, 160.0) * (hu > -200.0)

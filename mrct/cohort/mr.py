@@ -53,16 +53,11 @@ def head_signal(head: Head, sequence: Sequence) -> np.ndarray:
 
 
 def acquire(
-    head: Head,
-    grid: Grid,
-    head_to_mr: np.ndarray,
-    sequence: Sequence,
-    noise: float,
-    rng: np.random.Generator,
+    signal: np.ndarray, grid: Grid, head_to_mr: np.ndarray, noise: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """float32 grid.shape >= 0: signal x coil bias, with Rician noise of standard deviation `noise`."""
-    signal = sample(head_signal(head, sequence), grid, scanner_to_head_index(head_to_mr), 0.0)
-    return rician(signal * bias_field(grid.shape, rng), noise, rng)
+    """float32 grid.shape >= 0: `head_signal` x coil bias, with Rician noise of standard deviation `noise`."""
+    sampled = sample(signal, grid, scanner_to_head_index(head_to_mr), 0.0)
+    return rician(sampled * bias_field(grid.shape, rng), noise, rng)
 
 
 def bias_field(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:

@@ -129,7 +129,8 @@ def spin_echo(
     if sequence.ti_ms is not None:
         timing["InversionTime"] = f"{sequence.ti_ms:.0f}"
     noise = 0.011 if grids[0].pixel_spacing_mm < 1.5 else 0.008
-    values = tuple(MR_SCALE * mr.acquire(head, grid, head_to_mr, sequence, noise, rng) for grid in grids)
+    signal = mr.head_signal(head, sequence)
+    values = tuple(MR_SCALE * mr.acquire(signal, grid, head_to_mr, noise, rng) for grid in grids)
     kept = {key: value for key, value in {**timing, **(attributes or {})}.items() if value is not None}
     return Series(kind, "MR", *names, values, grids, ("ORIGINAL", "PRIMARY", "M", "SE"), kept)
 

@@ -74,6 +74,8 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> De
     if dataset.get("ContrastBolusAgentSequence") and not result.get("ContrastBolusAgent"):
         result.ContrastBolusAgent = "AGENT"  # the sequence goes, that an agent was given stays
     _declare(result, pseudonyms.patient(patient_id), options)
+    before = str(dataset.get("LongitudinalTemporalInformationModified", "")).strip()
+    result.LongitudinalTemporalInformationModified = "REMOVED" if done and before == "REMOVED" else "MODIFIED"
     return Deidentified(result, changes, done)
 
 
@@ -142,7 +144,6 @@ def _declare(dataset: Dataset, patient: str, options: Options) -> None:
     dataset.PatientName = patient
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = METHOD
-    dataset.LongitudinalTemporalInformationModified = "MODIFIED"
     dataset.RecognizableVisualFeatures = "YES"
     codes = [code for code in CODES if code != "113108" or options.retain_age_and_sex]
     dataset.DeidentificationMethodCodeSequence = Sequence(_code(code) for code in codes)

@@ -13,6 +13,7 @@ from mrct.dicom.series import Instance, Series
 
 # direction cosines are written with as few as three decimals
 SAME_ORIENTATION = 0.01
+SAME_PIXEL_MM = 1e-3
 # of a series' slices, this share must have one orientation and size to be called a stack with a few strays
 MAIN_SHARE = 0.8
 SAME_LEVEL_MM = 0.01
@@ -109,10 +110,16 @@ def _shear_note(item: Stack) -> str:
 
 
 def _same_plane(one: Instance, other: Instance) -> bool:
-    turned = np.abs(np.subtract(one.orientation or (), other.orientation or ())).max()
-    scaled = np.abs(np.subtract(one.pixel_spacing_mm or (), other.pixel_spacing_mm or ())).max()
-    same_matrix = (one.rows, one.columns) == (other.rows, other.columns)
-    return bool(turned < SAME_ORIENTATION and scaled < 1e-3 and same_matrix)
+    return (
+        (one.rows, one.columns) == (other.rows, other.columns)
+        and _apart(one.orientation or (), other.orientation or ()) < SAME_ORIENTATION
+        and _apart(one.pixel_spacing_mm or (), other.pixel_spacing_mm or ()) < SAME_PIXEL_MM
+    )
+
+
+def _apart(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Largest difference; plain Python, because it is asked for every pair of slices."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _main_group(series: Series) -> tuple[tuple[Instance, ...], list[str]]:

@@ -1,4 +1,4 @@
-"""DICOM files written: the one way a dataset gets to disk, and a synthetic volume as a series.
+"""A synthetic volume as a DICOM series that files beside its patient's own images.
 
 Convention: index (i, j, k) and points (x, y, z) in mm, LPS, as SimpleITK has them; ImageOrientationPatient
 is the first two columns of the direction matrix (PS3.3 C.7.6.2.1.1).
@@ -11,45 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
-from pydicom import Dataset, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom import Dataset
+from pydicom.uid import CTImageStorage, MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
-from mrct.files import atomic_file
+from mrct.dicom.save import save_dataset
 
-IMPLEMENTATION_UID = "2.25.310227884916215287061094138264510937291"
-IMPLEMENTATION_NAME = "MRCT"
 SERIES_DESCRIPTION = "Synthetic {modality} (research use only)"
 # the series number beside the scanner's own, which count from 1
 SERIES_NUMBER = 9000
 _MR_LEVELS = 4095
 # patient, study, frame of reference and the statement of de-identification come from the reference
-_INHERITED = (
-    "SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
-    "PatientAge", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber",
-    "ReferringPhysicianName", "FrameOfReferenceUID", "PositionReferenceIndicator", "PatientPosition",
-    "BodyPartExamined", "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
-    "LongitudinalTemporalInformationModified", "RecognizableVisualFeatures",
-)  # fmt: skip
+_INHERITED = tuple(
+    """SpecificCharacterSet PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge
+    StudyInstanceUID StudyDate StudyTime StudyID StudyDescription AccessionNumber ReferringPhysicianName
+    FrameOfReferenceUID PositionReferenceIndicator PatientPosition BodyPartExamined PatientIdentityRemoved
+    DeidentificationMethod DeidentificationMethodCodeSequence LongitudinalTemporalInformationModified
+    RecognizableVisualFeatures""".split()  # noqa: SIM905  # a table is easier to read
+)
 # type 2: present in a valid file, even if empty
-_EXPECTED = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
-    "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator", "PatientPosition", "AcquisitionNumber",
-)  # fmt: skip
-
-
-def save_dataset(dataset: Dataset, path: Path) -> None:
-    """Explicit VR little endian with a zero preamble and file meta made anew; the same dataset, the same bytes."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_NAME
-    dataset.file_meta = meta
-    with atomic_file(path) as partial:
-        dcmwrite(partial, dataset, enforce_file_format=True, overwrite=True)
+_EXPECTED = tuple(
+    """PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber
+    ReferringPhysicianName PositionReferenceIndicator PatientPosition AcquisitionNumber""".split()  # noqa: SIM905
+)
 
 
 def write_synthetic_series(
@@ -63,8 +47,8 @@ def write_synthetic_series(
     """One file a slice, out/0001.dcm and on, in the order of k; returns their paths.
 
     volume: 3D; for CT in HU, clipped to `hu_range` before the integer cast; for MR any unit, kept to 1/4095
-    of its largest value by RescaleSlope. reference: headers of the MR (or CT) that it was made from: the
-    series joins their patient, study and frame of reference. UIDs follow from the content.
+    of its largest value by RescaleSlope, negative values at 0. reference: headers of the images that it was
+    made from; the series joins their patient, study and frame of reference. UIDs follow from the content.
     Raises ValueError for another dimension, another modality or values that are not finite.
     """
     array, slope, intercept = _stored_values(volume, modality, hu_range)
@@ -176,9 +160,8 @@ def _describe_pixels(dataset: Dataset, volume: sitk.Image, modality: str) -> Non
     dataset.ImageOrientationPatient = [
         _ds(direction[3 * row + column]) for column in (0, 1) for row in range(3)
     ]
-    dataset.WindowCenter, dataset.WindowWidth = ("40", "400") if modality == "CT" else (None, None)
-    if modality == "MR":
-        del dataset.WindowCenter, dataset.WindowWidth
+    if modality == "CT":
+        dataset.WindowCenter, dataset.WindowWidth = "40", "400"
 
 
 def _slice_header(template: Dataset, volume: sitk.Image, k: int, identity: str) -> Dataset:

@@ -51,6 +51,19 @@ def require_no_leakage(pairs: pd.DataFrame) -> None:
             )
 
 
+def too_few(found: int) -> str:
+    """Why nothing can be trained on so few patients."""
+    return (
+        f"{patient_count(found)} with pairs, and training needs at least {MIN_PATIENTS}: "
+        "one each to train on, to choose the model by, and to test on people it has never seen"
+    )
+
+
+def patient_count(n: int) -> str:
+    """The number with its noun."""
+    return f"{n} patient{'' if n == 1 else 's'}"
+
+
 def _dealt(sizes: Mapping[str, int]) -> list[str]:
     """Labels in their proportion all along the list: the next one is the split furthest behind its share."""
     total = sum(sizes.values())

@@ -26,15 +26,15 @@ class DotPanel:
     intervals: Mapping[str, Interval]
 
 
-def patient_dots(panels: Sequence[DotPanel], names: Mapping[str, str]) -> Figure:
+def patient_dots(panels: Sequence[DotPanel], names: Mapping[str, str], colors: Mapping[str, str]) -> Figure:
     """A panel a metric, a row a method, a dot a test patient; thin lines join the same patient.
 
     The black mark is the mean, its bar the 95 % interval over patients (absent under 5 patients).
-    `names` maps methods, in the order of the rows, to what people read.
+    `names` maps methods, in the order of the rows, to what people read; `colors` maps them to their color,
+    so that a method has one color in every chart.
     """
     if not panels:
         raise ValueError("patient_dots: got no metric, expected at least one")
-    colors = theme.method_colors(list(names))
     with theme.style(dark=False):
         figure = Figure(figsize=(11.5, 1.15 + 0.52 * len(names)), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

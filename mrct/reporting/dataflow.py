@@ -44,9 +44,9 @@ def step(stage: str, unit: str, counts: dict[str, int]) -> Step:
 
 def count(values: pd.Series, first: tuple[str, ...] = ()) -> dict[str, int]:
     """How often each value occurs: those of `first` in their order, then the others, most frequent first."""
-    counts = _text(values).value_counts()
+    counts = _text(values).replace("", UNEXPLAINED).value_counts()
     names = sorted(counts.index, key=lambda n: (first.index(n) if n in first else len(first), -counts[n], n))
-    return {name or UNEXPLAINED: int(counts[name]) for name in names}
+    return {name: int(counts[name]) for name in names}
 
 
 def funnel(

@@ -75,7 +75,7 @@ def _grey_metric(column: str, kind: str, window: str, windows: Windows) -> Metri
 
 
 def metric_order(column: str, windows: Windows) -> tuple[int, int, float, str]:
-    """Sort key: HU metrics, then overlaps, then the paper's metrics window by window, then the unknown."""
+    """Sort key: HU and MR metrics, overlaps, the paper's CT metrics window by window, then the unknown."""
     first = ("mae_hu", "psnr_db", "ssim", "ssim_2d")
     if column in first:
         return 0, first.index(column), 0.0, column
@@ -84,15 +84,18 @@ def metric_order(column: str, windows: Windows) -> tuple[int, int, float, str]:
     if column.startswith("iou_"):
         return 1, 1 if column != "iou_head" else 2, 0.0, column
     if grey := re.fullmatch(r"(mae|psnr|ssim)_8bit(?:_(.+))?", column.removesuffix("_db")):
+        kind = float(("mae", "psnr", "ssim").index(grey[1]))
+        if grey[2] is None:
+            return 0, len(first), kind, column
         names = list(windows)
         place = names.index(grey[2]) if grey[2] in names else len(names)
-        return 2, place, float(("mae", "psnr", "ssim").index(grey[1])), column
+        return 2, place, kind, column
     return 3, 0, 0.0, column
 
 
 def curve_name(column: str) -> str:
     """`pix_ct` -> `pixel loss, CT`; `validation_mr_to_ct` -> `validation MR → CT (MAE, HU)`."""
-    units = {"mr_to_ct": "MAE, HU", "ct_to_mr": "MAE, grey levels"}
+    units = {"mr_to_ct": "MAE, HU", "ct_to_mr": "MAE, grey"}
     kind, _, rest = column.partition("_")
     if kind == "validation" and rest in DIRECTIONS:
         return f"validation {DIRECTIONS[rest]} ({units[rest]})"

@@ -32,7 +32,9 @@ def export(tmp_path: Path) -> Path:
         "Manufacturer": "SECRETWORD",
     }
     root = tmp_path / "Quillfeather"
-    ct = write_series(root / "ct", SeriesInstanceUID="1.2.777.1", FrameOfReferenceUID="1.234567890", **personal)
+    ct = write_series(
+        root / "ct", SeriesInstanceUID="1.2.777.1", FrameOfReferenceUID="1.234567890", **personal
+    )
     for path in ct:  # a name where a UID should be: pydicom warns and quotes it
         path.write_bytes(path.read_bytes().replace(b"1.234567890", b"SECRETWORD "))
     mr = personal | {"ProtocolName": "SECRETWORD"}

@@ -1,4 +1,4 @@
-"""Geometry and values of built volumes: SimpleITK's own series reader, and analytic fields under gantry tilt."""
+"""Geometry and values of built volumes: SimpleITK's own series reader; analytic fields under gantry tilt."""
 
 import runpy
 from pathlib import Path
@@ -87,14 +87,14 @@ def test_axes_run_to_left_posterior_superior_whatever_the_stack(tmp_path: Path) 
 def test_gantry_tilt_is_sheared_back_exactly_for_a_linear_field(
     tmp_path: Path, tilt_deg: float, gap_mm: float
 ) -> None:
-    """f(x, y, z) linear: in-plane linear interpolation reproduces it, so each voxel must equal f at its point."""
+    """f(x, y, z) linear: linear interpolation reproduces it, so each voxel must equal f at its point."""
     angle = np.radians(tilt_deg)
     column = np.array((0.0, np.cos(angle), -np.sin(angle)))
-    positions = [np.array((-10.0, -12.0, 3.0)) + (0.0, 0.0, gap_mm * k / np.cos(angle)) for k in range(6)]
+    positions = stack_positions(6, gap_mm / np.cos(angle), (-10.0, -12.0, 3.0))
     j, i = np.meshgrid(np.arange(24), np.arange(20), indexing="ij")
     field = np.array((3.0, 5.0, 2.0))
     planes = [
-        (place + 0.8 * i[..., None] * (1.0, 0.0, 0.0) + 0.5 * j[..., None] * column) @ field
+        (np.asarray(place) + 0.8 * i[..., None] * (1.0, 0.0, 0.0) + 0.5 * j[..., None] * column) @ field
         for place in positions
     ]
     stored = np.rint(np.stack(planes) / 0.02).astype(np.int16)
@@ -139,7 +139,7 @@ def test_spacing_comes_from_positions_alone(tmp_path: Path) -> None:
 
 
 def test_mixed_thickness_keeps_the_run_that_covers_most(tmp_path: Path) -> None:
-    """As in a real head CT: 4 mm slices through the posterior fossa, then 7 mm ones, 1.1 mm after the last."""
+    """As in a real head CT: 4 mm slices through the posterior fossa, then 7 mm, 1.1 mm after the last."""
     levels = [4.0 * k for k in range(6)] + [21.1 + 7.0 * k for k in range(6)]
     write_series(
         tmp_path,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given
@@ -35,16 +36,21 @@ def image(array: np.ndarray) -> sitk.Image:
     return result
 
 
+def judge(volumes: dict[str, np.ndarray], rules: Rules = RULES) -> pd.DataFrame:
+    mr, ct, mask, coverage = (image(volumes[name]) for name in ("mr", "ct", "mask", "coverage"))
+    return judge_slices(mr, ct, mask, coverage, rules)
+
+
 def rules_of(
     change: Callable[[dict[str, np.ndarray]], None] = lambda _: None, rules: Rules = RULES
 ) -> list[str]:
     volumes = arrays()
     change(volumes)
-    return judge_slices(*(image(volume) for volume in volumes.values()), rules)["rule"].tolist()
+    return judge(volumes, rules)["rule"].tolist()
 
 
 def test_good_slices_are_pairs_with_their_numbers() -> None:
-    table = judge_slices(*(image(volume) for volume in arrays().values()), RULES)
+    table = judge(arrays())
     assert table["rule"].tolist() == [""] * 6
     assert table["reason"].tolist() == [""] * 6
     assert table["k"].tolist() == list(range(6))
@@ -69,7 +75,7 @@ def test_reason_is_in_plain_words() -> None:
     volumes["coverage"][0, :25] = 0
     volumes["coverage"][1:3] = 0
     volumes["ct"][1], volumes["mr"][2] = -1024, 0
-    table = judge_slices(*(image(volume) for volume in volumes.values()), RULES)
+    table = judge(volumes)
     assert table["reason"][1] == "the CT does not reach this level"
     assert table["reason"][2] == "the MR does not reach this level"
     assert table["reason"][0] == "both scans show only 50 % of the head here, wanted at least 95 %"

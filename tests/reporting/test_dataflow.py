@@ -33,9 +33,7 @@ def test_parts_of_a_step_add_up_to_everything(actions: list[str | None]) -> None
 
 def test_kept_comes_first_then_the_most_frequent() -> None:
     values = pd.Series(["b", "b", "c", "kept", np.nan])
-    assert list(dataflow.count(values, ("kept",))) == ["kept", "b", "c", dataflow.UNEXPLAINED] or list(
-        dataflow.count(values, ("kept",))
-    ) == ["kept", "b", dataflow.UNEXPLAINED, "c"]
+    assert list(dataflow.count(values, ("kept",))) == ["kept", "b", "c", dataflow.UNEXPLAINED]
 
 
 def test_every_series_is_in_exactly_one_group_and_kept_ones_first() -> None:

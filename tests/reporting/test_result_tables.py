@@ -1,4 +1,4 @@
-"""Rows of numbers: labels that tell the truth, verdicts only where they may be given, goals as the paper has them."""
+"""Rows of numbers: true labels, verdicts only where they may be given, goals as the paper has them."""
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,8 @@ def test_bound_and_identity_columns_are_no_results() -> None:
 def test_metrics_stand_in_the_pages_order_whatever_the_tables_have() -> None:
     columns = [
         "zeta",
+        "ssim_8bit",
+        "mae_8bit",
         "ssim_8bit_brain",
         "mae_8bit_full",
         "iou_head",
@@ -64,6 +66,8 @@ def test_metrics_stand_in_the_pages_order_whatever_the_tables_have() -> None:
     ]
     wanted = [
         "mae_hu",
+        "mae_8bit",
+        "ssim_8bit",
         "iou_bone_700hu",
         "iou_bone_1000hu",
         "iou_head",

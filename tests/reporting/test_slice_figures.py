@@ -138,7 +138,7 @@ def test_curves_need_an_epoch_and_a_number() -> None:
 
 def test_dots_of_one_patient_and_a_method_without_values() -> None:
     panel = DotPanel("MAE", "lower is better", {"a": np.array([5.0])}, {"a": (5.0, None, None)})
-    figure = patient_dots([panel], {"a": "A", "b": "B"})
+    figure = patient_dots([panel], {"a": "A", "b": "B"}, theme.method_colors(["a", "b"]))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A", "B"]
     with pytest.raises(ValueError, match="no metric"):
-        patient_dots([], {"a": "A"})
+        patient_dots([], {"a": "A"}, {})

@@ -101,6 +101,16 @@ def test_padding_is_air_and_the_head_sits_in_the_middle(tmp_path: Path) -> None:
         assert rows.max() - rows.min() + 1 == pytest.approx(RADIUS, abs=1.1)  # 2 x radius at 2 mm
 
 
+def test_padding_of_an_mr_with_negative_values_is_its_lowest(tmp_path: Path) -> None:
+    """Stored with an offset, an MR's zero is not its air: padding must not light up."""
+    write_cohort(tmp_path)
+    path = str(tmp_path / "registered" / "P0000000001" / "mr.nii.gz")
+    sitk.WriteImage(sitk.ReadImage(path) - 300.0, path)
+    entry = run(tmp_path)["patients"]["P0000000001"]
+    assert entry["mr_low"] < -200
+    assert (arrays(tmp_path, "P0000000001")["mr"][:, :2] == -1).all()
+
+
 def test_at_the_own_spacing_ct_hu_is_the_ct_unclipped_and_invertible(tmp_path: Path) -> None:
     write_cohort(tmp_path)
     fine = PARAMS.model_copy(update={"pixel_spacing_mm": 1.0})
@@ -172,8 +182,8 @@ def test_too_few_patients_is_refused_here(tmp_path: Path) -> None:
 def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
     write_cohort(tmp_path)
     table = read_table(tmp_path / "pairs" / "pairs.csv")
-    table.loc[len(table)] = ["P0000000003", 1, "train"]
-    table.to_csv(tmp_path / "pairs" / "pairs.csv", index=False)
+    leak = pd.DataFrame([("P0000000003", 1, "train")], columns=["patient", "k", "split"])
+    pd.concat([table, leak]).to_csv(tmp_path / "pairs" / "pairs.csv", index=False)
     with pytest.raises(ValueError, match="P0000000003 is in the splits"):
         run(tmp_path)
 

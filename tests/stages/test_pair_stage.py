@@ -34,7 +34,7 @@ def write_patient(folder: Path, seed: int, depth: int, missing: int = 0) -> None
     mask[:, 4:24, 8:28] = 1
     coverage = np.ones_like(mask)
     coverage[depth - missing :] = 0
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "mr": mask * rng.uniform(100, 900, mask.shape).astype(np.float32),
         "ct": np.where(coverage & mask, rng.uniform(0, 900, mask.shape), -1024).astype(np.float32),
         "mask": mask,

@@ -84,12 +84,12 @@ def _write_selection(folders: Folders, patients: list[str], dicom: bool, volumes
     kinds = [("CT", "kept", "", ""), ("MR", "kept", "", "")]
     if dicom:
         kinds += [("MR", "rejected", "coronal", "the slices stand 88° from axial"),
-                  ("MR", "rejected", "tse", "the echo train has 16 echoes: a turbo spin echo")]  # fmt: skip
+                  ("MR", "rejected", "tse", "an echo train of 16: a turbo spin echo")]  # fmt: skip
     rows = []
     for n, patient in enumerate(patients):
         for i, (modality, decision, rule, reason) in enumerate(kinds):
-            rows.append({"patient": patient, "series": f"S{i}", "modality": modality, "description": "AX <T2>",
-                         "decision": decision, "rule": rule, "reason": reason})  # fmt: skip
+            row = {"patient": patient, "series": f"S{i}", "modality": modality, "description": "AX <T2>"}
+            rows.append(row | {"decision": decision, "rule": rule, "reason": reason})
             picture = volumes(n)[0 if modality == "CT" else 1][0]
             grey = (255 * (picture - picture.min()) / np.ptp(picture)).astype(np.uint8)
             (folders.selected / "thumbnails").mkdir(parents=True, exist_ok=True)

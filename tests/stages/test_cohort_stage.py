@@ -1,0 +1,260 @@
+"""The export and its truth, read back with independent readers; a tiny hospital of two patients."""
+
+import hashlib
+import json
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from mrct.cohort.persona import draw_persona
+from mrct.cohort.series import streams
+from mrct.cohort.template import make_template, read_labels
+from mrct.params import ParamsError, parse
+from stages import cohort
+
+LABELS = Path(__file__).parents[2] / "data/sample/colin27/labels.nii.gz"
+PARAMS = cohort.Params(seed=7, patients=2, image_size=64, contamination=True)
+KINDS = ["clean", "clean", "coronal", "derived", "flair", "localizer", "secondary_capture", "t1", "tse"]
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hospital")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MRCT_WORKERS", "1")
+        cohort.run(PARAMS, LABELS, folder / "cohort", folder / "cohort_truth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(hospital):
+    """{path: Dataset} of everything that reads as an image."""
+    found = {}
+    for path in sorted((hospital / "cohort").rglob("*")):
+        try:
+            image = pydicom.dcmread(path)
+            found[path] = image if "SOPClassUID" in image else None
+        except (pydicom.errors.InvalidDicomError, IsADirectoryError):
+            continue
+    return {path: image for path, image in found.items() if image is not None}
+
+
+@pytest.fixture(scope="module")
+def template():
+    return make_template(read_labels(LABELS))
+
+
+def _digest(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_same_bytes_from_two_processes(hospital, template, tmp_path, monkeypatch):
+    monkeypatch.setenv("MRCT_WORKERS", "2")
+    monkeypatch.setattr(cohort, "make_template", lambda labels: template)
+    cohort.run(PARAMS, LABELS, tmp_path / "cohort", tmp_path / "cohort_truth")
+    assert _digest(tmp_path) == _digest(hospital)
+
+
+def test_a_patient_does_not_depend_on_the_others(hospital, template, tmp_path):
+    alone = PARAMS.model_copy(update={"patients": 1})
+    cohort.make_patient(cohort.Job(alone, template, 0, tmp_path / "cohort", tmp_path / "cohort_truth"))
+    mine, all_files = _digest(tmp_path / "cohort"), _digest(hospital / "cohort")
+    assert len(mine) > 100
+    assert mine.items() <= all_files.items()
+
+
+def test_every_kind_is_there_and_listed(hospital, images):
+    listed = pd.read_csv(hospital / "cohort_truth/series.csv", dtype=str)
+    for _, rows in listed.groupby("patient_id"):
+        assert sorted(rows["kind"]) == KINDS
+    assert set(listed["series_uid"]) == {image.SeriesInstanceUID for image in images.values()}
+    patients = pd.read_csv(hospital / "cohort_truth/patients.csv", dtype=str)
+    assert list(patients.columns) == ["patient_id", "ct_series_uid", "mr_series_uid"]
+    clean = set(listed[listed["kind"] == "clean"]["series_uid"])
+    assert clean == set(patients["ct_series_uid"]) | set(patients["mr_series_uid"])
+
+
+def test_headers_tell_the_kind(hospital, images):
+    kinds = pd.read_csv(hospital / "cohort_truth/series.csv", dtype=str).set_index("series_uid")["kind"]
+    for image in images.values():
+        kind = kinds[image.SeriesInstanceUID]
+        if kind == "secondary_capture":
+            assert image.BurnedInAnnotation == "YES"
+            assert image.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage
+            continue
+        normal = np.cross(image.ImageOrientationPatient[:3], image.ImageOrientationPatient[3:])
+        if kind in ("clean", "tse", "t1", "flair"):
+            assert abs(normal[2]) > np.cos(np.deg2rad(20))
+        if kind == "clean" and image.Modality == "MR":
+            assert (image.ScanningSequence, image.EchoTrainLength) == ("SE", 1)
+            assert 90 <= image.EchoTime <= 100
+            assert 3500 <= image.RepetitionTime <= 5000
+        if kind == "coronal":
+            assert abs(normal[1]) > 0.99
+        if kind == "tse":
+            assert image.get("EchoTrainLength", 1) > 1 or "TSE" in image.SeriesDescription
+        if kind == "flair":
+            assert image.InversionTime > 2000
+        if kind == "derived":
+            assert list(image.ImageType) == ["DERIVED", "SECONDARY", "REFORMATTED"]
+
+
+def test_ct_and_mr_lie_in_different_frames_of_reference(images):
+    for patient in {image.PatientID for image in images.values()}:
+        frames = {(i.Modality, i.FrameOfReferenceUID) for i in images.values() if i.PatientID == patient}
+        assert len(frames) == 2
+
+
+def _series(images, uid):
+    """The series as SimpleITK reads it, sorted by GDCM: independent of the code that wrote it."""
+    names = {image.SOPInstanceUID: path for path, image in images.items() if image.SeriesInstanceUID == uid}
+    ordered = sorted(names.values(), key=lambda p: float(images[p].SliceLocation))
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(path) for path in ordered])
+    return reader.Execute()
+
+
+def _dice(one, other):
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+def _head(array, threshold):
+    from scipy import ndimage
+
+    closed = ndimage.binary_closing(np.pad(array > threshold, ((0, 0), (4, 4), (4, 4))), np.ones((1, 5, 5)))
+    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in closed])[:, 4:-4, 4:-4]
+    return ndimage.binary_opening(filled, np.ones((1, 3, 3)))
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_truth_brings_the_ct_onto_the_mr(hospital, images, n):
+    row = pd.read_csv(hospital / "cohort_truth/patients.csv", dtype=str).iloc[n]
+    ct, mr = _series(images, row["ct_series_uid"]), _series(images, row["mr_series_uid"])
+    matrix = np.array(json.loads((hospital / f"cohort_truth/{n}/ct_to_mr.json").read_text())["matrix"])
+    np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(matrix[:3, :3]) == pytest.approx(1.0)
+    inside = pd.read_csv(hospital / f"cohort_truth/{n}/pairs.csv")["inside_ct"].to_numpy()
+    assert inside.sum() >= 10
+
+    def agreement(mr_to_ct):
+        transform = sitk.AffineTransform(3)
+        transform.SetMatrix(mr_to_ct[:3, :3].ravel().tolist())
+        transform.SetTranslation(mr_to_ct[:3, 3].tolist())
+        moved = sitk.Resample(ct, mr, transform, sitk.sitkLinear, -1024.0, sitk.sitkFloat32)
+        skin = _head(sitk.GetArrayFromImage(moved), -500.0)
+        return _dice(skin[inside], _head(sitk.GetArrayFromImage(mr).astype(float), 60.0)[inside])
+
+    wrong = np.linalg.inv(matrix)
+    wrong[:3, 3] += (8.0, -8.0, 10.0)
+    assert agreement(np.linalg.inv(matrix)) > 0.95
+    assert agreement(wrong) < 0.93
+
+
+def test_some_mr_slices_lie_outside_the_ct(hospital):
+    tables = [pd.read_csv(hospital / f"cohort_truth/{n}/pairs.csv") for n in (0, 1)]
+    for table in tables:
+        assert (np.diff(table["mr_position_mm"]) > 0).all()
+    assert any(not table["inside_ct"].all() for table in tables)
+
+
+def test_stored_values_are_hounsfield_units(hospital, images):
+    uid = pd.read_csv(hospital / "cohort_truth/patients.csv", dtype=str)["ct_series_uid"][0]
+    planes = [i for i in images.values() if i.SeriesInstanceUID == uid]
+    hu = np.stack([p.pixel_array * float(p.RescaleSlope) + float(p.RescaleIntercept) for p in planes])
+    assert hu.min() == -1024.0
+    assert hu[:, 10, 30:34].mean() == pytest.approx(-1000.0, abs=3.0) or (hu[:, 10, 30:34] > -500).any()
+    assert 1000 < np.percentile(hu[hu > 300], 90) < 2000
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_phi_is_where_it_hides(hospital, images, n):
+    persona = draw_persona(n, streams(PARAMS.seed, n)["persona"])
+    own = {path: image for path, image in images.items() if image.PatientID == persona.patient_id}
+    assert own
+    assert any(persona.family.lower() in str(path.relative_to(hospital)).lower() for path in own)
+    image = next(iter(own.values()))
+    assert str(image.PatientName) == persona.name
+    assert persona.family in image.ImageComments
+    step = image.RequestAttributesSequence[0].ScheduledProtocolCodeSequence[0]
+    assert persona.family in step.CodeMeaning
+    assert image.OriginalAttributesSequence[0].ModifiedAttributesSequence[0].PatientName == persona.name
+    private = image.private_block(0x0033, "CORVINA ARCHIVE 1.0")
+    assert private[0x01].value[0].PatientName == persona.name
+    assert persona.patient_id in image.SOPInstanceUID
+    assert image.StudyDate in image.StudyInstanceUID
+    assert persona.family.encode() in image.file_meta.PrivateInformation
+    vendors = [e for e in image if e.tag.is_private and e.VR == "OB"]
+    assert any(persona.family.encode() in e.value for e in vendors)
+
+
+def test_korean_name_is_stored_in_ir_149_and_preamble_names_the_other(hospital, images):
+    korean = next(i for i in images.values() if "IR 149" in str(i.SpecificCharacterSet))
+    hangul = korean.PatientName.phonetic
+    assert all("HANGUL" in unicodedata.name(letter) for letter in hangul.replace("^", ""))
+    raw = next(p.read_bytes() for p, i in images.items() if i is korean)
+    assert hangul.split("^")[0].encode("euc-kr") in raw
+    western = next(i for i in images.values() if "IR 149" not in str(i.SpecificCharacterSet))
+    assert str(western.PatientName.family_name).encode() in western.preamble
+
+
+def test_junk_lies_about(hospital, images):
+    names = [p.name for p in (hospital / "cohort").rglob("*") if p.is_file() and p not in images]
+    assert {".DS_Store", "DICOMDIR", "IM_EMPTY", "note.txt"} <= set(names)
+    uids = [image.SOPInstanceUID for image in images.values()]
+    assert len(uids) == len(set(uids)) + 1  # one image lies there twice
+    lengths = [len(i.PixelData) - i.Rows * i.Columns * i.BitsAllocated // 8 for i in images.values()]
+    assert sum(length < 0 for length in lengths) == 1  # one copy was cut short
+
+
+def test_without_contamination_only_the_pair_is_there(template, tmp_path):
+    params = PARAMS.model_copy(update={"contamination": False, "image_size": 32})
+    listed = cohort.make_patient(cohort.Job(params, template, 1, tmp_path / "cohort", tmp_path / "truth"))
+    assert [row["kind"] for row in listed.series] == ["clean", "clean"]
+    for path in (tmp_path / "cohort").rglob("*.*"):
+        assert pydicom.dcmread(path).pixel_array.shape == (32, 32)
+
+
+@pytest.mark.parametrize(("n", "missing"), [(5, "mr_series_uid"), (7, "ct_series_uid")])
+def test_from_eight_patients_on_one_lacks_mr_and_one_ct(template, tmp_path, n, missing):
+    params = PARAMS.model_copy(update={"patients": 8, "image_size": 32})
+    listed = cohort.make_patient(cohort.Job(params, template, n, tmp_path / "cohort", tmp_path / "truth"))
+    assert [key for key, value in listed.patient.items() if not value] == [missing]
+    assert len({row["modality"] for row in listed.series}) == 1
+    assert not (tmp_path / "truth" / str(n)).exists()
+
+
+def test_tilted_ge_patient_is_padded_and_signed(template, tmp_path):
+    params = PARAMS.model_copy(update={"contamination": False, "image_size": 32})
+    listed = cohort.make_patient(cohort.Job(params, template, 3, tmp_path / "cohort", tmp_path / "truth"))
+    images = [pydicom.dcmread(p) for p in sorted((tmp_path / "cohort").rglob("*.dcm"))]
+    ct = [image for image in images if image.SeriesInstanceUID == listed.patient["ct_series_uid"]]
+    assert {image.Manufacturer for image in ct} == {"GE MEDICAL SYSTEMS"}
+    positions = np.array([image.ImagePositionPatient for image in ct], float)
+    assert np.ptp(positions[:, :2]) == pytest.approx(np.ptp(positions[0, :2]))  # x and y stand still
+    assert ct[0].ImageOrientationPatient[5] == pytest.approx(np.sin(np.deg2rad(15)), abs=1e-6)
+    assert ct[0].pixel_array[0, 0] == ct[0].PixelPaddingValue == -2000
+
+
+def test_a_failing_patient_leaves_no_output(template, tmp_path, monkeypatch):
+    monkeypatch.setenv("MRCT_WORKERS", "1")
+    monkeypatch.setattr(cohort, "make_template", lambda labels: template)
+
+    def broken(job):
+        raise RuntimeError("scanner on fire")
+
+    monkeypatch.setattr(cohort, "make_patient", broken)
+    with pytest.raises(RuntimeError):
+        cohort.run(PARAMS, LABELS, tmp_path / "cohort", tmp_path / "cohort_truth")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_params_are_strict():
+    values = {"seed": 7, "patients": 0, "image_size": 30, "contamination": True}
+    with pytest.raises(ParamsError, match="patients"):
+        parse(cohort.Params, values, "cohort")
