@@ -23,7 +23,7 @@ from mrct.reporting.inputs import Folders, Inputs, read_inputs
 from mrct.reporting.labels import DIRECTIONS, method_name, metric, number
 
 MAIN_METHOD = "sc_cyclegan"
-VIRTUAL_COHORT = "data/cohort"
+VIRTUAL_COHORT = Path("data/cohort")
 METHODS_PER_PICTURE = 5
 FOLDERS = Folders(
     anonymized=Path("data/anonymized"),
@@ -50,17 +50,11 @@ class Intervals(Section):
     windows_8bit_hu: dict[str, tuple[float, float]]
 
 
-class Baseline(Section):
-    """One entry of `baselines`."""
-
-    method: str
-
-
 class Run(Section):
     """The top-level keys that the report reads."""
 
     source: str
-    baselines: tuple[Baseline, ...]
+    baselines: tuple[str, ...]
 
 
 def run(
@@ -182,8 +176,8 @@ def main() -> None:
         "params.yaml: evaluate",
     )
     top = parameters.load(Run)
-    methods = [MAIN_METHOD, *(baseline.method for baseline in top.baselines)]
-    virtual = top.source == VIRTUAL_COHORT
+    methods = [MAIN_METHOD, *top.baselines]
+    virtual = Path(top.source).resolve() == VIRTUAL_COHORT.resolve()
     run(parameters.load(Params, "report"), intervals, FOLDERS, methods, virtual, Path("reports"))
 
 

@@ -90,7 +90,7 @@ def _expand(stage: dict) -> list[dict[str, str]]:
     """The items of a matrix stage, one empty item otherwise."""
     if "matrix" not in stage:
         return [{}]
-    return [{"item.method": entry["method"]} for entry in PARAMS["baselines"]]
+    return [{"item.method": method} for method in PARAMS["baselines"]]
 
 
 def _deps(stage: dict, item: dict[str, str]) -> list[Path]:

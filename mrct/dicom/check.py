@@ -26,13 +26,14 @@ _IMAGE_CLASS_ROOTS = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")
 _VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 _CHUNK = 200
 
-# measured on one core of a small cloud machine; reading and de-identifying a file of 512 x 512, then
-# rigid registration of a head, then the network's normalization
-SECONDS_A_FILE = 0.03
-SECONDS_A_PATIENT = 40.0
-# bytes written by the data stages for each byte of DICOM kept, and for each pair (float32 twice, masks)
-DISK_FACTOR = 1.0
-BYTES_A_PAIR = 4_000_000
+# fitted on one core to the data stages up to `normalize`, over one patient of 197 files of 512 x 512 (50 s)
+# and six of 146 files of 128 x 128 (33 s); the disk is that of their folders, NIfTI and arrays included
+SECONDS_A_FILE = 0.008
+SECONDS_A_MEGABYTE = 0.45
+SECONDS_A_PATIENT = 5.0
+DISK_FACTOR = 2.5
+# volumes come compressed, and are copied by four stages
+VOLUME_DISK_FACTOR = 6.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def check(source: Path, rules: Rules) -> CheckReport:
     instances, skipped = _read_headers(paths)
     choices = tuple(_choices(instances, rules))
     paired = [choice for choice in choices if choice.status == "paired"]
-    pairs = sum(possible_pairs(choice) for choice in paired)
+    n_bytes = sum(instance.path.stat().st_size for instance in instances)
     return CheckReport(
         layout="dicom",
         n_files=len(paths),
@@ -71,9 +72,9 @@ def check(source: Path, rules: Rules) -> CheckReport:
         choices=choices,
         n_patients=len(choices),
         n_paired=len(paired),
-        expected_pairs=pairs,
-        disk_bytes=_disk_bytes([instance.path for instance in instances], pairs),
-        seconds=len(paths) * SECONDS_A_FILE + len(paired) * SECONDS_A_PATIENT,
+        expected_pairs=sum(possible_pairs(choice) for choice in paired),
+        disk_bytes=int(n_bytes * DISK_FACTOR),
+        seconds=_seconds(len(instances), n_bytes, len(paired)),
         problem="" if paired else _problem(choices, rules),
     )
 
@@ -120,8 +121,8 @@ def _choices(instances: Sequence[Instance], rules: Rules) -> list[Choice]:
     return result
 
 
-def _disk_bytes(paths: Sequence[Path], pairs: int) -> int:
-    return int(sum(path.stat().st_size for path in paths) * DISK_FACTOR) + pairs * BYTES_A_PAIR
+def _seconds(n_files: int, n_bytes: int, n_paired: int) -> float:
+    return n_files * SECONDS_A_FILE + n_bytes / 1e6 * SECONDS_A_MEGABYTE + n_paired * SECONDS_A_PATIENT
 
 
 def _is_volume(path: Path) -> bool:
@@ -137,6 +138,7 @@ def _check_volumes(paths: Sequence[Path]) -> CheckReport:
         cases.setdefault(path.parent, set()).add(kind)
     paired = [kinds for kinds in cases.values() if {"ct", "mr"} <= kinds]
     other = len(paths) - len(volumes)
+    n_bytes = sum(path.stat().st_size for path in volumes)
     return CheckReport(
         layout="volumes",
         n_files=len(paths),
@@ -145,8 +147,8 @@ def _check_volumes(paths: Sequence[Path]) -> CheckReport:
         n_patients=len(cases),
         n_paired=len(paired),
         expected_pairs=0,
-        disk_bytes=4 * sum(path.stat().st_size for path in volumes),
-        seconds=len(paired) * SECONDS_A_PATIENT,
+        disk_bytes=int(n_bytes * VOLUME_DISK_FACTOR),
+        seconds=_seconds(len(volumes), n_bytes, len(paired)),
         problem="" if paired else "No case folder holds both a ct.* and an mr*.* volume.",
         notes=("Volumes know no echo times: source_layout and select.weighting must say what they are.",),
     )
