@@ -77,8 +77,5 @@ def draw_persona(n: int, rng: np.random.Generator) -> Persona:
         performing=str(rng.choice(PHYSICIANS)),
         ct_date=ct_date,
         mr_date=ct_date + dt.timedelta(days=int(rng.integers(-9, 24))),
-        accession=(
-            f"CT{int(rng.integers(1_000_000, 9_000_000))}",
-            f"MR{int(rng.integers(1_000_000, 9_000_000))}",
-        ),
+        accession=(f"CT{int(rng.integers(10**6, 10**7))}", f"MR{int(rng.integers(10**6, 10**7))}"),
     )

@@ -92,7 +92,7 @@ def _contaminants(
     name = ("AX T2 dark fluid", "T2W_FLAIR") if n % 3 == 1 else ("AX FLAIR", "FLAIR_longTR")
     flair = Sequence(9500.0, 120.0, 24, 2600.0)
     found.append(spin_echo("flair", name, head, to_mr, (axial,), flair, rng))
-    found.append(reformatted_ct(made[0], sagittal=n % 2 == 1, size=size // 2))
+    found.append(reformatted_ct(made[0], sagittal=n % 2 == 1, size=size // 2, no_text=n % 4 != 1))
     found.append(_snapshot(made[0]))
     return found
 

@@ -149,8 +149,11 @@ def coronal_grid(head_to_mr: np.ndarray, size: int) -> Grid:
     return stack(CORONAL, head_to_mr[:3, 3], (16, size, size), 234.0 / size, 8.0, 5.0)
 
 
-def reformatted_ct(source: Series, sagittal: bool, size: int) -> Series:
-    """An MPR of the CT series, computed from its slices as a workstation does: with their blur and noise."""
+def reformatted_ct(source: Series, sagittal: bool, size: int, no_text: bool) -> Series:
+    """An MPR of the CT series, computed from its slices as a workstation does: with their blur and noise.
+
+    With `no_text` its header says that no text is burned in; many workstations leave that open.
+    """
     grid, values = source.grids[0], source.values[0]
     plane = SAGITTAL if sagittal else CORONAL
     middle = grid.index_to_mm @ np.append((np.array(grid.shape[::-1]) - 1) / 2, 1.0)
@@ -159,4 +162,6 @@ def reformatted_ct(source: Series, sagittal: bool, size: int) -> Series:
     name = "MPR sag 5mm" if sagittal else "MPR cor 5mm"
     image_type = ("DERIVED", "SECONDARY", "REFORMATTED")
     attributes = {"WindowCenter": "40", "WindowWidth": "80"}
+    if no_text:
+        attributes["BurnedInAnnotation"] = "NO"
     return Series("derived", "CT", name, "HeadRoutine", (pixels,), (target,), image_type, attributes)

@@ -22,7 +22,7 @@ DEPTH_UNIT_MM = 0.1
 MNI_ORIGIN = (72 + NECK, 90 + PADDING[1][0], 90 + PADDING[2][0])  # index (k, j, i) of MNI (0, 0, 0)
 SCANNER_CLUTTER_FROM = 158  # from this k on the file holds scalp-labelled streaks of the headrest
 VERTEX = 175
-ABOVE_SKULL_BASE = 52 + NECK  # from this k on no bone reaches into the cranial cavity
+ABOVE_SKULL_BASE = 46 + NECK  # from this k on no bone reaches into the cranial cavity
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,12 @@ from rich.text import Text
 
 from mrct.dicom.check_view import patient_table, possible_pairs, series_table
 from mrct.dicom.choose import Choice, choose
-from mrct.dicom.classify import Rules
+from mrct.dicom.classify import CLASSIC_CLASSES, ENHANCED_CLASSES, Rules
 from mrct.dicom.explain import explain_empty
 from mrct.dicom.read import Unreadable, find_files
 from mrct.dicom.series import Instance, Series, group, read_instance
 from mrct.parallel import map_processes
 
-# CT and MR image storage, classic and enhanced (PS3.4 B.5); the rest of an export is reports, screens, plans
-_IMAGE_CLASS_ROOTS = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4")
 _VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 _CHUNK = 200
 
@@ -102,7 +100,7 @@ def _read_one(path: Path) -> Instance | str:
         instance = read_instance(path)
     except Unreadable as error:
         return error.reason
-    if not instance.sop_class_uid.startswith(_IMAGE_CLASS_ROOTS):
+    if instance.sop_class_uid not in CLASSIC_CLASSES | ENHANCED_CLASSES:
         return "no CT or MR image (report, screen capture, plan, media directory ...)"
     return instance
 
@@ -175,7 +173,7 @@ def _counts(report: CheckReport) -> Table:
 
 
 def _outlook(report: CheckReport) -> Text:
-    pairs = f", at most {report.expected_pairs} slice pairs" if report.expected_pairs else ""
+    pairs = f", about {report.expected_pairs} slice pairs" if report.expected_pairs else ""
     return Text(
         f"{report.n_paired} of {report.n_patients} patients have both{pairs}. Up to `normalize` expect about "
         f"{report.disk_bytes / 1e9:.1f} GB of disk and "

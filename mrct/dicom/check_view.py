@@ -11,7 +11,7 @@ from mrct.dicom.weighting import weighting
 
 
 def possible_pairs(choice: Choice) -> int:
-    """At most one pair a slice, and no more than either image has; registration decides in the end."""
+    """An estimate before registration: the smaller of the two slice counts."""
     sizes = [len(item.instances) for item in (choice.ct, choice.mr) if item is not None]
     return min(sizes) if len(sizes) == 2 else 0
 
@@ -44,7 +44,7 @@ def series_table(choices: Sequence[Choice]) -> Table:
 
 def patient_table(choices: Sequence[Choice]) -> Table:
     """One line a patient."""
-    headings = ("patient", "status", "days between", "pairs, at most", "reason")
+    headings = ("patient", "status", "days between", "pairs, about", "reason")
     table = Table(*headings, title="Patients", title_justify="left")
     for choice in choices:
         days = "" if choice.days_between is None else str(choice.days_between)

@@ -45,7 +45,9 @@ _DERIVED_TYPES = {
     "SUBTRACT": "a subtraction",
     "SCREEN SAVE": "a screen shot",
 }
-_ENHANCED_CLASSES = {
+# classic CT and MR image storage (PS3.4 B.5); conversions of them to multi-frame are refused by a rule
+CLASSIC_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"}
+ENHANCED_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
     "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
     "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR Image Storage
@@ -110,7 +112,7 @@ def _modality(series: Series, rules: Rules) -> str:
 
 
 def _multiframe(series: Series, rules: Rules) -> str:
-    if series.first.sop_class_uid in _ENHANCED_CLASSES or series.first.frames > 1:
+    if series.first.sop_class_uid in ENHANCED_CLASSES or series.first.frames > 1:
         return "enhanced multi-frame file; export the series as classic single-frame images"
     return ""
 

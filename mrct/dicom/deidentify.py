@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from pydicom import DataElement, Dataset
-from pydicom.datadict import dictionary_has_tag, keyword_for_tag
+from pydicom.datadict import keyword_for_tag
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
@@ -130,9 +130,8 @@ def _name(tag: BaseTag, action: str) -> Change:
     """The row of the audit. Tags that the standard does not define are lumped together: they too are data."""
     if tag.is_private:
         return "private", "", action
-    if not dictionary_has_tag(tag):
-        return "unknown", "", action
-    return str(tag), keyword_for_tag(tag), action
+    keyword = keyword_for_tag(tag)
+    return (str(tag), keyword, action) if keyword else ("unknown", "", action)
 
 
 def _declare(dataset: Dataset, patient: str, options: Options) -> None:

@@ -11,10 +11,11 @@ from mrct.dicom.deidentify import CODES, METHOD, Change, Options, deidentify
 from mrct.dicom.intake import Entry
 from mrct.dicom.pseudonyms import Pseudonyms
 from mrct.dicom.read import Unreadable, read_dataset
-from mrct.dicom.save import IMPLEMENTATION_NAME, save_dataset
+from mrct.dicom.save import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, save_dataset
 from mrct.dicom.sweep import LeakError, Needles, find_leak, words_of
 
 _OUR_WORDS = words_of((METHOD, IMPLEMENTATION_NAME, *CODES.values(), "DCM DICM YES MODIFIED images dcm"))
+_OUR_WORDS |= {IMPLEMENTATION_UID}
 
 
 @dataclass(frozen=True)

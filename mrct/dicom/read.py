@@ -1,5 +1,7 @@
 """Tolerant reading: any file of an export as a Dataset, or Unreadable with a reason that may be listed."""
 
+import logging
+import warnings
 from pathlib import Path
 
 import pydicom
@@ -13,7 +15,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-# pydicom's warnings quote the odd value itself, and logs must hold no header value
+# pydicom's messages quote the odd value itself, and logs must hold no header value
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
@@ -145,16 +149,14 @@ def decode_pixels(dataset: Dataset):  # type: ignore[no-untyped-def]  # numpy ar
         dataset.file_meta.TransferSyntaxUID = syntax
     try:
         return dataset.pixel_array
-    except (NotImplementedError, RuntimeError, ImportError) as error:
-        if _decoder_is_missing(error):
-            raise MissingCodec(
-                f"no decoder for {syntax.name}; install {_CODEC_PACKAGES} and run again", damaged=True
-            ) from None
-        raise Unreadable(f"pixels cannot be decoded ({syntax.name})", damaged=True) from None
-    except Exception:  # decoders raise many kinds on damaged bytes; each means the same here
-        raise Unreadable(f"pixels cannot be decoded ({syntax.name})", damaged=True) from None
+    except Exception as error:  # decoders raise many kinds on damaged bytes; each means the same here
+        raise _explained(error, syntax) from None
 
 
-def _decoder_is_missing(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, NotImplementedError | ImportError) or "missing dependencies" in text
+def _explained(error: Exception, syntax: UID) -> Unreadable:
+    name = syntax.name if syntax.startswith(_STANDARD_UID_ROOT) else "an unknown transfer syntax"
+    if isinstance(error, ImportError) or "missing dependencies" in str(error):
+        return MissingCodec(f"no decoder for {name}; install {_CODEC_PACKAGES} and run again", damaged=True)
+    if isinstance(error, NotImplementedError) or not syntax.is_transfer_syntax:
+        return MissingCodec(f"no decoder exists for {name}; export the images uncompressed", damaged=True)
+    return Unreadable(f"pixels cannot be decoded ({name})", damaged=True)

@@ -158,7 +158,8 @@ def _unique_levels(
         raise GeometryError(
             f"{repeated} of {len(members)} slices repeat a position: several scans in one series"
         )
-    notes = [f"{repeated} slices at repeated positions left out"] if repeated else []
+    plural = "s" if repeated > 1 else ""
+    notes = [f"{repeated} slice{plural} at a repeated position left out"] if repeated else []
     return tuple(members[n] for n in kept), notes
 
 

@@ -139,8 +139,10 @@ def _is_ours(text: str, start: int, end: int, ours: frozenset[str]) -> bool:
 
 def _texts(content: bytes, shortest: int) -> Iterator[str]:
     """Printable runs of at least `shortest` characters, as 8-bit and as UTF-16 of both byte orders."""
-    for pattern, spelling in zip(_printable(shortest), ("u1", "<u2", ">u2"), strict=True):
-        if shortest >= _SHORTEST_IN_PIXELS and not _may_hold_text(content, spelling):
+    # a 16-bit text that starts at an odd byte looks like one of the other byte order
+    units = (("u1",), ("<u2", ">u2"), ("<u2", ">u2"))
+    for pattern, spellings in zip(_printable(shortest), units, strict=True):
+        if shortest >= _SHORTEST_IN_PIXELS and not any(_may_hold_text(content, unit) for unit in spellings):
             continue
         yield "\n".join(run.replace(b"\0", b"").decode("ascii") for run in pattern.findall(content))
 

@@ -14,7 +14,7 @@ CT_TISSUE_HU = -300.0  # between foam (under -500) and fat (-100), near half-way
 BRIDGE_MM = 3.0  # what is thinner than twice this is cut off first: table shells, holders, and ears
 RESTORE_MM = 12.0  # so far along itself what was cut off grows back: ears and nose, little of a holder
 CAVITY_GATE_MM = 4.0  # an opening narrower than twice this does not join a cavity to the outside
-MR_SMOOTHING_MM = 1.0  # standard deviation; noise must not decide where the skin is
+MR_MEDIAN_MM = 3.0  # side of the median's window; noise must not decide where the skin is
 IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
 
 
@@ -35,8 +35,8 @@ def head_mask_of_mr(intensity: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarra
     """
     if intensity.min() == intensity.max():
         raise MaskError("the MR volume is constant: no head in it; check the selected series")
-    sigma = [0.0, *(MR_SMOOTHING_MM / step for step in spacing_kji_mm[1:])]
-    root = np.sqrt(np.clip(ndimage.gaussian_filter(intensity.astype(np.float32), sigma), 0.0, None))
+    window = [1, *(2 * round((MR_MEDIAN_MM / step - 1) / 2) + 1 for step in spacing_kji_mm[1:])]
+    root = np.sqrt(np.clip(ndimage.median_filter(intensity.astype(np.float32), window), 0.0, None))
     return _head_of_tissue(root > threshold_li(root), spacing_kji_mm)
 
 

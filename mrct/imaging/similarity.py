@@ -12,8 +12,8 @@ def mutual_information_nats(one: np.ndarray, other: np.ndarray, bins: int = 32) 
     if one.size == 0 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     row = np.minimum(_scaled(one, bins), bins - 1).astype(np.intp)
-    place = _scaled(other, bins - 1) + 1.0  # the window is four bins wide: one spare below, two above
-    base = np.floor(place).astype(np.intp)
+    place = _scaled(other, bins) + 1.0  # the window is four bins wide: one spare below, two above
+    base = np.minimum(place, bins).astype(np.intp)
     width = bins + 3
     joint = np.zeros(bins * width)
     for offset in (-1, 0, 1, 2):

@@ -24,9 +24,8 @@ def read_volume(path: Path) -> sitk.Image:
     """The file as float32 volume in LPS axes; VolumeError if it is unreadable, not 3D or not finite."""
     try:
         image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise VolumeError(f"{path.name}: cannot be read as an image ({reason}); export it again") from None
+    except RuntimeError:  # ITK's own text holds the whole path
+        raise VolumeError(f"{path.name}: cannot be read as an image; export it again") from None
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:

@@ -44,6 +44,8 @@ def export(tmp_path: Path) -> Path:
     write_series(root / "other", SeriesInstanceUID="1.2.777.4", PatientID="Z9 SECRETWORD")
     report = "1.2.840.10008.5.1.4.1.1.88.11"
     write_series(root / "sr", positions=stack_positions(1), SOPClassUID=report, Modality="SR")
+    plan = "1.2.840.10008.5.1.4.1.1.481.3"  # begins like MR image storage, is an RT structure set
+    write_series(root / "rt", positions=stack_positions(1), SOPClassUID=plan, Modality="RTSTRUCT")
     (root / "notes.txt").write_text("SECRETWORD")
     (root / "empty").write_bytes(b"")
     return root
@@ -57,8 +59,8 @@ def shown(report: object) -> str:
 
 def test_counts_decisions_and_expectations(export: Path) -> None:
     report = check(export, Rules())
-    assert report.n_files == 6 + 5 + 5 + 6 + 1 + 2
-    assert sum(report.skipped.values()) == 3
+    assert report.n_files == 6 + 5 + 5 + 6 + 1 + 1 + 2
+    assert sum(report.skipped.values()) == 4
     assert (report.n_patients, report.n_paired, report.expected_pairs) == (2, 1, 5)
     assert report.problem == ""
     rules = {d.series.name: d.verdict.rule for choice in report.choices for d in choice.decisions}
