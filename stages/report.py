@@ -150,7 +150,9 @@ def draw_curves(inputs: Inputs, figures: Path) -> list[dict[str, Any]]:
         best = inputs.models.get(method, {}).get("best_epoch", {})
         alt = f"loss terms and validation metrics of {method_name(method)} over {len(history)} epochs"
         picture = _draw(training_curves(history, best), figures, f"training_{method}", alt)
-        kept = [f"{DIRECTIONS.get(direction, direction)} epoch {epoch}" for direction, epoch in best.items()]
+        kept = [
+            f"{name} epoch {best[direction]}" for direction, name in DIRECTIONS.items() if direction in best
+        ]
         drawn.append({"name": method_name(method), "epochs": len(history), "best": kept, **picture})
     return drawn
 

@@ -30,5 +30,5 @@ def smooth_field(shape: tuple[int, ...], period: float, rng: np.random.Generator
     field = rng.standard_normal(controls).astype(np.float32)
     for axis, (length, count) in enumerate(zip(shape, controls, strict=True)):
         field = np.moveaxis(np.tensordot(spline_matrix(length, count), field, (1, axis)), 0, axis)
-    # a cubic B-spline of white noise has 0.479 of its variance along each axis (mean of the squared weights)
-    return np.ascontiguousarray(field) / np.float32(0.479 ** (len(shape) / 2))
+    # a cubic B-spline of white noise keeps 151/315 of its variance an axis: the mean of the squared weights
+    return np.ascontiguousarray(field) / np.float32((151 / 315) ** (len(shape) / 2))

@@ -28,7 +28,8 @@ def spin_echo_signal(
 ) -> np.ndarray:
     """Magnitude signal, same shape: PD (1 - e^(-TR/T1)) e^(-TE/T2); with TI the inversion-recovery form.
 
-    Bernstein, King, Zhou, Handbook of MRI Pulse Sequences, 2004, eq. 14.64 and 14.18 (TE << TR).
+    PD |1 - 2 e^(-TI/T1) + e^(-TR/T1)| e^(-TE/T2). The textbook forms for TE << TR (Bernstein, King, Zhou,
+    Handbook of MRI Pulse Sequences, 2004); `proton_density` may be on any scale.
     """
     recovery = 1.0 - np.exp(-sequence.tr_ms / t1_ms)
     if sequence.ti_ms is not None:

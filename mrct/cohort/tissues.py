@@ -1,10 +1,10 @@
 """What each tissue is to an X-ray and to a spin echo.
 
-CT numbers: Bushberg et al., The Essential Physics of Medical Imaging, 3rd ed., table 10-2, and radiology
-practice at 120 kV. Relaxation at 3 T: Wansapura et al., JMRI 1999 (brain), Stanisz et al., MRM 2005 (white
-and grey matter, muscle, blood), de Bazelaire et al., Radiology 2004 (fat, marrow); fluids and what those
-sources lack are rounded values that give a radiographer's grey levels. Flowing blood is a flow void: it has
-no signal in a conventional spin echo, so its proton density is set low.
+The numbers are round ones: CT numbers as read in practice at 120 kV; relaxation at 3 T of the order measured
+by Wansapura et al., JMRI 1999 (brain), Stanisz et al., MRM 2005 (muscle, blood) and de Bazelaire et al.,
+Radiology 2004 (fat, marrow), then chosen so that the pictures have a radiographer's grey levels. They make
+virtual patients, and are no source for tissue values. Flowing blood is a flow void in a conventional spin
+echo, so its proton density is set low.
 """
 
 from enum import IntEnum

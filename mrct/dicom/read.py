@@ -124,9 +124,10 @@ def check_pixels(dataset: Dataset) -> None:
     """Raises Unreadable when PixelData is shorter than its header says or cannot be decoded."""
     syntax = transfer_syntax(dataset)
     if syntax in _NATIVE:
-        got, wanted = len(dataset.PixelData), expected_pixel_bytes(dataset)
-        if got < wanted:
-            raise Unreadable(f"truncated pixels: {got} bytes, expected {wanted}", damaged=True)
+        if len(dataset.PixelData) < expected_pixel_bytes(dataset):
+            raise Unreadable(
+                "truncated pixels: fewer bytes than the image's rows and columns need", damaged=True
+            )
         return
     decode_pixels(dataset)
 

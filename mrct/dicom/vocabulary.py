@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"\d{1,3}|\d{1,2}\.\d")
 # kernels H31s, J40s, Br36, Hr40f, UB (Siemens, Philips), FC21 (Canon); b-values; thickness; field strength
 _PATTERN = re.compile(
     r"(?:[BHJTUQ][RFPVC]?|BV|FC|FL)\d{2}[A-Z]?|[UYE][A-E]|B(?:0|\d{1,3}0)|\d{1,2}(?:\.\d)?(?:MM|CM|T)|[PS]\d|C\d{1,2}"
-    r"|\d[DX]|\d{1,3}X\d{1,3}(?:X\d{1,3})?|T[ERI]\d{1,3}|(?:MR|CT)\d{3}W?|NS\d?|\d{2,3}(?:KV|MAS|MS)"
+    r"|\d[DX]|\d{1,3}X\d{1,3}(?:X\d{1,3})?|T[ERI]\d{1,3}|(?:MR|CT)\d{3}W?|NS\d?|\d{1,2}CH|\d{2,3}(?:KV|MAS|MS)"
 )
 _GAPS = frozenset((*" _*+-/.,:", "+ ", " +", " *", "* ", ""))
 _LONGEST_TOKEN = 24

@@ -5,6 +5,8 @@ A level is one resolution: the volumes are blurred and resampled here, not by IT
 on few slices. Everything is deterministic: fixed seeds, one ITK thread for the sums.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 
@@ -92,13 +94,25 @@ def register_rigid(fixed: Head, moving: Head) -> np.ndarray:
                 f"the {name} volume has {slices} slices, rigid registration needs {MIN_SLICES} or more; "
                 "set register.method to none if the source is registered already"
             )
-    pose = _search(_at_level(fixed, SEARCH_SPACING_MM), _at_level(moving, SEARCH_SPACING_MM))
-    for level in REFINEMENTS:
-        here, there = _at_level(fixed, level.spacing_mm), _at_level(moving, level.spacing_mm)
-        pose = _optimize(here, there, pose, level)
-    forward = np.linalg.inv(to_matrix(pose))
-    back = to_matrix(_optimize(there, here, _rigid(forward, _centroid_mm(there)), REFINEMENTS[-1]))
+    with _one_thread():
+        pose = _search(_at_level(fixed, SEARCH_SPACING_MM), _at_level(moving, SEARCH_SPACING_MM))
+        for level in REFINEMENTS:
+            here, there = _at_level(fixed, level.spacing_mm), _at_level(moving, level.spacing_mm)
+            pose = _optimize(here, there, pose, level)
+        forward = np.linalg.inv(to_matrix(pose))
+        back = to_matrix(_optimize(there, here, _rigid(forward, _centroid_mm(there)), REFINEMENTS[-1]))
     return halfway(forward, back, _centroid_mm(there))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """ITK's metric adds up by thread, and sums in another order are other sums; its own setting is global."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def halfway(one: np.ndarray, other: np.ndarray, center_mm: np.ndarray) -> np.ndarray:
@@ -187,7 +201,6 @@ def _score(fixed: Head, moving: Head, pose: sitk.Transform) -> float:
 def _optimize(fixed: Head, moving: Head, start: sitk.Euler3DTransform, level: Level) -> sitk.Euler3DTransform:
     """Gradient descent on Mattes mutual information over jittered samples of the fixed head and its rim."""
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(BINS)
     # ITK's default gradient is blurred by the coarsest spacing, the slices', and leads beside the optimum
     method.MetricUseMovingImageGradientFilterOff()

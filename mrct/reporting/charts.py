@@ -117,6 +117,7 @@ def _curve(axis: Axes, epochs: np.ndarray, values: np.ndarray, column: str, best
             axis.scatter([best_epoch], [value], s=22, color=theme.GOOD, linewidths=0, zorder=3)
     axis.set_title(curve_name(column), fontsize=8.5)
     axis.tick_params(labelsize=7.5, length=2)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axis.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axis.grid(axis="y")
     axis.set_axisbelow(True)

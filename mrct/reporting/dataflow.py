@@ -11,6 +11,10 @@ TONES = {
     "train": "train", "validation": "validation", "test": "test",
 }  # fmt: skip
 UNEXPLAINED = "no reason given"
+RULES = {
+    "tse": "TSE", "flair": "FLAIR", "t1": "T1-weighted", "t2": "T2-weighted", "pd": "PD-weighted",
+    "dwi": "DWI", "contrast": "contrast agent",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,13 @@ class Step:
 def step(stage: str, unit: str, counts: dict[str, int]) -> Step:
     """Parts in the given order, empty ones left out."""
     total = sum(counts.values())
-    parts = [
-        Part(n.replace("_", " "), c, TONES.get(n, "left"), 100.0 * c / total) for n, c in counts.items() if c
-    ]
+    parts = [Part(rule_name(n), c, TONES.get(n, "left"), 100.0 * c / total) for n, c in counts.items() if c]
     return Step(stage, unit, total, parts)
+
+
+def rule_name(name: str) -> str:
+    """`tse` -> `TSE`, `beyond_quota` -> `beyond quota`."""
+    return RULES.get(name, name.replace("_", " "))
 
 
 def count(values: pd.Series, first: tuple[str, ...] = ()) -> dict[str, int]:
@@ -78,9 +85,7 @@ def reasons(table: pd.DataFrame, key: str, limit: int = 3) -> list[dict[str, Any
     for name, n in count(table[key]).items():
         group = table[_text(table[key]).replace("", UNEXPLAINED) == name]
         common = [text for text in count(group["reason"]) if text != UNEXPLAINED]
-        rows.append(
-            {"name": name.replace("_", " "), "n": n, "reasons": common[:limit], "more": len(common[limit:])}
-        )
+        rows.append({"name": rule_name(name), "n": n, "reasons": common[:limit], "more": len(common[limit:])})
     return rows
 
 
@@ -91,7 +96,7 @@ def series_groups(series: pd.DataFrame) -> list[dict[str, Any]]:
     groups = [{"name": "kept", "kept": True, "rows": text[kept].to_dict("records")}]
     for rule in count(text.loc[~kept, "rule"]):
         chosen = text[~kept & (text["rule"].replace("", UNEXPLAINED) == rule)]
-        groups.append({"name": rule.replace("_", " "), "kept": False, "rows": chosen.to_dict("records")})
+        groups.append({"name": rule_name(rule), "kept": False, "rows": chosen.to_dict("records")})
     return [group for group in groups if group["rows"]]
 
 

@@ -337,7 +337,7 @@ def test_main_reads_the_params_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / "in" / field.name).rename(target)
     settings = {
         "source": "data/cohort",
-        "baselines": [{"method": "mean_ct"}],
+        "baselines": ["mean_ct"],
         "evaluate": json.loads(INTERVALS.model_dump_json()) | {"bone_hu": [150.0]},
         "report": {"patients": 1},
     }

@@ -1,0 +1,149 @@
+"""The whole road on a tiny virtual hospital, from dirty DICOM to the report, by the stages' own functions."""
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+from mrct.dicom import pseudonyms
+from mrct.files import read_json
+from mrct.methods import intensity_map, mean_ct, sc_cyclegan
+from mrct.params import load
+from mrct.reporting.inputs import Folders
+from mrct.training.engine import Settings
+from stages import anonymize, baseline, cohort, evaluate, normalize, pair, register, report, select, train
+
+LABELS = Path("data/sample/colin27/labels.nii.gz")
+DATA_STAGES = ("cohort", "cohort_truth", "anonymized", "selected", "registered", "pairs", "normalized")
+
+
+def run_data_stages(root: Path) -> SimpleNamespace:
+    """Folders of a cohort of four patients through to normalized."""
+    at = SimpleNamespace(**{name: root / name for name in DATA_STAGES})
+    params = cohort.Params(seed=7, patients=4, image_size=96, contamination=True)
+    cohort.run(params, LABELS, at.cohort, at.cohort_truth)
+    source = anonymize.Source(source=str(at.cohort), source_layout="dicom")
+    anonymize.run(load(anonymize.Params, "anonymize"), source, at.anonymized, pseudonyms.demonstration())
+    select.run(load(select.Params, "select"), at.anonymized, at.selected)
+    register.run(load(register.Params, "register"), at.selected, at.registered)
+    pair.run(load(pair.Params, "pair"), at.registered, at.pairs)
+    settings = load(normalize.Params, "normalize").model_copy(update={"pixel_spacing_mm": 4.0})
+    normalize.run(settings, 64, at.registered, at.pairs, at.normalized)
+    return at
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> SimpleNamespace:
+    return run_data_stages(tmp_path_factory.mktemp("pipeline"))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_every_data_stage_gives_the_same_bytes_again(data, tmp_path):
+    again = run_data_stages(tmp_path)
+    for name in DATA_STAGES:
+        first, second = hashes(getattr(data, name)), hashes(getattr(again, name))
+        assert first == second, f"{name} differs"
+        assert first
+
+
+def test_every_series_is_kept_or_has_its_reason(data):
+    series = pd.read_csv(data.selected / "series.csv")
+    rejected = series[series["decision"] == "rejected"]
+    assert len(rejected) >= 4
+    assert rejected["reason"].str.len().min() > 5
+    kept = series[series["decision"] == "kept"]
+    assert sorted(kept.groupby("patient")["modality"].agg("-".join).unique()) in (["CT-MR"], ["CT-MR", "MR-CT"], ["MR-CT"])
+
+
+def test_the_kept_series_are_the_clean_ones(data):
+    """The truth table names the clean series; pseudonyms are keyed, so that the test can follow them."""
+    truth = pd.read_csv(data.cohort_truth / "series.csv", dtype=str)
+    clean = truth[truth["kind"] == "clean"]
+    mapping = pseudonyms.demonstration()
+    expected = {(mapping.patient(row.patient_id), mapping.uid(row.series_uid)) for row in clean.itertuples()}
+    kept = pd.read_csv(data.selected / "series.csv", dtype=str)
+    kept = kept[kept["decision"] == "kept"]
+    found = set()
+    for row in kept.itertuples():
+        file = next((data.anonymized / "images" / row.patient).rglob(f"*/{row.series}/*.dcm"))
+        found.add((row.patient, str(pydicom.dcmread(file, stop_before_pixels=True).SeriesInstanceUID)))
+    assert found == expected
+
+
+def test_registration_finds_the_true_pose(data):
+    """Within 1 mm on average over the head's box; 96 pixels a slice are coarse."""
+    truth = pd.read_csv(data.cohort_truth / "patients.csv", dtype=str)
+    mapping = pseudonyms.demonstration()
+    corners = np.array([[x, y, z, 1.0] for x in (-60, 60) for y in (-80, 80) for z in (-40, 40)])
+    for number, row in enumerate(truth.itertuples()):
+        folder = data.registered / mapping.patient(row.patient_id)
+        true = np.array(read_json(data.cohort_truth / str(number) / "ct_to_mr.json")["matrix"])
+        found = np.array(read_json(folder / "ct_to_mr.json")["matrix"])
+        center = np.linalg.inv(true) @ np.array([*_head_center(folder), 1.0])
+        points = corners + [*center[:3], 0.0]
+        error = np.linalg.norm(((found - true) @ points.T)[:3], axis=0)
+        assert error.mean() < 2.0, f"patient {number}: {error.mean():.2f} mm"
+
+
+def _head_center(folder: Path) -> np.ndarray:
+    import SimpleITK as sitk  # noqa: N813
+
+    mask = sitk.ReadImage(str(folder / "mask.nii.gz"))
+    k, j, i = np.mean(np.nonzero(sitk.GetArrayFromImage(mask)), axis=1)
+    return np.array(mask.TransformContinuousIndexToPhysicalPoint((i, j, k)))
+
+
+def test_train_evaluate_and_report(data, tmp_path):
+    method = load(sc_cyclegan.Params).model_copy(update={
+        "generator": sc_cyclegan.GeneratorParams(filters=4, blocks=1, downsamplings=1),
+        "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
+    })
+    settings = load(Settings).model_copy(update={"epochs": 2, "device": "cpu"})
+    models, metrics = tmp_path / "models", tmp_path / "reports/metrics"
+    train.run(train.Params(method=method, settings=settings), data.normalized, models / "sc_cyclegan", tmp_path / "work")
+    baseline.run("mean_ct", mean_ct.Params(), data.normalized, models / "mean_ct")
+    baseline.run("intensity_map", load(intensity_map.Params, "intensity_map"), data.normalized, models / "intensity_map")
+    methods = ["sc_cyclegan", "mean_ct", "intensity_map"]
+    for name in methods:
+        evaluate.run(load(evaluate.Params, "evaluate"), data.normalized, models / name, metrics / name)
+    folders = Folders(data.anonymized, data.selected, data.registered, data.pairs, data.normalized, models, metrics)
+    shared = load(evaluate.Params, "evaluate")
+    intervals = report.Intervals(**shared.model_dump(include=set(report.Intervals.model_fields)))
+    page = report.run(load(report.Params, "report"), intervals, folders, methods, True, tmp_path / "reports").read_text()
+    assert "research use only" in page.lower()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "<script src" not in page
+    no_personal_value(data, [models, tmp_path / "reports"])
+
+
+def no_personal_value(data: SimpleNamespace, folders: list[Path]) -> None:
+    """None of the invented names and ids of the export is in any byte of what the stages wrote from it."""
+    personal: set[bytes] = set()
+    for file in data.cohort.rglob("*"):
+        if file.is_file():
+            try:
+                header = pydicom.dcmread(file, stop_before_pixels=True)
+            except pydicom.errors.InvalidDicomError:
+                continue
+            name = str(header.get("PatientName", "")).split("=")[0]
+            personal |= {part.encode() for part in name.replace("^", " ").split() if len(part) > 4}
+            personal.add(str(header.get("PatientID", "")).strip().encode())
+    personal.discard(b"")
+    assert len(personal) >= 4
+    for folder in [data.anonymized, data.selected, data.registered, data.pairs, data.normalized, *folders]:
+        for file in folder.rglob("*"):
+            if file.is_file() and file.suffix not in (".png", ".gz", ".npy"):
+                content = file.read_bytes()
+                assert not [value for value in personal if value in content], file
+            assert not [value for value in personal if value in str(file.relative_to(folder)).encode()]
