@@ -9,7 +9,9 @@ from rich.console import Console
 from mrct.params import load
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
     help="MR-CT synthesis of the brain. The pipeline itself runs with `dvc repro`.",
 )
 console = Console()
@@ -22,7 +24,9 @@ def _fail(error: Exception) -> typer.Exit:
 
 
 @app.command()
-def check(source: Annotated[Path, typer.Argument(help="folder of DICOM (any depth), or of volume files")]) -> None:
+def check(
+    source: Annotated[Path, typer.Argument(help="folder of DICOM (any depth), or of volume files")],
+) -> None:
     """Dry run: what is there, what would be rejected and why, pairs to expect, disk and time needed."""
     from mrct.dicom.check import check as dry_run
     from mrct.dicom.check import render
@@ -39,9 +43,13 @@ def check(source: Annotated[Path, typer.Argument(help="folder of DICOM (any dept
 
 @app.command()
 def synthesize(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="folder of one DICOM series, or a NIfTI/MHA file")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="folder of one DICOM series, or a NIfTI/MHA file")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="new folder for DICOM, or a .nii.gz/.mha file")],
-    model: Annotated[Path, typer.Option(help="a trained direction")] = Path("models/sc_cyclegan/mr_to_ct.safetensors"),
+    model: Annotated[Path, typer.Option(help="a trained direction")] = Path(
+        "models/sc_cyclegan/mr_to_ct.safetensors"
+    ),
 ) -> None:
     """Synthetic CT from an MR series (or synthetic MR from CT, by --model .../ct_to_mr.safetensors)."""
     from mrct.inference.model import load_model

@@ -37,8 +37,10 @@ class Run:
     def __init__(self, fingerprint: str, name: str) -> None:
         client = _client()
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(
-            EXPERIMENT, artifact_location=(project_root() / "mlruns").as_uri()
+        experiment_id = (
+            experiment.experiment_id
+            if experiment
+            else client.create_experiment(EXPERIMENT, artifact_location=(project_root() / "mlruns").as_uri())
         )
         found = client.search_runs([experiment_id], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
         tags = {FINGERPRINT: fingerprint}

@@ -36,15 +36,25 @@ def run(name: str, params: Section, source: Path, out: Path) -> None:
     key = fingerprint(name, params.model_dump(mode="json"), identity)
     with output_folder(out) as folder:
         for direction, (network, config) in fitted.items():
-            save_model(folder / f"{direction}.safetensors", name, direction, network.state_dict(), config, data.normalization)
-        write_json(folder / "model.json", {
-            "method": name,
-            "fingerprint": key,
-            "data_sha256": identity,
-            "params": params.model_dump(mode="json"),
-            "normalization": data.normalization,
-            "n_pairs": data.pair_counts,
-        })
+            save_model(
+                folder / f"{direction}.safetensors",
+                name,
+                direction,
+                network.state_dict(),
+                config,
+                data.normalization,
+            )
+        write_json(
+            folder / "model.json",
+            {
+                "method": name,
+                "fingerprint": key,
+                "data_sha256": identity,
+                "params": params.model_dump(mode="json"),
+                "normalization": data.normalization,
+                "n_pairs": data.pair_counts,
+            },
+        )
 
 
 def main() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from mrct.cohort.phi import Acquisition
 from pydantic import Field
 
 from mrct.cohort.clutter import add_junk, instance_path
 from mrct.cohort.headers import instances
 from mrct.cohort.persona import Persona, draw_persona
+from mrct.cohort.phi import Acquisition
 from mrct.cohort.plan import Examination, examine, inside_ct
 from mrct.cohort.scanners import ct_scanner, mr_scanner
 from mrct.cohort.series import streams

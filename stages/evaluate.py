@@ -93,7 +93,9 @@ def summarize(params: Params, patients: pd.DataFrame, method: str) -> dict[str, 
         for column in rows.columns.drop(["direction", "patient"]):
             if column.endswith("_bound_db") or not rows[column].notna().any():
                 continue
-            mean, low, high = bootstrap_interval(rows[column].to_numpy(), params.bootstrap_samples, params.seed)
+            mean, low, high = bootstrap_interval(
+                rows[column].to_numpy(), params.bootstrap_samples, params.seed
+            )
             summary[str(direction)][column] = {"mean": mean, "low": low, "high": high}
     return summary
 
@@ -121,7 +123,9 @@ def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]
     require_disjoint({split: {p.name for p in data.split(split)} for split in SPLITS})
     test = [patient for patient in data.split("test") if patient.valid.any()]
     if not test:
-        raise ValueError("evaluate: no test patient with a paired slice; raise pair.test_fraction or add patients")
+        raise ValueError(
+            "evaluate: no test patient with a paired slice; raise pair.test_fraction or add patients"
+        )
     directions = sorted(models.glob("*.safetensors"))
     slices, volumes = [], []
     with output_folder(out) as folder:
@@ -131,7 +135,9 @@ def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]
                 save_array(folder / "predictions" / f"{patient.name}_{model.direction}.npy", synthetic)
                 to_ct = model.direction == "mr_to_ct"
                 rows, volume = (
-                    synthetic_ct_rows(params, patient, synthetic) if to_ct else synthetic_mr_rows(patient, synthetic)
+                    synthetic_ct_rows(params, patient, synthetic)
+                    if to_ct
+                    else synthetic_mr_rows(patient, synthetic)
                 )
                 slices += rows
                 volumes.append(volume)

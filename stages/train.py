@@ -43,7 +43,10 @@ def run(params: Params, source: Path, out: Path, work_root: Path) -> None:
     work = work_root / f"train-{key}"
     try:
         done = fit(
-            lambda: sc_cyclegan.ScCycleGan(params.method), data, params.settings, work,
+            lambda: sc_cyclegan.ScCycleGan(params.method),
+            data,
+            params.settings,
+            work,
             on_epoch=lambda row: tracked.metrics(row, step=int(row["epoch"])),
         )
     except BaseException:
@@ -55,23 +58,32 @@ def run(params: Params, source: Path, out: Path, work_root: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)  # only now: the result is in place
 
 
-def write_model(folder: Path, params: Params, data: NormalizedData, done: Progress, key: str, identity: str) -> None:
+def write_model(
+    folder: Path, params: Params, data: NormalizedData, done: Progress, key: str, identity: str
+) -> None:
     """mr_to_ct.safetensors, ct_to_mr.safetensors, history.csv, model.json."""
     config = params.method.generator.model_dump()
     for direction, weights in done.best_weights.items():
-        save_model(folder / f"{direction}.safetensors", METHOD, direction, weights, config, data.normalization)
+        save_model(
+            folder / f"{direction}.safetensors", METHOD, direction, weights, config, data.normalization
+        )
     write_table(folder / "history.csv", pd.DataFrame(done.history))
-    write_json(folder / "model.json", {
-        "method": METHOD,
-        "fingerprint": key,
-        "data_sha256": identity,
-        "params": params.logged(),
-        "best_epoch": done.best_epoch,
-        "best_validation": done.best_value,
-        "normalization": data.normalization,
-        "n_parameters": {name: sum(w.numel() for w in weights.values()) for name, weights in done.best_weights.items()},
-        "n_pairs": data.pair_counts,
-    })
+    write_json(
+        folder / "model.json",
+        {
+            "method": METHOD,
+            "fingerprint": key,
+            "data_sha256": identity,
+            "params": params.logged(),
+            "best_epoch": done.best_epoch,
+            "best_validation": done.best_value,
+            "normalization": data.normalization,
+            "n_parameters": {
+                name: sum(w.numel() for w in weights.values()) for name, weights in done.best_weights.items()
+            },
+            "n_pairs": data.pair_counts,
+        },
+    )
 
 
 def _start_tracking(params: Params, data: NormalizedData, identity: str, key: str) -> Run:

@@ -30,7 +30,9 @@ def normalized(tmp_path) -> Path:
     for number, split in enumerate(splits):
         rng = np.random.default_rng(number)
         name = f"P{number:010x}"
-        mask = np.stack([(x / rng.uniform(9, 12)) ** 2 + (y / rng.uniform(10, 14)) ** 2 < 1 for _ in range(3)])
+        mask = np.stack(
+            [(x / rng.uniform(9, 12)) ** 2 + (y / rng.uniform(10, 14)) ** 2 < 1 for _ in range(3)]
+        )
         mr = np.where(mask, rng.uniform(-0.6, 0.8, mask.shape), -1.0)
         ct_hu = np.where(mask, 400 * mr**2 + 200 * mr, -1000.0)
         arrays = {
@@ -44,13 +46,20 @@ def normalized(tmp_path) -> Path:
         for part, array in arrays.items():
             np.save(folder / name / f"{part}.npy", array)
         patients[name] = {
-            "split": split, "depth": 3, "mr_low": 0.0, "mr_high": 1.0, "slice_spacing_mm": 5.0,
+            "split": split,
+            "depth": 3,
+            "mr_low": 0.0,
+            "mr_high": 1.0,
+            "slice_spacing_mm": 5.0,
             "affine": np.diag([2.0, 2.0, 5.0, 1.0]).tolist(),
         }
         rows += [(name, k, split) for k in np.flatnonzero(arrays["valid"])]
     manifest = {
-        "image_size": size, "pixel_spacing_mm": 2.0, "hu_window": [-1024.0, 3000.0],
-        "mr": {"method": "percentile", "percentiles": [0.5, 99.5]}, "patients": patients,
+        "image_size": size,
+        "pixel_spacing_mm": 2.0,
+        "hu_window": [-1024.0, 3000.0],
+        "mr": {"method": "percentile", "percentiles": [0.5, 99.5]},
+        "patients": patients,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     pd.DataFrame(rows, columns=["patient", "k", "split"]).to_csv(folder / "pairs.csv", index=False)

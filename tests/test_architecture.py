@@ -9,7 +9,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 BASE = {"params", "files", "parallel", "tracking"}
 MAY_IMPORT = {
-    **dict.fromkeys(BASE, set()),
+    **{module: set() for module in BASE},
     "dicom": set(),
     "imaging": set(),
     "cohort": {"dicom", "imaging"},
@@ -63,14 +63,28 @@ def test_imports_follow_the_table(file):
             continue  # the command line stands outside: it may call stages and rooms
         assert package != "stages", f"{file.name} imports the stage {name}"
         if parts[0] == "mrct" and room != own:
-            assert room in (MAY_IMPORT[own] | (BASE if own not in BASE else set())), f"{file.name} imports {name}"
+            assert room in (MAY_IMPORT[own] | (BASE if own not in BASE else set())), (
+                f"{file.name} imports {name}"
+            )
 
 
 def test_only_tracking_imports_mlflow():
-    users = [f.name for f in MODULES if "mlflow" in {
-        name.split(".")[0] for node in ast.walk(ast.parse(f.read_text()))
-        for name in ([a.name for a in node.names] if isinstance(node, ast.Import)
-                     else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])}]
+    users = [
+        f.name
+        for f in MODULES
+        if "mlflow"
+        in {
+            name.split(".")[0]
+            for node in ast.walk(ast.parse(f.read_text()))
+            for name in (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+    ]
     assert users == ["tracking.py"]
 
 
@@ -78,7 +92,11 @@ def test_rooms_never_read_params_yaml_or_data():
     for file in (ROOT / "mrct").rglob("*.py"):
         if file.name in ("params.py", "cli.py"):
             continue
-        strings = [n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        strings = [
+            n.value
+            for n in ast.walk(ast.parse(file.read_text()))
+            if isinstance(n, ast.Constant) and isinstance(n.value, str)
+        ]
         assert not [s for s in strings if s.startswith("data/") and " " not in s], file
 
 

@@ -29,8 +29,12 @@ def test_lists_become_tuples_and_whole_numbers_serve_as_floats():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"rates": 2.0}, "did you mean 'rate'"), ({"rate": "1e-4"}, "rate = '1e-4'"),
-     ({"inner": {"filter": 4}}, "did you mean 'filters'"), ({"inner": {"filters": 4.5}}, "inner.filters")],
+    [
+        ({"rates": 2.0}, "did you mean 'rate'"),
+        ({"rate": "1e-4"}, "rate = '1e-4'"),
+        ({"inner": {"filter": 4}}, "did you mean 'filters'"),
+        ({"inner": {"filters": 4.5}}, "inner.filters"),
+    ],
 )
 def test_errors_name_key_value_and_nearest(change, message):
     with pytest.raises(ParamsError, match=message):

@@ -63,7 +63,11 @@ def test_every_series_is_kept_or_has_its_reason(data):
     assert len(rejected) >= 4
     assert rejected["reason"].str.len().min() > 5
     kept = series[series["decision"] == "kept"]
-    assert sorted(kept.groupby("patient")["modality"].agg("-".join).unique()) in (["CT-MR"], ["CT-MR", "MR-CT"], ["MR-CT"])
+    assert sorted(kept.groupby("patient")["modality"].agg("-".join).unique()) in (
+        ["CT-MR"],
+        ["CT-MR", "MR-CT"],
+        ["MR-CT"],
+    )
 
 
 def test_the_kept_series_are_the_clean_ones(data):
@@ -91,7 +95,7 @@ def test_registration_finds_the_true_pose(data):
         true = np.array(read_json(data.cohort_truth / str(number) / "ct_to_mr.json")["matrix"])
         found = np.array(read_json(folder / "ct_to_mr.json")["matrix"])
         center = np.linalg.inv(true) @ np.array([*_head_center(folder), 1.0])
-        points = corners + [*center[:3], 0.0]
+        points = corners + np.append(center[:3], 0.0)
         error = np.linalg.norm(((found - true) @ points.T)[:3], axis=0)
         assert error.mean() < 2.0, f"patient {number}: {error.mean():.2f} mm"
 
@@ -105,22 +109,38 @@ def _head_center(folder: Path) -> np.ndarray:
 
 
 def test_train_evaluate_and_report(data, tmp_path):
-    method = load(sc_cyclegan.Params).model_copy(update={
-        "generator": sc_cyclegan.GeneratorParams(filters=4, blocks=1, downsamplings=1),
-        "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
-    })
+    method = load(sc_cyclegan.Params).model_copy(
+        update={
+            "generator": sc_cyclegan.GeneratorParams(filters=4, blocks=1, downsamplings=1),
+            "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
+        }
+    )
     settings = load(Settings).model_copy(update={"epochs": 2, "device": "cpu"})
     models, metrics = tmp_path / "models", tmp_path / "reports/metrics"
-    train.run(train.Params(method=method, settings=settings), data.normalized, models / "sc_cyclegan", tmp_path / "work")
+    train.run(
+        train.Params(method=method, settings=settings),
+        data.normalized,
+        models / "sc_cyclegan",
+        tmp_path / "work",
+    )
     baseline.run("mean_ct", mean_ct.Params(), data.normalized, models / "mean_ct")
-    baseline.run("intensity_map", load(intensity_map.Params, "intensity_map"), data.normalized, models / "intensity_map")
+    baseline.run(
+        "intensity_map",
+        load(intensity_map.Params, "intensity_map"),
+        data.normalized,
+        models / "intensity_map",
+    )
     methods = ["sc_cyclegan", "mean_ct", "intensity_map"]
     for name in methods:
         evaluate.run(load(evaluate.Params, "evaluate"), data.normalized, models / name, metrics / name)
-    folders = Folders(data.anonymized, data.selected, data.registered, data.pairs, data.normalized, models, metrics)
+    folders = Folders(
+        data.anonymized, data.selected, data.registered, data.pairs, data.normalized, models, metrics
+    )
     shared = load(evaluate.Params, "evaluate")
     intervals = report.Intervals(**shared.model_dump(include=set(report.Intervals.model_fields)))
-    page = report.run(load(report.Params, "report"), intervals, folders, methods, True, tmp_path / "reports").read_text()
+    page = report.run(
+        load(report.Params, "report"), intervals, folders, methods, True, tmp_path / "reports"
+    ).read_text()
     assert "research use only" in page.lower()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script src" not in page

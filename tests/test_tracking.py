@@ -13,8 +13,13 @@ from mrct.tracking import Run, flatten, project_root, record
 def model(tmp_path) -> Path:
     folder = tmp_path / "models/x"
     folder.mkdir(parents=True)
-    content = {"method": "x", "fingerprint": f"f-{tmp_path.name}", "data_sha256": "0", "params": {"lambda_pix": 50.0,
-               "generator": {"filters": 4}}, "normalization": {"image_size": 32}}
+    content = {
+        "method": "x",
+        "fingerprint": f"f-{tmp_path.name}",
+        "data_sha256": "0",
+        "params": {"lambda_pix": 50.0, "generator": {"filters": 4}},
+        "normalization": {"image_size": 32},
+    }
     (folder / "model.json").write_text(json.dumps(content))
     pd.DataFrame({"epoch": [1, 2], "pix_ct": [0.5, 0.25]}).to_csv(folder / "history.csv", index=False)
     (tmp_path / "metrics").mkdir()

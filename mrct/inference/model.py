@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from safetensors.torch import safe_open, save_file
 from torch import Tensor, nn
 
-
 from mrct.files import atomic_file
 
 
@@ -30,13 +29,21 @@ class Model:
         translated = []
         with torch.inference_mode():
             for start in range(0, len(volume), batch_size):
-                batch: Tensor = torch.from_numpy(np.array(volume[start : start + batch_size, None], np.float32))
-                translated.append(self.network(batch.contiguous(memory_format=torch.channels_last)).numpy()[:, 0])
+                batch: Tensor = torch.from_numpy(
+                    np.array(volume[start : start + batch_size, None], np.float32)
+                )
+                translated.append(
+                    self.network(batch.contiguous(memory_format=torch.channels_last)).numpy()[:, 0]
+                )
         return np.clip(np.concatenate(translated), -1.0, 1.0)
 
 
 def save_model(
-    path: Path, method: str, direction: str, weights: dict[str, Tensor], config: dict[str, Any],
+    path: Path,
+    method: str,
+    direction: str,
+    weights: dict[str, Tensor],
+    config: dict[str, Any],
     normalization: dict[str, Any],
 ) -> None:
     """Write one direction; equal content gives equal bytes."""
@@ -54,8 +61,10 @@ def load_model(path: Path) -> Model:
             meta = json.loads((stream.metadata() or {})["mrct"])
             weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: no model of this pipeline ({type(error).__name__}); run dvc repro train, or "
-                         "name a .safetensors file under models/") from None
+        raise ValueError(
+            f"{path}: no model of this pipeline ({type(error).__name__}); run dvc repro train, or "
+            "name a .safetensors file under models/"
+        ) from None
     network = import_module(f"mrct.methods.{meta['method']}").build_network(meta["config"])
     network.load_state_dict(weights)
     return Model(meta["method"], meta["direction"], network.eval(), meta["normalization"])

@@ -70,7 +70,9 @@ def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
     to_ct = model.direction == "mr_to_ct"
     on_grid = to_grid(volume, grid, fill=_background(volume, to_ct))
     if to_ct:
-        scale = fit_mr_scale(to_array(volume), normalization["mr"]["method"], tuple(normalization["mr"]["percentiles"]))
+        scale = fit_mr_scale(
+            to_array(volume), normalization["mr"]["method"], tuple(normalization["mr"]["percentiles"])
+        )
         signed = scale.to_signed(on_grid)
     else:
         signed = hu_to_signed(on_grid, window)
@@ -116,7 +118,10 @@ def only_series(path: Path, modality: str) -> Series:
     series = group(instances, key=lambda instance: ("", instance.series_uid))
     wanted = [one for one in series if one.modality == modality]
     if len(wanted) != 1:
-        found = ", ".join(f"{one.modality or 'unknown'} with {len(one.instances)} images" for one in series) or "no DICOM"
+        found = (
+            ", ".join(f"{one.modality or 'unknown'} with {len(one.instances)} images" for one in series)
+            or "no DICOM"
+        )
         raise WrongInputError(
             f"the input holds {found}; expected exactly one {modality} series: give the folder of one series"
         )
@@ -129,4 +134,6 @@ def require_plausible(array: np.ndarray, modality: str, name: str) -> None:
     if modality == "MR" and low < -500:
         raise WrongInputError(f"{name}: its darkest values are {low:.0f}, as of a CT in HU; expected an MR")
     if modality == "CT" and low >= 0:
-        raise WrongInputError(f"{name}: its darkest values are {low:.0f}; expected a CT in HU with air near -1000")
+        raise WrongInputError(
+            f"{name}: its darkest values are {low:.0f}; expected a CT in HU with air near -1000"
+        )

@@ -44,7 +44,7 @@ def spatial_correlation_loss(
     """Mean of `structure_loss` over the layers; the same random queries for source and output."""
     losses = []
     for source, output in zip(source_features, output_features, strict=True):
-        positions = query_positions(*source.shape[-2:], queries, generator)
+        positions = query_positions(source.shape[-2], source.shape[-1], queries, generator)
         maps = [correlation_maps(features.float(), positions, window) for features in (source, output)]
         losses.append(structure_loss(maps[0], maps[1]))
     return torch.stack(losses).mean()

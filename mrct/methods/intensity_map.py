@@ -47,7 +47,9 @@ def build_network(config: dict[str, Any]) -> nn.Module:
     return IntensityMap(config["bins"])
 
 
-def fit(slices: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], params: Params) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+def fit(
+    slices: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], params: Params
+) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     """(mr, ct, mask) training slices (H, W) -> network and configuration of each direction."""
     pixels = [(mr.ravel(), ct.ravel()) for mr, ct, _ in slices]
     if not pixels:

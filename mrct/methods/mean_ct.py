@@ -28,7 +28,9 @@ class MeanCt(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Repeat the mean; ValueError for another image size."""
         if x.shape[-2:] != self.mean.shape:
-            raise ValueError(f"mean_ct: image {tuple(x.shape[-2:])}, fitted on {tuple(self.mean.shape)}; rerun baseline")
+            raise ValueError(
+                f"mean_ct: image {tuple(x.shape[-2:])}, fitted on {tuple(self.mean.shape)}; rerun baseline"
+            )
         return self.mean.expand_as(x)
 
 
@@ -37,7 +39,9 @@ def build_network(config: dict[str, Any]) -> nn.Module:
     return MeanCt(config["height"], config["width"])
 
 
-def fit(slices: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], params: Params) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
+def fit(
+    slices: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], params: Params
+) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
     """(mr, ct, mask) training slices (H, W) -> network and configuration of each direction."""
     total, count = None, 0
     for _, ct, _ in slices:

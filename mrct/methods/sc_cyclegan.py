@@ -7,7 +7,7 @@ name and introduction have and its loss section does not list.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import model_validator
@@ -20,6 +20,8 @@ from mrct.networks.patchgan import PatchDiscriminator
 from mrct.networks.random_features import RandomConvFeatures
 from mrct.networks.resnet import ResnetGenerator
 from mrct.params import Section
+
+Network = TypeVar("Network", bound=nn.Module)
 
 DIRECTIONS = ("mr_to_ct", "ct_to_mr")
 
@@ -58,14 +60,15 @@ class Params(Section):
     @model_validator(mode="after")
     def _something_to_minimize(self) -> "Params":
         if self.lambda_adv == self.lambda_pix == self.lambda_str == self.lambda_cyc == 0:
-            raise ValueError("all weights are zero; set one of lambda_adv, lambda_pix, lambda_str, lambda_cyc")
+            raise ValueError(
+                "all weights are zero; set one of lambda_adv, lambda_pix, lambda_str, lambda_cyc"
+            )
         return self
 
 
 def build_generator(params: GeneratorParams) -> ResnetGenerator:
-    """One generator, in the memory layout that CPU and GPU convolutions are fastest in."""
-    network = ResnetGenerator(params.filters, params.blocks, params.downsamplings)
-    return network.to(memory_format=torch.channels_last)
+    """One untrained generator."""
+    return _channels_last(ResnetGenerator(params.filters, params.blocks, params.downsamplings))
 
 
 class ScCycleGan(nn.Module):
@@ -77,8 +80,8 @@ class ScCycleGan(nn.Module):
         self.mr_to_ct = build_generator(params.generator)
         self.ct_to_mr = build_generator(params.generator)
         critic = params.discriminator
-        self.ct_critic = PatchDiscriminator(critic.filters, critic.norm).to(memory_format=torch.channels_last)
-        self.mr_critic = PatchDiscriminator(critic.filters, critic.norm).to(memory_format=torch.channels_last)
+        self.ct_critic = _channels_last(PatchDiscriminator(critic.filters, critic.norm))
+        self.mr_critic = _channels_last(PatchDiscriminator(critic.filters, critic.norm))
         self.features = RandomConvFeatures()
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -120,8 +123,12 @@ class ScCycleGan(nn.Module):
         return {name: term.detach() for name, term in terms.items()}
 
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
-        weights = {"adv": self.params.lambda_adv, "pix": self.params.lambda_pix,
-                   "str": self.params.lambda_str, "cyc": self.params.lambda_cyc}
+        weights = {
+            "adv": self.params.lambda_adv,
+            "pix": self.params.lambda_pix,
+            "str": self.params.lambda_str,
+            "cyc": self.params.lambda_cyc,
+        }
         return torch.stack([weights[name[:3]] * term for name, term in terms.items()]).sum()
 
     def _generator_terms(
@@ -150,8 +157,13 @@ class ScCycleGan(nn.Module):
         return terms
 
     def _pixel_terms(
-        self, mr: Tensor, ct: Tensor, synthetic_mr: Tensor, synthetic_ct: Tensor,
-        mr_logits: Tensor | None, ct_logits: Tensor | None,
+        self,
+        mr: Tensor,
+        ct: Tensor,
+        synthetic_mr: Tensor,
+        synthetic_ct: Tensor,
+        mr_logits: Tensor | None,
+        ct_logits: Tensor | None,
     ) -> dict[str, Tensor]:
         def term(synthetic: Tensor, real: Tensor, logits: Tensor | None) -> Tensor:
             weighting = "none" if logits is None else self.params.pixel_weighting
@@ -178,11 +190,19 @@ class ScCycleGan(nn.Module):
         weights = {name: weight.detach() for name, weight in generator.encoder.named_parameters()}
         return lambda image: [torch.func.functional_call(generator.encoder, weights, (image,))]
 
-    def _critic_terms(self, mr: Tensor, ct: Tensor, synthetic_mr: Tensor, synthetic_ct: Tensor) -> dict[str, Tensor]:
+    def _critic_terms(
+        self, mr: Tensor, ct: Tensor, synthetic_mr: Tensor, synthetic_ct: Tensor
+    ) -> dict[str, Tensor]:
         return {
             "critic_ct": discriminator_loss(self.ct_critic(ct), self.ct_critic(synthetic_ct)),
             "critic_mr": discriminator_loss(self.mr_critic(mr), self.mr_critic(synthetic_mr)),
         }
+
+
+def _channels_last(network: Network) -> Network:
+    """The memory layout in which CPU and GPU convolutions are fastest."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs omit it
+    return network
 
 
 def _fixed(extractor: Callable[[Tensor], list[Tensor]], image: Tensor) -> list[Tensor]:

@@ -6,7 +6,7 @@ import pandas as pd
 BOUND_TOLERANCE_DB = 1e-6
 
 
-class ImplausibleMetrics(ValueError):
+class ImplausibleMetricsError(ValueError):
     """A number that arithmetic forbids: the evaluation, not the model, is wrong."""
 
 
@@ -15,7 +15,9 @@ def require_bounds(table: pd.DataFrame, where: str) -> None:
     for column in table.columns:
         values = table[column]
         if column.endswith("_bound_db"):
-            _require(table, table[column.replace("_bound_db", "_db")] <= values + BOUND_TOLERANCE_DB, column, where)
+            _require(
+                table, table[column.replace("_bound_db", "_db")] <= values + BOUND_TOLERANCE_DB, column, where
+            )
         elif column.startswith("mae"):
             _require(table, values >= 0, column, where)
         elif column.startswith("ssim"):
@@ -31,7 +33,7 @@ def require_disjoint(splits: dict[str, set[str]]) -> None:
         for second in names:
             shared = splits[first] & splits[second]
             if first < second and shared:
-                raise ImplausibleMetrics(
+                raise ImplausibleMetricsError(
                     f"{len(shared)} patients are in both {first} and {second} (first: {min(shared)}); rerun pair"
                 )
 
@@ -41,7 +43,7 @@ def _require(table: pd.DataFrame, holds: pd.Series, column: str, where: str) -> 
     if len(broken):
         row = broken.iloc[0]
         identity = ", ".join(f"{key} {row[key]}" for key in ("direction", "patient", "k") if key in row)
-        raise ImplausibleMetrics(
+        raise ImplausibleMetricsError(
             f"{where}: {column} = {row[column]!r} breaks its bound for {identity} ({len(broken)} rows)"
         )
 

@@ -32,8 +32,10 @@ def volume_metrics(synthetic_ct: np.ndarray, real_ct: np.ndarray, mask: np.ndarr
         "psnr_db": peak_signal_to_noise_db(clipped_synthetic, clipped_real, WIDTH_HU, mask),
         "psnr_bound_db": psnr_bound_db(clipped_mae, WIDTH_HU),
     }
-    shifted = [np.where(mask, v, SYNTHRAD_RANGE_HU[0]) - SYNTHRAD_RANGE_HU[0]
-               for v in (clipped_synthetic, clipped_real)]
+    shifted = [
+        np.where(mask, v, SYNTHRAD_RANGE_HU[0]) - SYNTHRAD_RANGE_HU[0]
+        for v in (clipped_synthetic, clipped_real)
+    ]
     if len(mask) >= SSIM_WINDOW:
         metrics["ssim"] = structural_similarity_mean(shifted[0], shifted[1], WIDTH_HU, mask)
     else:
@@ -46,7 +48,9 @@ def volume_metrics(synthetic_ct: np.ndarray, real_ct: np.ndarray, mask: np.ndarr
     return metrics
 
 
-def bone_iou(synthetic_ct: np.ndarray, real_ct: np.ndarray, thresholds_hu: tuple[float, ...]) -> dict[str, float]:
+def bone_iou(
+    synthetic_ct: np.ndarray, real_ct: np.ndarray, thresholds_hu: tuple[float, ...]
+) -> dict[str, float]:
     """IoU of HU >= threshold, as iou_bone_<threshold>hu; NaN where neither image has bone."""
     return {
         f"iou_bone_{threshold:g}hu": intersection_over_union(synthetic_ct >= threshold, real_ct >= threshold)

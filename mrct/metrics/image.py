@@ -74,8 +74,10 @@ def _check(predicted: np.ndarray, real: np.ndarray, mask: np.ndarray | None) -> 
         shapes = (predicted.shape, real.shape, None if mask is None else mask.shape)
         raise ValueError(f"metric: got shapes {shapes} of prediction, real and mask, expected equal shapes")
     if mask is not None and (mask.dtype != bool or not mask.any()):
-        raise ValueError(f"metric: mask of {mask.dtype} with {int(mask.sum())} pixels, expected a boolean mask "
-                         "that is not empty; leave the slice out instead")
+        raise ValueError(
+            f"metric: mask of {mask.dtype} with {int(mask.sum())} pixels, expected a boolean mask "
+            "that is not empty; leave the slice out instead"
+        )
 
 
 def _positive(data_range: float) -> float:

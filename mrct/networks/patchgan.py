@@ -16,7 +16,10 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, filters: int, norm: str) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(1, filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(1, filters, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
         for level, stride in ((1, 2), (2, 2), (3, 1)):
             layers += [
                 nn.Conv2d(filters * 2 ** (level - 1), filters * 2**level, 4, stride, padding=1, bias=False),

@@ -14,7 +14,10 @@ class RandomConvFeatures(nn.Module):
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.to_quarter = nn.Sequential(
-            nn.Conv2d(1, 32, 5, stride=2, padding=2), nn.ReLU(), nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU()
+            nn.Conv2d(1, 32, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.ReLU(),
         )
         self.to_eighth = nn.Sequential(nn.Conv2d(64, 128, 3, stride=2, padding=1), nn.ReLU())
         generator = torch.Generator().manual_seed(seed)

@@ -1,5 +1,8 @@
 """CycleGAN's residual generator (Zhu 2017, appendix 7.2), the generator of scCycleGAN (Jeong 2024, Fig. 4)."""
 
+from itertools import pairwise
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -35,12 +38,12 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         widths = [filters * 2**level for level in range(downsamplings + 1)]
         encoder: list[nn.Module] = [*_convolution(1, filters, 7, stride=1)]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             encoder += _convolution(narrow, wide, 3, stride=2)
         self.encoder = nn.Sequential(*encoder)
         self.blocks = nn.Sequential(*[ResidualBlock(widths[-1]) for _ in range(blocks)])
         decoder: list[nn.Module] = []
-        for wide, narrow in zip(widths[::-1], widths[-2::-1], strict=False):
+        for wide, narrow in pairwise(reversed(widths)):
             decoder += [
                 nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1, bias=False),
                 nn.InstanceNorm2d(narrow),
@@ -77,7 +80,9 @@ def initialize(network: nn.Module) -> None:
 
 
 def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -> list[nn.Module]:
-    mode = "reflect" if stride == 1 else "zeros"  # CycleGAN pads by reflection at full resolution only
+    mode: Literal["reflect", "zeros"] = (
+        "reflect" if stride == 1 else "zeros"
+    )  # CycleGAN pads by reflection at full resolution only
     return [
         nn.Conv2d(
             channels_in, channels_out, kernel, stride, padding=kernel // 2, padding_mode=mode, bias=False

@@ -25,7 +25,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(str(path), framework="pt") as stream:
         meta = stream.metadata() or {}
         if "mrct" not in meta:
-            raise ValueError(f"{path}: no mrct metadata; expected a model or checkpoint written by this pipeline")
+            raise ValueError(
+                f"{path}: no mrct metadata; expected a model or checkpoint written by this pipeline"
+            )
         return {name: stream.get_tensor(name) for name in stream.keys()}, json.loads(meta["mrct"])  # noqa: SIM118
 
 
@@ -36,7 +38,9 @@ def training_state(
     state = {f"networks/{name}": value for name, value in networks.state_dict().items()}
     for group, optimizer in optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():
-            state |= {f"optimizer/{group}/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
+            state |= {
+                f"optimizer/{group}/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()
+            }
     for direction, weights in best.items():
         state |= {f"best/{direction}/{name}": value for name, value in weights.items()}
     return state

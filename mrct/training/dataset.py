@@ -79,19 +79,27 @@ def open_normalized(folder: Path) -> NormalizedData:
     """Map data/normalized; errors name the folder and the stage to rerun."""
     manifest_file = folder / "manifest.json"
     if not manifest_file.is_file():
-        raise FileNotFoundError(f"{manifest_file}: missing; run the normalize stage first (dvc repro normalize)")
+        raise FileNotFoundError(
+            f"{manifest_file}: missing; run the normalize stage first (dvc repro normalize)"
+        )
     manifest = json.loads(manifest_file.read_text())
     patients = {
         name: Patient(
-            name, entry["split"],
-            **{part: open_array(folder / name / f"{part}.npy") for part in ("mr", "ct", "ct_hu", "mask", "valid")},
+            name,
+            entry["split"],
+            **{
+                part: open_array(folder / name / f"{part}.npy")
+                for part in ("mr", "ct", "ct_hu", "mask", "valid")
+            },
         )
         for name, entry in manifest["patients"].items()
     }
     return NormalizedData(manifest, pd.read_csv(folder / "pairs.csv", dtype={"patient": str}), patients)
 
 
-def epoch_batches(pairs: list[tuple[str, int]], batch_size: int, seed: int, epoch: int) -> list[list[tuple[str, int]]]:
+def epoch_batches(
+    pairs: list[tuple[str, int]], batch_size: int, seed: int, epoch: int
+) -> list[list[tuple[str, int]]]:
     """All pairs, shuffled by (seed, epoch) alone, so that a resumed run sees the same order.
 
     The last batch may be smaller.
@@ -101,7 +109,9 @@ def epoch_batches(pairs: list[tuple[str, int]], batch_size: int, seed: int, epoc
     return [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
 
 
-def augment(mr: Tensor, ct: Tensor, settings: Augmentation, spacing_mm: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    mr: Tensor, ct: Tensor, settings: Augmentation, spacing_mm: float, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """One random small affine an image, the same for MR and CT; (B, 1, H, W) in [-1, 1] -> same.
 
     No flips: left and right mean something. What is moved in from outside is background.
@@ -113,7 +123,9 @@ def augment(mr: Tensor, ct: Tensor, settings: Augmentation, spacing_mm: float, r
     angle, scale = torch.deg2rad(draw[0] * settings.rotation_deg), 1 + draw[1] * settings.scale
     shift = draw[2:] * settings.shift_mm * 2 / (spacing_mm * size)  # grid_sample's unit: half the image
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
-    matrix = torch.stack([torch.stack([cosine, -sine, shift[0]], 1), torch.stack([sine, cosine, shift[1]], 1)], 1)
+    matrix = torch.stack(
+        [torch.stack([cosine, -sine, shift[0]], 1), torch.stack([sine, cosine, shift[1]], 1)], 1
+    )
     grid = functional.affine_grid(matrix, [count, 1, *mr.shape[-2:]], align_corners=False)
 
     def warp(image: Tensor) -> Tensor:

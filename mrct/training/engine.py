@@ -42,11 +42,16 @@ class Method(Protocol):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]: ...
     def generators(self) -> dict[str, nn.Module]: ...
     def train_step(
-        self, mr: Tensor, ct: Tensor, optimizers: dict[str, torch.optim.Optimizer], rng: torch.Generator, epoch: int
+        self,
+        mr: Tensor,
+        ct: Tensor,
+        optimizers: dict[str, torch.optim.Optimizer],
+        rng: torch.Generator,
+        epoch: int,
     ) -> dict[str, Tensor]: ...
 
 
-class NotFiniteLoss(RuntimeError):
+class NotFiniteLossError(RuntimeError):
     """A loss became NaN or infinite; the last checkpoint is from before."""
 
 
@@ -91,13 +96,15 @@ def fit(
     """Train `build()` on the training pairs; resume from `work` where a checkpoint lies.
 
     `work` belongs to this run alone (the caller keys it by parameters and inputs). Each direction keeps the
-    weights of the epoch with its lowest validation error. Errors: NotFiniteLoss; no training or validation
+    weights of the epoch with its lowest validation error. Errors: NotFiniteLossError; no training or validation
     pair.
     """
     pairs = data.split_pairs("train")
     for split in ("train", "validation"):
         if not data.split_pairs(split):
-            raise ValueError(f"train: no {split} pair in data/normalized; add patients or change pair.*_fraction")
+            raise ValueError(
+                f"train: no {split} pair in data/normalized; add patients or change pair.*_fraction"
+            )
     device = choose_device(settings.device)
     with deterministic(settings.seed):
         method: Any = build().to(device)
@@ -105,11 +112,21 @@ def fit(
         done = _resume(work / CHECKPOINT, method, optimizers)
         rates = [group["lr"] for optimizer in optimizers.values() for group in optimizer.param_groups]
         with progress() as bar:
-            task = bar.add_task("train", total=settings.epochs * len(pairs), completed=len(done.history) * len(pairs))
+            task = bar.add_task(
+                "train", total=settings.epochs * len(pairs), completed=len(done.history) * len(pairs)
+            )
             for epoch in range(len(done.history), settings.epochs):
                 _set_rates(optimizers, rates, _decay(epoch, settings))
-                row = _train_epoch(method, data, pairs, optimizers, settings, epoch, device,
-                                   lambda count: bar.advance(task, count))
+                row = _train_epoch(
+                    method,
+                    data,
+                    pairs,
+                    optimizers,
+                    settings,
+                    epoch,
+                    device,
+                    lambda count: bar.advance(task, count),
+                )
                 row |= validation_metrics(method.generators(), data, settings.batch_size, device)
                 _keep_best(done, method, row, epoch)
                 done.history.append(row)
@@ -119,8 +136,14 @@ def fit(
 
 
 def _train_epoch(
-    method: Any, data: NormalizedData, pairs: list[tuple[str, int]], optimizers: dict[str, torch.optim.Optimizer],
-    settings: Settings, epoch: int, device: torch.device, advance: Callable[[int], None],
+    method: Any,
+    data: NormalizedData,
+    pairs: list[tuple[str, int]],
+    optimizers: dict[str, torch.optim.Optimizer],
+    settings: Settings,
+    epoch: int,
+    device: torch.device,
+    advance: Callable[[int], None],
 ) -> dict[str, float]:
     """One pass over the pairs; the mean of each loss term."""
     rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
@@ -143,7 +166,7 @@ def _require_finite(terms: dict[str, Tensor], epoch: int, step: int, batch: list
     values = torch.stack(list(terms.values()))
     if not torch.isfinite(values).all():
         listed = ", ".join(f"{name} {float(term):g}" for name, term in terms.items())
-        raise NotFiniteLoss(
+        raise NotFiniteLossError(
             f"train: loss not finite in epoch {epoch + 1}, step {step + 1}: {listed}; slices {batch}; "
             "the last good epoch is kept; lower learning_rate or use precision: fp32, then run again"
         )

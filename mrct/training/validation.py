@@ -10,7 +10,9 @@ from mrct.training.dataset import NormalizedData
 UNITS = {"mr_to_ct": "HU", "ct_to_mr": "8-bit grey"}
 
 
-def translate_slices(network: nn.Module, slices: np.ndarray, batch_size: int, device: torch.device) -> np.ndarray:
+def translate_slices(
+    network: nn.Module, slices: np.ndarray, batch_size: int, device: torch.device
+) -> np.ndarray:
     """(D, H, W) in [-1, 1] -> the same through the network, float32, a batch at a time."""
     network.eval()
     translated = []

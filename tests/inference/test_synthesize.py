@@ -17,7 +17,9 @@ from mrct.inference.synthesize import WrongInputError, synthesize, translate_vol
 from mrct.methods.intensity_map import IntensityMap
 
 NORMALIZATION = {
-    "image_size": 64, "pixel_spacing_mm": 4.0, "hu_window": [-1024.0, 3000.0],
+    "image_size": 64,
+    "pixel_spacing_mm": 4.0,
+    "hu_window": [-1024.0, 3000.0],
     "mr": {"method": "percentile", "percentiles": [0.5, 99.5]},
 }
 
@@ -69,7 +71,9 @@ def test_dicom_in_dicom_out_at_the_same_places(tmp_path, mr, model_file):
     files, _ = synthesize(source, tmp_path / "out", load_model(model_file))
     assert len(files) == 10
     headers = sorted((pydicom.dcmread(f) for f in files), key=lambda d: float(d.ImagePositionPatient[2]))
-    reference = sorted((pydicom.dcmread(f) for f in source.iterdir()), key=lambda d: float(d.ImagePositionPatient[2]))
+    reference = sorted(
+        (pydicom.dcmread(f) for f in source.iterdir()), key=lambda d: float(d.ImagePositionPatient[2])
+    )
     for synthetic, real in zip(headers, reference, strict=True):
         assert synthetic.Modality == "CT"
         assert np.allclose(synthetic.ImagePositionPatient, real.ImagePositionPatient, atol=0.01)
@@ -93,7 +97,10 @@ def test_the_input_alone_decides(tmp_path, mr, model_file):
     [
         (lambda folder, mr: _dicom(folder, mr, "CT"), "expected exactly one MR"),
         (lambda folder, mr: _dicom(folder, _coronal(mr), "MR"), "coronal"),
-        (lambda folder, mr: _dicom(_dicom(folder / "a", mr, "MR").parent / "b", mr + 1.0, "MR").parent, "exactly one MR"),
+        (
+            lambda folder, mr: _dicom(_dicom(folder / "a", mr, "MR").parent / "b", mr + 1.0, "MR").parent,
+            "exactly one MR",
+        ),
         (lambda folder, mr: folder, "no such file"),
     ],
     ids=["a CT given as MR", "coronal", "two series", "missing"],

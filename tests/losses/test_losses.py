@@ -21,7 +21,9 @@ def test_least_squares_values():
 def test_weights_of_one_give_plain_l1():
     synthetic, real = torch.randn(2, 3, 1, 8, 8)
     weights = pixel_weights(torch.randn(3, 1, 2, 2), (8, 8), "none")
-    assert pixel_translation_loss(synthetic, real, weights) == pytest.approx(float((synthetic - real).abs().mean()))
+    assert pixel_translation_loss(synthetic, real, weights) == pytest.approx(
+        float((synthetic - real).abs().mean())
+    )
 
 
 def test_weighted_mean_by_hand():
@@ -48,7 +50,9 @@ def test_regions_judged_synthetic_weigh_less():
 
 def test_all_rejected_patches_keep_the_loss_finite():
     weights = pixel_weights(torch.full((1, 1, 2, 2), -7.0), (4, 4), "clip")
-    assert pixel_translation_loss(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4), weights) == pytest.approx(1.0)
+    assert pixel_translation_loss(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4), weights) == pytest.approx(
+        1.0
+    )
     assert torch.all(pixel_weights(torch.full((1, 1, 2, 2), 3.0), (4, 4), "minmax") == 1)
 
 

@@ -11,8 +11,11 @@ from mrct.methods import intensity_map, mean_ct
 def slices():
     rng = np.random.default_rng(0)
     return [
-        (rng.uniform(-1, 1, (8, 8)).astype(np.float32), rng.uniform(-1, 1, (8, 8)).astype(np.float32),
-         (rng.random((8, 8)) > 0.3).astype(np.uint8))
+        (
+            rng.uniform(-1, 1, (8, 8)).astype(np.float32),
+            rng.uniform(-1, 1, (8, 8)).astype(np.float32),
+            (rng.random((8, 8)) > 0.3).astype(np.uint8),
+        )
         for _ in range(5)
     ]
 

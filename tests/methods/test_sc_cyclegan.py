@@ -8,9 +8,17 @@ import torch
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan, build_network
 from mrct.params import load, parse
 
-BASE = dict(
-    learning_rate=1e-3, adam_betas=(0.5, 0.999), lambda_adv=1.0, lambda_pix=100.0, lambda_str=10.0, lambda_cyc=10.0,
-    pixel_weighting="clip", structure_loss="sc_map", structure_features="random_conv", pretrain_epochs=0,
+BASE: dict = dict(  # noqa: C408
+    learning_rate=1e-3,
+    adam_betas=(0.5, 0.999),
+    lambda_adv=1.0,
+    lambda_pix=100.0,
+    lambda_str=10.0,
+    lambda_cyc=10.0,
+    pixel_weighting="clip",
+    structure_loss="sc_map",
+    structure_features="random_conv",
+    pretrain_epochs=0,
     generator=GeneratorParams(filters=4, blocks=1, downsamplings=1),
     discriminator=DiscriminatorParams(filters=4, norm="instance"),
 )
@@ -29,10 +37,12 @@ def train(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 
 def test_the_papers_exact_size_builds():
     params = load(Params, path=Path("params.yaml"))
-    paper = params.model_copy(update={
-        "generator": GeneratorParams(filters=64, blocks=9, downsamplings=2),
-        "discriminator": DiscriminatorParams(filters=64, norm="batch"),
-    })
+    paper = params.model_copy(
+        update={
+            "generator": GeneratorParams(filters=64, blocks=9, downsamplings=2),
+            "discriminator": DiscriminatorParams(filters=64, norm="batch"),
+        }
+    )
     method = ScCycleGan(paper)
     # CycleGAN's own one-channel ResNet-9 has 11,365,633 weights; 5,248 of them are biases that an instance
     # norm right behind them cancels, which are left out here
@@ -49,8 +59,14 @@ def test_all_terms_are_reported():
 
 @pytest.mark.parametrize(
     ("change", "gone"),
-    [({"lambda_cyc": 0.0}, "cyc"), ({"lambda_str": 0.0}, "str"), ({"structure_loss": "none"}, "str"),
-     ({"lambda_pix": 0.0}, "pix"), ({"lambda_adv": 0.0}, "adv"), ({"lambda_adv": 0.0}, "critic")],
+    [
+        ({"lambda_cyc": 0.0}, "cyc"),
+        ({"lambda_str": 0.0}, "str"),
+        ({"structure_loss": "none"}, "str"),
+        ({"lambda_pix": 0.0}, "pix"),
+        ({"lambda_adv": 0.0}, "adv"),
+        ({"lambda_adv": 0.0}, "critic"),
+    ],
 )
 def test_a_zero_weight_skips_the_work(change, gone):
     _, terms = train(**change)
@@ -70,16 +86,28 @@ def test_zero_cycle_weight_skips_two_generator_passes(monkeypatch):
 
 @pytest.mark.parametrize(
     "change",
-    [{"learning_rate": 2e-3}, {"adam_betas": (0.9, 0.999)}, {"lambda_adv": 2.0}, {"lambda_pix": 50.0},
-     {"lambda_str": 5.0}, {"lambda_cyc": 5.0}, {"pixel_weighting": "minmax"}, {"pixel_weighting": "none"},
-     {"structure_loss": "none"}, {"structure_features": "encoder"}, {"pretrain_epochs": 1},
-     {"discriminator": DiscriminatorParams(filters=4, norm="batch")}],
+    [
+        {"learning_rate": 2e-3},
+        {"adam_betas": (0.9, 0.999)},
+        {"lambda_adv": 2.0},
+        {"lambda_pix": 50.0},
+        {"lambda_str": 5.0},
+        {"lambda_cyc": 5.0},
+        {"pixel_weighting": "minmax"},
+        {"pixel_weighting": "none"},
+        {"structure_loss": "none"},
+        {"structure_features": "encoder"},
+        {"pretrain_epochs": 1},
+        {"discriminator": DiscriminatorParams(filters=4, norm="batch")},
+    ],
     ids=lambda change: "-".join(f"{k}={v}" for k, v in change.items())[:40],
 )
 def test_every_parameter_does_something(change):
     default, _ = train()
     changed, _ = train(**change)
-    assert any(not torch.equal(default[name], changed[name]) for name in default if name.startswith("mr_to_ct"))
+    assert any(
+        not torch.equal(default[name], changed[name]) for name in default if name.startswith("mr_to_ct")
+    )
 
 
 def test_pretraining_is_plain_l1_and_leaves_the_critics_alone():
@@ -96,4 +124,8 @@ def test_pretraining_is_plain_l1_and_leaves_the_critics_alone():
 
 def test_nothing_to_minimize_is_an_error():
     with pytest.raises(ValueError, match="all weights are zero"):
-        parse(Params, BASE | {"lambda_adv": 0.0, "lambda_pix": 0.0, "lambda_str": 0.0, "lambda_cyc": 0.0}, "params.yaml")
+        parse(
+            Params,
+            BASE | {"lambda_adv": 0.0, "lambda_pix": 0.0, "lambda_str": 0.0, "lambda_cyc": 0.0},
+            "params.yaml",
+        )

@@ -11,7 +11,11 @@ from mrct.metrics.grey import grey_metrics, mr_overlap, to_grey
 
 def test_window_maps_linearly_and_saturates():
     assert to_grey(np.array([-2000.0, -1024.0, 988.0, 3000.0, 4000.0]), (-1024, 3000)).tolist() == [
-        0.0, 0.0, 127.5, 255.0, 255.0
+        0.0,
+        0.0,
+        127.5,
+        255.0,
+        255.0,
     ]
 
 
@@ -19,7 +23,9 @@ def test_window_maps_linearly_and_saturates():
 def test_grey_error_is_the_hu_error_in_units_of_the_window(hu, error):
     real, synthetic = np.full((8, 8), hu), np.full((8, 8), hu + error)
     expected = error * 255 / 4024
-    assert grey_metrics(synthetic, real, (-1024, 3000), "full")["mae_8bit_full"] == pytest.approx(expected, abs=1e-9)
+    assert grey_metrics(synthetic, real, (-1024, 3000), "full")["mae_8bit_full"] == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_air_makes_errors_small():
@@ -37,7 +43,9 @@ def test_overlap_uses_the_real_images_otsu_threshold():
     real[0, 5:15, 5:15] += 0.5
     darker = real * 0.5
     threshold = threshold_otsu(real)
-    expected = ((darker > threshold) & (real > threshold)).sum() / ((darker > threshold) | (real > threshold)).sum()
+    expected = ((darker > threshold) & (real > threshold)).sum() / (
+        (darker > threshold) | (real > threshold)
+    ).sum()
     overlap = mr_overlap(darker, real)
     assert overlap["iou_otsu"] == pytest.approx(expected)
     assert mr_overlap(real, real) == {"iou_head": 1.0, "iou_otsu": 1.0}

@@ -47,7 +47,8 @@ def test_thin_volumes_get_a_two_dimensional_ssim(volumes):
 def test_bone_iou_thresholds_are_inclusive_and_named():
     real = np.array([[150.0, 149.9, 700.0]])
     assert bone_iou(np.array([[150.0, 150.0, 0.0]]), real, (150.0, 700.0)) == {
-        "iou_bone_150hu": pytest.approx(1 / 3), "iou_bone_700hu": 0.0
+        "iou_bone_150hu": pytest.approx(1 / 3),
+        "iou_bone_700hu": 0.0,
     }
 
 

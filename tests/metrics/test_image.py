@@ -51,8 +51,12 @@ def test_unsigned_integers_do_not_wrap_around():
 
 def test_a_constant_error_has_the_psnr_of_its_bound():
     real = np.zeros((8, 8))
-    assert peak_signal_to_noise_db(real + 16.4027, real, 255.0) == pytest.approx(psnr_bound_db(16.4027, 255.0))
-    assert psnr_bound_db(16.4027, 255.0) == pytest.approx(23.83, abs=0.01)  # methods.md: 23.8 dB at the mean MAE
+    assert peak_signal_to_noise_db(real + 16.4027, real, 255.0) == pytest.approx(
+        psnr_bound_db(16.4027, 255.0)
+    )
+    assert psnr_bound_db(16.4027, 255.0) == pytest.approx(
+        23.83, abs=0.01
+    )  # methods.md: 23.8 dB at the mean MAE
 
 
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 1e3))

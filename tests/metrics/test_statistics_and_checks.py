@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mrct.metrics.checks import ImplausibleMetrics, mean_over_slices, require_bounds, require_disjoint
+from mrct.metrics.checks import ImplausibleMetricsError, mean_over_slices, require_bounds, require_disjoint
 from mrct.metrics.statistics import bootstrap_interval, paired_interval
 
 
@@ -30,23 +30,31 @@ def test_pairing_removes_what_patients_share():
 
 
 def test_bounds_name_the_row():
-    good = pd.DataFrame({"patient": ["P1"], "k": [4], "psnr_db": [20.0], "psnr_bound_db": [20.0], "ssim": [0.5]})
+    good = pd.DataFrame(
+        {"patient": ["P1"], "k": [4], "psnr_db": [20.0], "psnr_bound_db": [20.0], "ssim": [0.5]}
+    )
     require_bounds(good, "test")
-    with pytest.raises(ImplausibleMetrics, match="patient P1, k 4"):
+    with pytest.raises(ImplausibleMetricsError, match="patient P1, k 4"):
         require_bounds(good.assign(psnr_db=20.1), "test")
-    with pytest.raises(ImplausibleMetrics, match="ssim"):
+    with pytest.raises(ImplausibleMetricsError, match="ssim"):
         require_bounds(good.assign(ssim=1.2), "test")
     require_bounds(good.assign(ssim=np.nan), "test")
 
 
 def test_splits_must_be_disjoint():
     require_disjoint({"train": {"a"}, "test": {"b"}})
-    with pytest.raises(ImplausibleMetrics, match="both"):
+    with pytest.raises(ImplausibleMetricsError, match="both"):
         require_disjoint({"train": {"a"}, "test": {"a", "b"}})
 
 
 def test_mean_over_slices_leaves_out_what_is_undefined():
     slices = pd.DataFrame(
-        {"direction": "mr_to_ct", "patient": ["P1"] * 3, "k": [0, 1, 2], "x": [1.0, 3.0, np.nan], "p": [1, np.inf, 3]}
+        {
+            "direction": "mr_to_ct",
+            "patient": ["P1"] * 3,
+            "k": [0, 1, 2],
+            "x": [1.0, 3.0, np.nan],
+            "p": [1, np.inf, 3],
+        }
     )
     assert mean_over_slices(slices)[["x", "p"]].iloc[0].tolist() == [2.0, 2.0]

@@ -20,7 +20,13 @@ def test_paper_size_generator_layer_by_layer():
     """CycleGAN's ResNet-9 at 64 filters: 64 -> 128 -> 256, nine blocks, back; 11.4 M weights at one channel."""
     network = ResnetGenerator(filters=64, blocks=9, downsamplings=2)
     assert _channels(network) == [
-        (1, 64, 7), (64, 128, 3), (128, 256, 3), *[(256, 256, 3)] * 18, (256, 128, 3), (128, 64, 3), (64, 1, 7)
+        (1, 64, 7),
+        (64, 128, 3),
+        (128, 256, 3),
+        *[(256, 256, 3)] * 18,
+        (256, 128, 3),
+        (128, 64, 3),
+        (64, 1, 7),
     ]
 
 

@@ -11,7 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from mrct.inference.model import load_model
 from mrct.methods import intensity_map, mean_ct, sc_cyclegan
-from mrct.metrics.checks import ImplausibleMetrics
+from mrct.metrics.checks import ImplausibleMetricsError
 from mrct.params import ParamsError, load
 from mrct.tracking import Run
 from mrct.training.engine import Settings
@@ -25,10 +25,12 @@ EVALUATE = evaluate.Params(
 
 @pytest.fixture
 def train_params() -> train.Params:
-    method = load(sc_cyclegan.Params, path=Path("params.yaml")).model_copy(update={
-        "generator": sc_cyclegan.GeneratorParams(filters=4, blocks=1, downsamplings=1),
-        "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
-    })
+    method = load(sc_cyclegan.Params, path=Path("params.yaml")).model_copy(
+        update={
+            "generator": sc_cyclegan.GeneratorParams(filters=4, blocks=1, downsamplings=1),
+            "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
+        }
+    )
     settings = load(Settings, path=Path("params.yaml")).model_copy(update=SMALL)
     return train.Params(method=method, settings=settings)
 
@@ -39,7 +41,9 @@ def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalize
     files = sorted(p.name for p in (tmp_path / "a/sc_cyclegan").iterdir())
     assert files == ["ct_to_mr.safetensors", "history.csv", "model.json", "mr_to_ct.safetensors"]
     for file in files:
-        assert (tmp_path / "a/sc_cyclegan" / file).read_bytes() == (tmp_path / "b/sc_cyclegan" / file).read_bytes()
+        assert (tmp_path / "a/sc_cyclegan" / file).read_bytes() == (
+            tmp_path / "b/sc_cyclegan" / file
+        ).read_bytes()
     assert not any((tmp_path / "work").iterdir())
     model = load_model(tmp_path / "a/sc_cyclegan/mr_to_ct.safetensors")
     assert model.normalization["hu_window"] == [-1024.0, 3000.0]
@@ -47,7 +51,9 @@ def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalize
 
 
 def test_a_changed_weight_trains_another_model_under_another_fingerprint(normalized, tmp_path, train_params):
-    other = train_params.model_copy(update={"method": train_params.method.model_copy(update={"lambda_pix": 50.0})})
+    other = train_params.model_copy(
+        update={"method": train_params.method.model_copy(update={"lambda_pix": 50.0})}
+    )
     prints = []
     for name, params in (("a", train_params), ("b", other)):
         train.run(params, normalized, tmp_path / name, tmp_path / "work")
@@ -90,13 +96,13 @@ def test_both_directions_and_a_perfect_map(normalized, tmp_path):
 def test_a_broken_number_fails_the_stage(normalized, tmp_path, monkeypatch):
     baseline.run("mean_ct", mean_ct.Params(), normalized, tmp_path / "models")
     monkeypatch.setattr("mrct.metrics.hu.peak_signal_to_noise_db", lambda *_: 99.0)
-    with pytest.raises(ImplausibleMetrics, match="psnr_bound_db"):
+    with pytest.raises(ImplausibleMetricsError, match="psnr_bound_db"):
         evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
     assert not (tmp_path / "metrics").exists()
 
 
 def test_a_patient_of_two_splits_fails_the_stage(normalized, tmp_path):
-    with pytest.raises(ImplausibleMetrics, match="both"):
+    with pytest.raises(ImplausibleMetricsError, match="both"):
         evaluate.require_disjoint({"train": {"P1"}, "validation": set(), "test": {"P1"}})
 
 

@@ -10,19 +10,32 @@ from torch import nn
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan
 from mrct.training import checkpoint
 from mrct.training.dataset import Augmentation, open_normalized
-from mrct.training.engine import NotFiniteLoss, Settings, _decay, choose_device, fit
+from mrct.training.engine import NotFiniteLossError, Settings, _decay, choose_device, fit
 
 SETTINGS = Settings(
-    epochs=4, batch_size=3, lr_decay="linear", seed=5, device="cpu", precision="fp32",
+    epochs=4,
+    batch_size=3,
+    lr_decay="linear",
+    seed=5,
+    device="cpu",
+    precision="fp32",
     augmentation=Augmentation(rotation_deg=3.0, scale=0.02, shift_mm=2.0),
 )
 
 
 def params(**changes) -> Params:
-    values = dict(
-        learning_rate=1e-3, adam_betas=(0.5, 0.999), lambda_adv=1.0, lambda_pix=100.0, lambda_str=10.0,
-        lambda_cyc=10.0, pixel_weighting="clip", structure_loss="sc_map", structure_features="random_conv",
-        pretrain_epochs=0, generator=GeneratorParams(filters=4, blocks=1, downsamplings=1),
+    values = dict(  # noqa: C408
+        learning_rate=1e-3,
+        adam_betas=(0.5, 0.999),
+        lambda_adv=1.0,
+        lambda_pix=100.0,
+        lambda_str=10.0,
+        lambda_cyc=10.0,
+        pixel_weighting="clip",
+        structure_loss="sc_map",
+        structure_features="random_conv",
+        pretrain_epochs=0,
+        generator=GeneratorParams(filters=4, blocks=1, downsamplings=1),
         discriminator=DiscriminatorParams(filters=4, norm="batch"),
     )
     return Params(**(values | changes))
@@ -42,7 +55,9 @@ def test_two_runs_end_with_the_same_bytes_and_another_seed_does_not(normalized, 
     second = fit(build(), data, SETTINGS, tmp_path / "b")
     other = fit(build(), data, SETTINGS.model_copy(update={"seed": 6}), tmp_path / "c")
     assert first.history == second.history
-    assert (tmp_path / "a/checkpoint.safetensors").read_bytes() == (tmp_path / "b/checkpoint.safetensors").read_bytes()
+    assert (tmp_path / "a/checkpoint.safetensors").read_bytes() == (
+        tmp_path / "b/checkpoint.safetensors"
+    ).read_bytes()
     assert not weights_equal(first.best_weights, other.best_weights)
 
 
@@ -77,7 +92,9 @@ def test_best_weights_are_those_of_the_lowest_validation_error(normalized, tmp_p
 
 def test_training_learns(normalized, tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 25, "lr_decay": "constant"})
-    done = fit(build(lambda_cyc=0.0, structure_loss="none"), open_normalized(normalized), settings, tmp_path / "w")
+    done = fit(
+        build(lambda_cyc=0.0, structure_loss="none"), open_normalized(normalized), settings, tmp_path / "w"
+    )
     assert done.best_value["mr_to_ct"] < 0.6 * done.history[0]["validation_mr_to_ct"]
 
 
@@ -97,7 +114,7 @@ class _Broken(nn.Module):
 
 
 def test_nan_stops_with_the_step_the_terms_and_the_slices(normalized, tmp_path):
-    with pytest.raises(NotFiniteLoss, match=r"epoch 2, step 1: pix_ct nan; slices \[\('P0"):
+    with pytest.raises(NotFiniteLossError, match=r"epoch 2, step 1: pix_ct nan; slices \[\('P0"):
         fit(_Broken, open_normalized(normalized), SETTINGS, tmp_path / "w")
     _, meta = checkpoint.load(tmp_path / "w/checkpoint.safetensors")
     assert len(meta["history"]) == 1  # the last good epoch is kept

@@ -1,0 +1,192 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from mrct import files, params
+from mrct.imaging import rire, volumes
+from stages import register
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "rire_001"
+ROOT = Path(__file__).parents[2]
+
+
+def settings(**changes):
+    values = {"method": "none", "grid": "mr", "min_overlap": 0.5, "min_similarity": 0.1, **changes}
+    return params.parse(register.Params, values, "register")
+
+
+def head_pair(slices=6, shift_i=0, bottom_mm=0.0):
+    """(CT, MR) of one egg-shaped head at 2 mm pixels and 5 mm slices, skull and ventricle inside."""
+    index_to_lps = np.diag([2.0, 2.0, 5.0, 1.0])
+    index_to_lps[2, 3] = bottom_mm
+    j, i = np.indices((96, 96))
+    radius = np.hypot((j - 48) / 40, (i - shift_i - 48) / 32)
+    ct, mr = np.full((96, 96), -1000.0), np.zeros((96, 96))
+    for outer, hu, intensity in ((1.0, 20, 300), (0.9, 900, 30), (0.8, 35, 180), (0.3, 5, 500)):
+        ct[radius <= outer], mr[radius <= outer] = hu, intensity
+    noise = np.random.default_rng(1).normal(0, 5, (2, slices, 96, 96))
+    return (
+        volumes.from_array((ct + noise[0]).astype(np.float32), index_to_lps),
+        volumes.from_array(np.abs(mr + noise[1]).astype(np.float32), index_to_lps),
+    )
+
+
+def select(folder, pairs, registered=True, status="paired"):
+    """A data/selected folder of {patient: (ct, mr)}."""
+    for patient, (ct, mr) in pairs.items():
+        volumes.write_volume(folder / patient / "ct.nii.gz", ct)
+        volumes.write_volume(folder / patient / "mr.nii.gz", mr)
+    table = pd.DataFrame({"patient": list(pairs), "status": status, "days_between": 0, "reason": ""})
+    files.write_table(folder / "patients.csv", table)
+    files.write_json(folder / "manifest.json", {"registered": registered})
+    return folder
+
+
+def read(out, patient, name):
+    return volumes.to_array(volumes.read_volume(out / patient / f"{name}.nii.gz"))
+
+
+def patients(out):
+    return files.read_table(out / "patients.csv").fillna("").set_index("patient")
+
+
+def test_registered_source_passes_through_unchanged(tmp_path):
+    ct, mr = head_pair()
+    source = select(tmp_path / "selected", {"P01": (ct, mr)})
+    register.run(settings(), source, tmp_path / "out")
+    assert np.array_equal(read(tmp_path / "out", "P01", "mr"), volumes.to_array(mr))
+    assert np.array_equal(read(tmp_path / "out", "P01", "ct"), np.maximum(volumes.to_array(ct), -1024))
+    assert json.loads((tmp_path / "out/P01/ct_to_mr.json").read_text())["matrix"] == np.eye(4).tolist()
+    assert read(tmp_path / "out", "P01", "coverage").all()
+    row = patients(tmp_path / "out").loc["P01"]
+    assert row["status"] == "registered"
+    assert row["similarity"] > 0.5
+    assert row["overlap"] > 0.95
+    assert row["rotation_deg"] == row["translation_mm"] == 0.0
+
+
+def test_one_slice_passes(tmp_path):
+    source = select(tmp_path / "selected", {"P01": head_pair(slices=1)})
+    register.run(settings(), source, tmp_path / "out")
+    mask = read(tmp_path / "out", "P01", "mask")
+    assert mask.shape == (1, 96, 96)
+    assert mask.sum() == pytest.approx(np.pi * 40 * 32, rel=0.03)
+
+
+def test_pixel_types_and_padding(tmp_path):
+    ct, mr = head_pair()
+    padded = volumes.to_array(ct)
+    padded[:, :4] = -3024.0
+    source = select(tmp_path / "selected", {"P01": (volumes.like(padded, ct), mr)})
+    register.run(settings(), source, tmp_path / "out")
+    assert read(tmp_path / "out", "P01", "ct").min() == -1024.0
+    for name, kind in (("ct", sitk.sitkFloat32), ("mr", sitk.sitkFloat32), ("mask", sitk.sitkUInt8)):
+        assert sitk.ReadImage(str(tmp_path / f"out/P01/{name}.nii.gz")).GetPixelID() == kind
+    assert sitk.ReadImage(str(tmp_path / "out/P01/coverage.nii.gz")).GetPixelID() == sitk.sitkUInt8
+
+
+def test_coverage_ends_where_either_image_ends_and_the_mask_goes_on(tmp_path):
+    ct, _ = head_pair(slices=6, bottom_mm=10.0)
+    _, mr = head_pair(slices=8)
+    blank = volumes.to_array(mr)
+    blank[7] = 0.0  # a padded slice holds no data
+    source = select(tmp_path / "selected", {"P01": (ct, volumes.like(blank, mr))})
+    register.run(settings(), source, tmp_path / "out")
+    assert read(tmp_path / "out", "P01", "coverage").any(axis=(1, 2)).tolist() == [False] * 2 + [True] * 5 + [
+        False
+    ]
+    assert (read(tmp_path / "out", "P01", "ct")[:2] == -1024).all()
+    assert (read(tmp_path / "out", "P01", "mask").sum(axis=(1, 2)) > 3500).all()
+
+
+def test_grid_names_the_image_that_keeps_its_slices(tmp_path):
+    ct, _ = head_pair(slices=6, bottom_mm=10.0)
+    _, mr = head_pair(slices=8)
+    source = select(tmp_path / "selected", {"P01": (ct, mr)})
+    register.run(settings(grid="ct"), source, tmp_path / "out")
+    assert np.array_equal(read(tmp_path / "out", "P01", "ct"), volumes.to_array(ct))
+    assert read(tmp_path / "out", "P01", "mr").shape == (6, 96, 96)
+
+
+def test_mask_of_the_source_is_used(tmp_path):
+    source = select(tmp_path / "selected", {"P01": head_pair()})
+    drawn = np.zeros((6, 96, 96), np.uint8)
+    drawn[:, 30:60, 30:60] = 1
+    volumes.write_volume(source / "P01" / "mask.nii.gz", volumes.like(drawn, head_pair()[1]))
+    register.run(settings(), source, tmp_path / "out")
+    assert np.array_equal(read(tmp_path / "out", "P01", "mask"), drawn)
+
+
+def test_failures_are_listed_and_the_others_go_on(tmp_path):
+    ct, mr = head_pair()
+    noise = volumes.like(np.random.default_rng(0).uniform(0, 100, (6, 96, 96)).astype(np.float32), mr)
+    air = volumes.like(np.full((6, 96, 96), -1000, np.float32), ct)
+    pairs = {
+        "P01": (ct, mr),
+        "P02": (air, mr),
+        "P03": (ct, noise),
+        "P04": (ct, head_pair(bottom_mm=20.0)[1]),
+        "P05": (ct, mr),
+    }
+    source = select(tmp_path / "selected", pairs)
+    (source / "P05" / "mr.nii.gz").write_bytes(b"no image")
+    register.run(settings(), source, tmp_path / "out")
+    table = patients(tmp_path / "out")
+    assert table["status"].tolist() == ["registered"] + ["failed"] * 4
+    for patient, words in (
+        ("P02", "no head"),
+        ("P03", "min_similarity"),
+        ("P04", "min_overlap"),
+        ("P05", "cannot be read"),
+    ):
+        assert words in table.loc[patient, "reason"]
+        assert not (tmp_path / "out" / patient).exists()
+    assert table.loc["P04", "overlap"] == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_nobody_registered_is_an_error_and_leaves_nothing(tmp_path):
+    source = select(tmp_path / "selected", {"P01": head_pair()})
+    with pytest.raises(ValueError, match=r"all 1 patients(.|\n)*P01(.|\n)*register\.min_overlap"):
+        register.run(settings(min_similarity=9.0), source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nobody_paired_is_an_error(tmp_path):
+    source = select(tmp_path / "selected", {"P01": head_pair()}, status="unpaired")
+    with pytest.raises(ValueError, match="no patient has both"):
+        register.run(settings(), source, tmp_path / "out")
+
+
+def test_method_none_is_refused_on_an_unregistered_source(tmp_path):
+    source = select(tmp_path / "selected", {"P01": head_pair()}, registered=False)
+    with pytest.raises(ValueError, match=r"register\.method to rigid"):
+        register.run(settings(), source, tmp_path / "out")
+
+
+def test_the_real_patient_end_to_end_twice_with_the_same_bytes(tmp_path):
+    pair = [volumes.read_volume(SAMPLE / f"{name}.nii.gz") for name in ("ct", "mr_t1")]
+    source = select(tmp_path / "selected", {"P01": pair}, registered=False)
+    for out in ("one", "two"):
+        register.run(settings(method="rigid"), source, tmp_path / out)
+    for path in sorted((tmp_path / "one").rglob("*.*")):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+    matrix = np.array(json.loads((tmp_path / "one/P01/ct_to_mr.json").read_text())["matrix"])
+    truth = rire.read_standard(SAMPLE / "ct_T1.standard")
+    assert rire.corner_error_mm(matrix, *truth).mean() <= 2.5
+    mask, coverage = read(tmp_path / "one", "P01", "mask") > 0, read(tmp_path / "one", "P01", "coverage") > 0
+    covered = [(coverage[k] & mask[k]).sum() / mask[k].sum() for k in range(26)]
+    assert min(covered[:16]) > 0.95
+    assert max(covered[22:]) < 0.05  # the CT's top ends between the MR's slices 16 and 21
+    areas_cm2 = mask.sum(axis=(1, 2)) * 0.125**2
+    assert areas_cm2[:16].min() > 150
+    assert areas_cm2.max() < 350
+
+
+def test_params_file_holds_exactly_these_keys():
+    assert params.load(register.Params, "register", ROOT / "params.yaml").method == "rigid"
+    with pytest.raises(params.ParamsError, match="min_overlap"):
+        settings(min_overlpa=0.5)
