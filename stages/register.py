@@ -21,6 +21,8 @@ from mrct.parallel import map_processes
 
 SOURCE = Path("data/selected")
 OUT = Path("data/registered")
+TURNED_DEG = 90.0
+TURNED = "registered, but turned round: the patient position in the header of the CT or MR seems to be wrong"
 COLUMNS = ["patient", "status", "similarity", "overlap", "rotation_deg", "translation_mm", "reason"]
 
 
@@ -78,7 +80,8 @@ def register_patient(job: Job) -> dict[str, Any]:
     if reason:
         return {**row, "reason": reason}
     _write(job.out, aligned, ct_to_mr)
-    return {**row, "status": "registered", "reason": ""}
+    turned = quality["rotation_deg"] > TURNED_DEG
+    return {**row, "status": "registered", "reason": TURNED if turned else ""}
 
 
 def _require_suitable_method(settings: Params, source: Path) -> None:

@@ -51,7 +51,7 @@ def read(out, patient, name):
 
 
 def patients(out):
-    return files.read_table(out / "patients.csv").fillna("").set_index("patient")
+    return files.read_table(out / "patients.csv").set_index("patient")
 
 
 def test_registered_source_passes_through_unchanged(tmp_path):
@@ -184,6 +184,20 @@ def test_the_real_patient_end_to_end_twice_with_the_same_bytes(tmp_path):
     areas_cm2 = mask.sum(axis=(1, 2)) * 0.125**2
     assert areas_cm2[:16].min() > 150
     assert areas_cm2.max() < 350
+
+
+def test_a_patient_lying_the_other_way_round_is_registered_and_said(tmp_path):
+    ct, mr = (volumes.read_volume(SAMPLE / f"{name}.nii.gz") for name in ("ct", "mr_t1"))
+    half_turn = np.diag([-1.0, 1.0, -1.0, 1.0])
+    turned = volumes.to_lps(volumes.from_array(volumes.to_array(ct), half_turn @ volumes.affine(ct)))
+    source = select(tmp_path / "selected", {"P01": (turned, mr)}, registered=False)
+    register.run(settings(method="rigid"), source, tmp_path / "out")
+    row = patients(tmp_path / "out").loc["P01"]
+    assert row["status"] == "registered"
+    assert "patient position" in row["reason"]
+    matrix = np.array(json.loads((tmp_path / "out/P01/ct_to_mr.json").read_text())["matrix"])
+    truth = rire.read_standard(SAMPLE / "ct_T1.standard")
+    assert rire.corner_error_mm(matrix @ half_turn, *truth).mean() <= 2.5
 
 
 def test_params_file_holds_exactly_these_keys():
