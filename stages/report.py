@@ -21,6 +21,7 @@ from mrct.reporting.charts import patient_dots, training_curves
 from mrct.reporting.figures import methods_side_by_side, triptych
 from mrct.reporting.inputs import Folders, Inputs, read_inputs
 from mrct.reporting.labels import DIRECTIONS, method_name, metric, number
+from mrct.tracking import record
 
 MAIN_METHOD = "sc_cyclegan"
 VIRTUAL_COHORT = Path("data/cohort")
@@ -181,6 +182,8 @@ def main() -> None:
     methods = [MAIN_METHOD, *top.baselines]
     virtual = Path(top.source).resolve() == VIRTUAL_COHORT.resolve()
     run(parameters.load(Params, "report"), intervals, FOLDERS, methods, virtual, Path("reports"))
+    figures = sorted(Path("reports/figures").glob("*.png"))
+    record(FOLDERS.models / MAIN_METHOD, FOLDERS.metrics / MAIN_METHOD, [Path("params.yaml"), *figures])
 
 
 if __name__ == "__main__":

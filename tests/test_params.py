@@ -49,6 +49,18 @@ def test_missing_file_and_section(tmp_path):
         load(Inner, "register", tmp_path / "params.yaml")
 
 
+def test_a_key_that_no_stage_reads_is_an_error(tmp_path):
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {params: [lambda_pix, generator.filters, inner]}}")
+    (tmp_path / "mrct/methods").mkdir(parents=True)
+    (tmp_path / "mrct/methods/unet.py").touch()
+    good = "lambda_pix: 100\ngenerator: {}\ninner: {filters: 4}\nunet: {}\n"
+    (tmp_path / "params.yaml").write_text(good)
+    assert load(Inner, "inner", tmp_path / "params.yaml").filters == 4
+    (tmp_path / "params.yaml").write_text(good + "lamda_pix: 50\n")
+    with pytest.raises(ParamsError, match="unknown key 'lamda_pix'; did you mean 'lambda_pix'"):
+        load(Inner, "inner", tmp_path / "params.yaml")
+
+
 def test_no_number_of_params_yaml_was_read_as_text():
     """YAML reads 1e-4 as a string; -S could not set such a key."""
 

@@ -19,7 +19,7 @@ from mrct.parallel import progress
 from mrct.params import Section
 from mrct.training import checkpoint
 from mrct.training.dataset import Augmentation, NormalizedData, augment, epoch_batches
-from mrct.training.validation import validation_metrics
+from mrct.training.validation import UNITS, validation_metrics
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -132,7 +132,18 @@ def fit(
                 done.history.append(row)
                 _save(work / CHECKPOINT, method, optimizers, done)
                 on_epoch(row)
+                bar.console.print(_headline(row, settings.epochs), highlight=False)
     return done
+
+
+def _headline(row: dict[str, float], epochs: int) -> str:
+    """One line an epoch: what a log shows where the progress bar is silent."""
+    errors = [
+        f"{name} {row[f'validation_{name}']:.1f} {unit}"
+        for name, unit in UNITS.items()
+        if f"validation_{name}" in row
+    ]
+    return f"epoch {row['epoch']:.0f}/{epochs}: validation MAE " + ", ".join(errors)
 
 
 def _train_epoch(

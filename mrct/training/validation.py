@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mrct.training.dataset import NormalizedData
 
-#: metric column of each direction; the lowest value chooses the weights
+#: Unit of each direction's validation error; its lowest value chooses the weights.
 UNITS = {"mr_to_ct": "HU", "ct_to_mr": "8-bit grey"}
 
 
