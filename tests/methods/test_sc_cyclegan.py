@@ -1,33 +1,24 @@
 """The paper's size, what each weight switches, and that every parameter changes the weights."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan, build_network
 from mrct.params import load, parse
 
-BASE: dict = dict(  # noqa: C408
-    learning_rate=1e-3,
-    adam_betas=(0.5, 0.999),
-    lambda_adv=1.0,
-    lambda_pix=100.0,
-    lambda_str=10.0,
-    lambda_cyc=10.0,
-    pixel_weighting="clip",
-    structure_loss="sc_map",
-    structure_features="random_conv",
-    pretrain_epochs=0,
-    generator=GeneratorParams(filters=4, blocks=1, downsamplings=1),
-    discriminator=DiscriminatorParams(filters=4, norm="instance"),
+BASE = load(Params).model_copy(
+    update={
+        "learning_rate": 1e-3,
+        "generator": GeneratorParams(filters=4, blocks=1, downsamplings=1),
+        "discriminator": DiscriminatorParams(filters=4, norm="instance"),
+    }
 )
 
 
 def train(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Two steps from a fixed start; the weights and the last terms."""
     torch.manual_seed(0)
-    method = ScCycleGan(Params(**(BASE | changes)))
+    method = ScCycleGan(BASE.model_copy(update=changes))
     optimizers, rng = method.optimizers(), torch.Generator().manual_seed(0)
     images = torch.rand(2, 2, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     for _ in range(2):
@@ -36,8 +27,7 @@ def train(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 
 
 def test_the_papers_exact_size_builds():
-    params = load(Params, path=Path("params.yaml"))
-    paper = params.model_copy(
+    paper = load(Params).model_copy(
         update={
             "generator": GeneratorParams(filters=64, blocks=9, downsamplings=2),
             "discriminator": DiscriminatorParams(filters=64, norm="batch"),
@@ -76,7 +66,7 @@ def test_a_zero_weight_skips_the_work(change, gone):
 def test_zero_cycle_weight_skips_two_generator_passes(monkeypatch):
     calls = {"n": 0}
     torch.manual_seed(0)
-    method = ScCycleGan(Params(**(BASE | {"lambda_cyc": 0.0})))
+    method = ScCycleGan(BASE.model_copy(update={"lambda_cyc": 0.0}))
     for generator in method.generators().values():
         generator.register_forward_hook(lambda *_: calls.__setitem__("n", calls["n"] + 1))
     image = torch.zeros(1, 1, 32, 32)
@@ -112,7 +102,7 @@ def test_every_parameter_does_something(change):
 
 def test_pretraining_is_plain_l1_and_leaves_the_critics_alone():
     torch.manual_seed(0)
-    method = ScCycleGan(Params(**(BASE | {"pretrain_epochs": 1})))
+    method = ScCycleGan(BASE.model_copy(update={"pretrain_epochs": 1}))
     before = {n: w.clone() for n, w in method.ct_critic.state_dict().items()}
     mr, ct = torch.rand(2, 1, 1, 32, 32)
     with torch.no_grad():
@@ -126,6 +116,6 @@ def test_nothing_to_minimize_is_an_error():
     with pytest.raises(ValueError, match="all weights are zero"):
         parse(
             Params,
-            BASE | {"lambda_adv": 0.0, "lambda_pix": 0.0, "lambda_str": 0.0, "lambda_cyc": 0.0},
+            BASE.model_dump() | {"lambda_adv": 0.0, "lambda_pix": 0.0, "lambda_str": 0.0, "lambda_cyc": 0.0},
             "params.yaml",
         )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan
+from mrct.params import load
 from mrct.training import checkpoint
 from mrct.training.dataset import Augmentation, open_normalized
 from mrct.training.engine import NotFiniteLossError, Settings, _decay, choose_device, fit
@@ -23,26 +24,13 @@ SETTINGS = Settings(
 )
 
 
-def params(**changes) -> Params:
-    values = dict(  # noqa: C408
-        learning_rate=1e-3,
-        adam_betas=(0.5, 0.999),
-        lambda_adv=1.0,
-        lambda_pix=100.0,
-        lambda_str=10.0,
-        lambda_cyc=10.0,
-        pixel_weighting="clip",
-        structure_loss="sc_map",
-        structure_features="random_conv",
-        pretrain_epochs=0,
-        generator=GeneratorParams(filters=4, blocks=1, downsamplings=1),
-        discriminator=DiscriminatorParams(filters=4, norm="batch"),
-    )
-    return Params(**(values | changes))
-
-
 def build(**changes):
-    return lambda: ScCycleGan(params(**changes))
+    tiny = {
+        "learning_rate": 1e-3,
+        "generator": GeneratorParams(filters=4, blocks=1, downsamplings=1),
+        "discriminator": DiscriminatorParams(filters=4, norm="batch"),
+    }
+    return lambda: ScCycleGan(load(Params).model_copy(update=tiny | changes))
 
 
 def weights_equal(a, b) -> bool:
