@@ -26,7 +26,7 @@ def test_check_counts_and_says_what_is_missing(tmp_path):
     result = invoke("check", str(tmp_path))
     assert result.exit_code == 1
     assert "not DICOM" in result.output
-    assert "no usable MR" in result.output.replace("\n", " ")
+    assert "there is no MR" in result.output.replace("\n", " ")
 
 
 def test_synthesize_without_a_model_says_how_to_get_one(tmp_path):
