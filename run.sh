@@ -12,6 +12,7 @@ if [ ! -d .git ]; then  # DVC experiments are commits: a downloaded archive beco
 fi
 
 dvc repro "$@"
+dvc exp save --force --name default  # so that `dvc exp show` sets later experiments beside this run
 mrct track
 echo
 echo "Report:  reports/index.html  (open it in a browser)"
