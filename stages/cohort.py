@@ -97,7 +97,7 @@ def _write_series(acquisition: Acquisition, export: Path) -> list[Path]:
     for image in instances(acquisition):
         path = export / instance_path(acquisition, int(image.InstanceNumber), image.SOPInstanceUID)
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save_as(path, enforce_file_format=True)
+        image.save_as(path, enforce_file_format=True, overwrite=False)
         paths.append(path)
     return paths
 

@@ -17,7 +17,7 @@ def instance_path(acquisition: Acquisition, number: int, sop_uid: str) -> Path:
     flat = f"{name}_{series.modality}_{acquisition.number:02d}_{number:03d}.dcm"
     habits = (
         f"{name}_{persona.patient_id}/{acquisition.date}_{series.modality}/{of_series}/IM{number:04d}",
-        f"{persona.given} {persona.family}/{flat}",
+        f"{persona.given} {persona.family} {persona.patient_id}/{flat}",
         f"PAT{acquisition.n:05d}/ST{series.modality}/SE{acquisition.number:04d}/{number:08d}",
         f"{persona.patient_id}/{sop_uid}.dcm",
     )
