@@ -131,10 +131,15 @@ def _write_volumes(folders: Folders, patients: dict[str, str], volumes: Volumes)
 
 
 def _write_model(folders: Folders, method: str) -> None:
-    write_json(
-        folders.models / method / "model.json",
-        {"method": method, "parameters": 1234567, "best_epoch": {"mr_to_ct": 4}},
-    )
+    content = {
+        "method": method,
+        "fingerprint": f"made-up-{method}",
+        "data_sha256": "0",
+        "params": {"lambda_pix": 100.0},
+        "normalization": {"image_size": 64},
+        "best_epoch": {"mr_to_ct": 4},
+    }
+    write_json(folders.models / method / "model.json", content)
     if method == "sc_cyclegan":
         epochs = np.arange(1, 7)
         losses = {f"{t}_ct": 1.0 / epochs + 0.1 * i for i, t in enumerate(["adv", "pix", "cyc"])}
