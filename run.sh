@@ -11,6 +11,8 @@ if [ ! -d .git ]; then  # DVC experiments are commits: a downloaded archive beco
   git -c user.name=mrct -c user.email=mrct@localhost commit -qm "Start"
 fi
 
+# DVC's index holds file names of data/raw: kept in this folder, by a path that experiments elsewhere find too
+dvc config --local core.site_cache_dir "$PWD/.work/dvc-site-cache"
 dvc repro "$@"
 dvc exp save --force --name default  # so that `dvc exp show` sets later experiments beside this run
 mrct track
