@@ -64,9 +64,9 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(partial, index=False, lineterminator="\n")
 
 
-def read_table(path: Path, **text_columns: Any) -> pd.DataFrame:
-    """CSV as written by `write_table`; empty cells of text columns stay empty text, ids stay text."""
-    return pd.read_csv(path, dtype={"patient": str, "series": str, **text_columns}, keep_default_na=True)
+def read_table(path: Path) -> pd.DataFrame:
+    """CSV as written by `write_table`; the ids in `patient` and `series` stay text, empty cells become NaN."""
+    return pd.read_csv(path, dtype={"patient": str, "series": str})
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -27,10 +27,8 @@ def load_method(name: str) -> Any:
 def run(name: str, params: Section, source: Path, out: Path) -> None:
     """Fit the method on the training pairs and write one model a direction."""
     data = open_normalized(source)
-    training = (
-        (patient.mr[k], patient.ct[k], patient.mask[k])
-        for patient, k in ((data.patients[name], k) for name, k in data.split_pairs("train"))
-    )
+    pairs = ((data.patients[patient], k) for patient, k in data.split_pairs("train"))
+    training = ((patient.mr[k], patient.ct[k], patient.mask[k]) for patient, k in pairs)
     fitted = load_method(name).fit(training, params)
     identity = data_hash(source)
     key = fingerprint(name, params.model_dump(mode="json"), identity)

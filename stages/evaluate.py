@@ -100,6 +100,13 @@ def summarize(params: Params, patients: pd.DataFrame, method: str) -> dict[str, 
     return summary
 
 
+def split_members(data: NormalizedData, split: str) -> set[str]:
+    """Patients whom the manifest or the pairs put into the split; training follows the pairs, testing the manifest."""
+    return {patient.name for patient in data.split(split)} | {
+        patient for patient, _ in data.split_pairs(split)
+    }
+
+
 def key_figures(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
     """The means of a few metrics of each direction."""
     return {
@@ -120,7 +127,7 @@ def predict(model: Model, data: NormalizedData, patient: Patient) -> np.ndarray:
 def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]:
     """Score every direction the method has; returns the summary. Errors: no test patient, a broken bound."""
     data = open_normalized(source)
-    require_disjoint({split: {p.name for p in data.split(split)} for split in SPLITS})
+    require_disjoint({split: split_members(data, split) for split in SPLITS})
     test = [patient for patient in data.split("test") if patient.valid.any()]
     if not test:
         raise ValueError(

@@ -27,7 +27,6 @@ REJECTABLE = (
     "dwi",
     "contrast",
 )
-WEIGHTINGS = ("t2", "t1", "any")
 
 _DERIVED_TYPES = {
     "DERIVED": "derived",

@@ -69,7 +69,6 @@ class Instance:
     sequence_name: str = ""
     contrast_agent: bool = False
     kernel: str = ""
-    frame_of_reference_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,6 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
         sequence_name=f"{text(dataset, 'SequenceName')} {text(dataset, 'PulseSequenceName')}".strip(),
         contrast_agent=has_agent(dataset),
         kernel=text(dataset, "ConvolutionKernel"),
-        frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
     )
 
 

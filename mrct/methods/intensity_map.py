@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from mrct.params import Section
 
-DIRECTIONS = ("mr_to_ct", "ct_to_mr")
-
 
 class Params(Section):
     """Number of equal intensity bins over [-1, 1]."""

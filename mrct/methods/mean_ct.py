@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from mrct.params import Section
 
-DIRECTIONS = ("mr_to_ct",)
-
 
 class Params(Section):
     """It has no knob."""

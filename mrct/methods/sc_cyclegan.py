@@ -23,8 +23,6 @@ from mrct.params import Section
 
 Network = TypeVar("Network", bound=nn.Module)
 
-DIRECTIONS = ("mr_to_ct", "ct_to_mr")
-
 
 class GeneratorParams(Section):
     """Size of both generators."""

@@ -16,8 +16,8 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Tensors and JSON metadata; a kill while writing leaves the previous file whole."""
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_file(path) as partial:
-        # one key: safetensors keeps several in no fixed order, and equal runs must give equal bytes
-        save_file(contiguous, str(partial), metadata={"mrct": json.dumps(meta, sort_keys=True)})
+        # one key: safetensors keeps several in no fixed order. Unsorted: history.csv keeps its column order
+        save_file(contiguous, str(partial), metadata={"mrct": json.dumps(meta)})
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

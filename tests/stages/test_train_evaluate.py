@@ -1,6 +1,9 @@
 """train, baseline and evaluate end to end on a tiny data/normalized."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +51,28 @@ def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalize
     model = load_model(tmp_path / "a/sc_cyclegan/mr_to_ct.safetensors")
     assert model.normalization["hu_window"] == [-1024.0, 3000.0]
     assert model.translate(np.zeros((3, 32, 32), np.float32)).shape == (3, 32, 32)
+
+
+def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path, train_params):
+    """A real SIGKILL after the first epoch: nothing looks complete, and the next run ends as an uninterrupted one."""
+    params = train_params.model_copy(
+        update={"settings": train_params.settings.model_copy(update={"epochs": 6})}
+    )
+    code = (
+        "import sys; from pathlib import Path; from stages import train\n"
+        "train.run(train.Params.model_validate_json(sys.argv[1], strict=False), *map(Path, sys.argv[2:]))"
+    )
+    folders = [str(normalized), str(tmp_path / "cut"), str(tmp_path / "work")]
+    process = subprocess.Popen([sys.executable, "-c", code, params.model_dump_json(), *folders])
+    while process.poll() is None and not list((tmp_path / "work").glob("*/checkpoint.safetensors")):
+        pass
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "cut").exists()
+    train.run(params, normalized, tmp_path / "cut", tmp_path / "work")
+    train.run(params, normalized, tmp_path / "whole", tmp_path / "other")
+    for file in (tmp_path / "whole").iterdir():
+        assert file.read_bytes() == (tmp_path / "cut" / file.name).read_bytes(), file.name
 
 
 def test_a_changed_weight_trains_another_model_under_another_fingerprint(normalized, tmp_path, train_params):
@@ -102,8 +127,12 @@ def test_a_broken_number_fails_the_stage(normalized, tmp_path, monkeypatch):
 
 
 def test_a_patient_of_two_splits_fails_the_stage(normalized, tmp_path):
+    baseline.run("mean_ct", mean_ct.Params(), normalized, tmp_path / "models")
+    pairs = pd.read_csv(normalized / "pairs.csv", dtype=str)
+    pairs.loc[pairs["split"] == "test", "split"] = ["train", *["test"] * 11]  # one slice of a test patient
+    pairs.to_csv(normalized / "pairs.csv", index=False)
     with pytest.raises(ImplausibleMetricsError, match="both"):
-        evaluate.require_disjoint({"train": {"P1"}, "validation": set(), "test": {"P1"}})
+        evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
 
 
 def test_unknown_method_is_named():
