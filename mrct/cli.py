@@ -1,4 +1,4 @@
-"""The command `mrct`: check a folder before a run, apply a model to a patient, rebuild MLflow runs."""
+"""The command `mrct`: check a folder before a run, apply a model, sweep a project for leaks, rebuild MLflow runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +62,32 @@ def synthesize(
     for note in notes:
         console.print(f"note: {note}", highlight=False)
     console.print(f"{len(files)} file{'s' * (len(files) != 1)} written to {out}. Research use only.")
+
+
+@app.command()
+def sweep(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="folders or files to search")],
+    against: Annotated[
+        Path,
+        typer.Option(metavar="RAW", help="the source whose values must not be found: DICOM, volumes or CSV"),
+    ],
+    ignore: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="left out, equal copies of its files too")
+    ] = None,
+) -> None:
+    """Search any files, names and git history for the patients' own values. Exit 1: found; values are not shown."""
+    from mrct.deid.project_sweep import sweep_project
+    from mrct.deid.sweep_view import render
+
+    try:
+        report = sweep_project(paths, against, ignore or [])
+    except (ValueError, OSError) as error:
+        _fail(error)
+        raise typer.Exit(2) from None
+    for part in render(report):
+        console.print(part, highlight=False, markup=False)
+    if report.hits:
+        raise typer.Exit(1)
 
 
 @app.command()

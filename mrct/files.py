@@ -1,15 +1,19 @@
 """Writing that is either complete or not there: atomic files, and a stage's output folder."""
 
+import csv
+import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:  # half a second and 50 MB in every worker process, of which most write no table
+    import pandas as pd
 
 
 @contextmanager
@@ -27,9 +31,22 @@ def output_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    if path.exists():
-        shutil.rmtree(path)
-    os.replace(partial, path)
+    move_folder(partial, path)
+
+
+def move_folder(folder: Path, target: Path) -> None:
+    """`folder` takes the place of `target` by one rename; from another file system it is copied beside it first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+    try:
+        os.replace(folder, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with output_folder(target) as copy:
+            shutil.copytree(folder, copy, dirs_exist_ok=True)
+        shutil.rmtree(folder)
 
 
 @contextmanager
@@ -58,14 +75,33 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: not valid JSON ({error}); rerun the stage that writes it") from None
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """CSV without index; floats in shortest round-trip form."""
     with atomic_file(path) as partial:
         table.to_csv(partial, index=False, lineterminator="\n")
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def write_rows(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], private: bool = False
+) -> None:
+    """CSV of plain rows under a header; a private table may be opened by its owner alone."""
+    with atomic_file(path) as partial:
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+        _write_csv(descriptor, columns, rows)
+
+
+def _write_csv(descriptor: int, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_table(path: Path) -> "pd.DataFrame":
     """CSV as written by `write_table`; the ids in `patient` and `series` stay text, empty cells become NaN."""
+    import pandas as pd
+
     return pd.read_csv(path, dtype={"patient": str, "series": str})
 
 

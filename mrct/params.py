@@ -5,8 +5,9 @@ without a section name reads the file's top level and ignores the keys that belo
 """
 
 import difflib
+import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,6 +23,13 @@ class Section(BaseModel):
     """Base of every parameter model: frozen, no unknown keys, no silent conversion of text to numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Execution(Section):
+    """Where the work runs; keys of no stage, because no result depends on them (mrct/parallel.py)."""
+
+    executor: Literal["processes", "dask"] = "processes"
+    scheduler: str = ""
 
 
 S = TypeVar("S", bound=Section)
@@ -60,14 +68,15 @@ def parse(model: type[S], values: dict[str, Any], where: str) -> S:
 def _require_known(content: dict[str, Any], path: Path) -> None:
     """ParamsError for a top-level key that no stage of the dvc.yaml beside it depends on: it would do nothing.
 
-    Sections of methods (mrct/methods/<name>.py) may stay while `baselines` does not name them.
+    Sections of methods (mrct/methods/<name>.py) may stay while `baselines` does not name them; the keys of
+    `Execution` belong to all stages.
     """
     pipeline = path.with_name("dvc.yaml")
     if not pipeline.is_file():
         return
     stages = yaml.safe_load(pipeline.read_text())["stages"].values()
     known = {str(key).split(".")[0] for stage in stages for key in stage.get("params", [])}
-    known |= {file.stem for file in path.with_name("mrct").glob("methods/*.py")}
+    known |= {file.stem for file in path.with_name("mrct").glob("methods/*.py")} | set(Execution.model_fields)
     for key in content:
         if key not in known:
             raise ParamsError(f"{path}: unknown key {key!r}{_nearest(key, known)}")
@@ -84,6 +93,9 @@ def _explain(issue: Any, model: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in issue["loc"])
     if issue["type"] == "extra_forbidden":
         return f"unknown key {name!r}{_nearest(str(issue['loc'][-1]), _all_fields(model))}"
+    if issue["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", issue["ctx"]["expected"])
+        return f"{name} = {issue['input']!r}{_nearest(str(issue['input']), choices)}"
     return f"{name} = {issue.get('input')!r}: {issue['msg']}"
 
 

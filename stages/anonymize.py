@@ -6,28 +6,30 @@ skipped, rejected or quarantined with a reason. Volume layouts (synthrad, rire) 
 """
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 from pydantic import Field
 
-from mrct.dicom import pseudonyms as keys
-from mrct.dicom.deidentify import METHOD, Options
-from mrct.dicom.intake import Entry, inspect, stop_mixed_patients
-from mrct.dicom.layouts import VolumeTask, find_cases, write_case
-from mrct.dicom.patient import Result, Task, write_patient
-from mrct.dicom.pseudonyms import Pseudonyms
-from mrct.dicom.read import find_files
-from mrct.files import output_folder, write_json, write_table
+from mrct.deid import audit, planning, reidentification, resume, same_person
+from mrct.deid import pseudonyms as keys
+from mrct.deid.deidentify import Options
+from mrct.deid.intake import Entry
+from mrct.deid.needles import Needles
+from mrct.deid.patient import Task, write_and_sweep
+from mrct.deid.pseudonyms import Pseudonyms
+from mrct.deid.survey import by_person, survey
+from mrct.files import move_folder, output_folder, write_json
 from mrct.parallel import map_processes
 from mrct.params import Section, load
+from mrct.runner import run_stage
 
 OUT = Path("data/anonymized")
+WORK = Path(".work/anonymize")
 VIRTUAL_COHORT = Path("data/cohort")
-_FILES_AT_ONCE = 256
 
 
 class Source(Section):
@@ -41,11 +43,13 @@ class Params(Section):
     key_file: str
     max_shift_days: int = Field(ge=1)
     retain_age_and_sex: bool
+    same_person: str = ""
+    reidentification_table: str = ""
 
 
 def main() -> None:
     source, params = load(Source), load(Params, "anonymize")
-    run(params, source, OUT, choose_pseudonyms(params, source))
+    run(params, source, OUT, WORK, choose_pseudonyms(params, source))
 
 
 def choose_pseudonyms(params: Params, source: Source) -> Pseudonyms:
@@ -62,15 +66,18 @@ def choose_pseudonyms(params: Params, source: Source) -> Pseudonyms:
     return mapping
 
 
-def run(params: Params, source: Source, out: Path, mapping: Pseudonyms) -> None:
-    """Fills `out` from the source; when the sweep finds something, LeakError, and nothing is published."""
+def run(params: Params, source: Source, out: Path, work: Path, mapping: Pseudonyms) -> None:
+    """Fills `out` from the source; when the sweep finds something, LeakError, and nothing is published.
+
+    A DICOM source is worked on in `work`, where a killed run is taken up by the next one.
+    """
     root = Path(source.source)
     _require_apart(root, out)
-    with output_folder(out) as folder:
-        if source.source_layout == "dicom":
-            _anonymize_dicom(params, root, folder, mapping)
-        else:
-            _anonymize_volumes(source.source_layout, root, folder, mapping)
+    _require_apart(root, work)
+    if source.source_layout == "dicom":
+        _anonymize_dicom(params, root, out, work, mapping)
+    else:
+        _anonymize_volumes(params, source.source_layout, root, out, mapping)
 
 
 def _require_apart(source: Path, out: Path) -> None:
@@ -79,115 +86,132 @@ def _require_apart(source: Path, out: Path) -> None:
         raise ValueError(f"source {source} and output {out} lie inside one another; change the key `source`")
 
 
-def _anonymize_dicom(params: Params, root: Path, folder: Path, mapping: Pseudonyms) -> None:
-    entries = _inspect_all(find_files(root))
-    candidates: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        if not entry.action:
-            candidates[entry.patient_id].append(entry)
-    _require_images(root, entries, len(candidates))
-    _require_distinct(mapping.patient(patient_id) for patient_id in candidates)
+def _anonymize_dicom(params: Params, root: Path, out: Path, work: Path, mapping: Pseudonyms) -> None:
     options = Options(params.max_shift_days, params.retain_age_and_sex)
-    tasks = [Task(tuple(members), folder, mapping, options) for _, members in sorted(candidates.items())]
-    results = map_processes(write_patient, tasks, "anonymize")
-    rows = [(entry.index, entry.action, entry.reason, "") for entry in entries if entry.action]
-    rows += [row for result in results for row in result.rows]
-    _require_kept(root, rows)
-    write_json(folder / "manifest.json", _manifest("dicom", False, "unknown"))
-    _write_audit(folder, rows, results, options)
+    table = _table_place(params, root, out)
+    joins = same_person.locate(root, params.same_person) if params.same_person else None
+    if joins:
+        mapping = replace(mapping, same_person=same_person.read_same_person(joins))
+    with resume.work_folder(work, resume.fingerprint(mapping, options, root)) as folder:
+        tree = folder / "tree"
+        entries, values = survey(root, joins)
+        joined = _count_joined(mapping, entries)
+        needles = by_person(values, mapping)
+        entries = planning.stop_mixed_patients(entries)
+        entries = planning.stop_shared_instances(entries, mapping.person)
+        results = _write(_tasks(entries, folder, needles, mapping, options))
+        rows = [(entry.index, entry.action, entry.reason, "") for entry in entries if entry.action]
+        rows += [row for result in results for row in result.rows]
+        _require_kept(root, rows)
+        resume.remove_unlisted(tree / "images", (row[3] for row in rows if row[3]))
+        write_json(tree / "manifest.json", _manifest("dicom", False, "unknown"))
+        audit.write_files(tree, rows)
+        audit.write_attributes(tree, results)
+        audit.write_summary(tree, rows, results, options, joined, sum(map(len, needles.values())))
+        audit.sweep_audit(tree, list(needles.values()))
+        move_folder(tree, out)
+    if table:
+        kept = {row[0] for row in rows if row[1] == "kept"}
+        ids = {entry.patient_id for entry in entries if entry.index in kept}
+        reidentification.write_reidentification(table, ids, mapping, params.max_shift_days)
 
 
-def _inspect_all(files: Sequence[Path]) -> list[Entry]:
-    numbered = list(enumerate(files))
-    chunks = [numbered[start : start + _FILES_AT_ONCE] for start in range(0, len(numbered), _FILES_AT_ONCE)]
-    inspected = map_processes(inspect, chunks, "read headers")
-    return stop_mixed_patients([entry for chunk in inspected for entry in chunk])
+def _table_place(params: Params, root: Path, out: Path) -> Path | None:
+    """Where the re-identification table goes, refused before the work rather than after it."""
+    if not params.reidentification_table:
+        return None
+    table = Path(params.reidentification_table).expanduser()
+    reidentification.require_place(table, (Path.cwd(), root, out))
+    return table
 
 
-def _anonymize_volumes(layout: str, root: Path, folder: Path, mapping: Pseudonyms) -> None:
+def _count_joined(mapping: Pseudonyms, entries: Sequence[Entry]) -> int:
+    """How many PatientIDs of the export are joined to another; the table's others are warned of."""
+    present = {entry.patient_id for entry in entries}
+    absent = same_person.absent(mapping.same_person, present)
+    if absent:
+        print(f"anonymize.same_person: {absent} of its ids do not occur in the source", file=sys.stderr)
+    return len(present & mapping.same_person.keys())
+
+
+def _tasks(
+    entries: Sequence[Entry],
+    folder: Path,
+    needles: dict[str, Needles],
+    mapping: Pseudonyms,
+    options: Options,
+) -> list[Task]:
+    chunks = planning.plan_chunks(entries, mapping.person)
+    people = [mapping.person(chunk[0].patient_id) for chunk in chunks]
+    _require_distinct(mapping.patient(person) for person in set(people))
+    digests = {person: resume.needles_digest(mapping, needles[person]) for person in set(people)}
+    tasks = []
+    for person, chunk in zip(people, chunks, strict=True):
+        record = folder / "done" / f"{resume.chunk_name(mapping, chunk, digests[person])}.json"
+        tasks.append(Task(chunk, folder / "tree", mapping, options, needles[person], record))
+    return tasks
+
+
+def _write(tasks: Sequence[Task]) -> list[resume.Result]:
+    """Every task's result, in order; what an earlier run finished is not done again."""
+    done = {task.record: resume.load_record(task.record, task.root) for task in tasks}
+    todo = [task for task in tasks if done[task.record] is None]
+    if len(todo) < len(tasks):
+        print(
+            f"anonymize: {len(tasks) - len(todo)} of {len(tasks)} parts stand from a run that was stopped",
+            file=sys.stderr,
+        )
+    fresh = map_processes(write_and_sweep, todo, "anonymize")
+    done |= {task.record: result for task, result in zip(todo, fresh, strict=True)}
+    return [result for task in tasks if (result := done[task.record]) is not None]
+
+
+def _anonymize_volumes(params: Params, layout: str, root: Path, out: Path, mapping: Pseudonyms) -> None:
+    from mrct.deid.layouts import VolumeTask, find_cases, write_case  # SimpleITK, which DICOM does not need
+
+    for key in ("same_person", "reidentification_table"):
+        if getattr(params, key):
+            raise ValueError(f'anonymize.{key} serves DICOM sources alone, not {layout}; set it to ""')
     cases, files = find_cases(root, layout)
     _require_distinct(mapping.patient(case.name) for case in cases)
-    tasks = [VolumeTask(case, folder / "images", mapping) for case in cases]
-    results = map_processes(write_case, tasks, "anonymize")
-    verdicts = {row[0]: row for result in results for row in result.rows}
-    missing = "not part of the layout"
-    rows = [verdicts.get(index, (index, "skipped", missing, "")) for index in range(len(files))]
-    _require_kept(root, rows)
-    weightings = {result.weighting for result in results if result.weighting}
-    weighting = weightings.pop() if len(weightings) == 1 else "any"
-    write_json(folder / "manifest.json", _manifest("volumes", layout == "synthrad", weighting))
-    _write_files(folder, rows)
-    write_json(folder / "audit" / "summary.json", {"layout": layout, **_counts(rows, len(cases))})
+    with output_folder(out) as folder:
+        tasks = [VolumeTask(case, folder / "images", mapping) for case in cases]
+        results = map_processes(write_case, tasks, "anonymize")
+        verdicts = {row[0]: row for result in results for row in result.rows}
+        missing = "not part of the layout"
+        rows = [verdicts.get(index, (index, "skipped", missing, "")) for index in range(len(files))]
+        _require_kept(root, rows)
+        weightings = {result.weighting for result in results if result.weighting}
+        weighting = weightings.pop() if len(weightings) == 1 else "any"
+        write_json(folder / "manifest.json", _manifest("volumes", layout == "synthrad", weighting))
+        audit.write_files(folder, rows)
+        sweep = audit.swept(rows, sum(one.bytes for one in results), sum(one.values for one in results))
+        summary = {"layout": layout, "sweep": sweep, **audit.counts(rows, len(cases))}
+        write_json(folder / "audit" / "summary.json", summary)
 
 
 def _manifest(layout: str, registered: bool, weighting: str) -> dict[str, object]:
     return {"layout": layout, "registered": registered, "mr_weighting": weighting}
 
 
-def _require_images(root: Path, entries: Sequence[Entry], n_patients: int) -> None:
-    if n_patients == 0:
-        _fail_empty(root, [(entry.action, entry.reason) for entry in entries])
-
-
-def _require_kept(root: Path, rows: Sequence[tuple[int, str, str, str]]) -> None:
-    if not any(row[1] == "kept" for row in rows):
-        _fail_empty(root, [(row[1], row[2]) for row in rows])
-
-
-def _fail_empty(root: Path, verdicts: Sequence[tuple[str, str]]) -> None:
-    counts = Counter(verdicts).most_common(8)
+def _require_kept(root: Path, rows: Sequence[resume.Row]) -> None:
+    if any(row[1] == "kept" for row in rows):
+        return
+    counts = Counter((row[1], row[2]) for row in rows).most_common(8)
     lines = [f"  {count} {action}: {reason}" for (action, reason), count in counts]
     raise ValueError(
-        f"{root}: none of its {len(verdicts)} files can be used; expected CT and MR images in the layout "
+        f"{root}: none of its {len(rows)} files can be used; expected CT and MR images in the layout "
         "named by the key `source_layout` (dicom | synthrad | rire)\n" + "\n".join(lines)
     )
 
 
-def _require_distinct(patients: object) -> None:
-    counts = Counter(patients)  # type: ignore[call-overload]
+def _require_distinct(patients: Iterable[str]) -> None:
+    counts = Counter(patients)
     if counts and max(counts.values()) > 1:
         raise ValueError(
             "two patients got the same pseudonym; use another key (MRCT_KEY or anonymize.key_file)"
         )
 
 
-def _write_audit(
-    folder: Path, rows: list[tuple[int, str, str, str]], results: Sequence[Result], options: Options
-) -> None:
-    _write_files(folder, rows)
-    changes = sum((result.changes for result in results), Counter())
-    table = [(*change, count) for change, count in sorted(changes.items())]
-    columns = ["tag", "keyword", "action", "count"]
-    write_table(folder / "audit" / "attributes.csv", pd.DataFrame(table, columns=columns))
-    patients = {result.patient for result in results if any(row[1] == "kept" for row in result.rows)}
-    summary = {
-        "layout": "dicom",
-        "method": METHOD,
-        "max_shift_days": options.max_shift_days,
-        "retain_age_and_sex": options.retain_age_and_sex,
-        "already_deidentified_files": sum(result.already_deidentified for result in results),
-        "sweep_hits": 0,  # a hit raises, and no summary is written
-        **_counts(rows, len(patients)),
-    }
-    write_json(folder / "audit" / "summary.json", summary)
-
-
-def _write_files(folder: Path, rows: Sequence[tuple[int, str, str, str]]) -> None:
-    table = pd.DataFrame(sorted(rows), columns=["source_index", "action", "reason", "output"])
-    write_table(folder / "audit" / "files.csv", table)
-
-
-def _counts(rows: Sequence[tuple[int, str, str, str]], n_patients: int) -> dict[str, object]:
-    reasons: dict[str, Counter[str]] = defaultdict(Counter)
-    for _, action, reason, _ in rows:
-        if action not in ("kept", "duplicate"):
-            reasons[action][reason] += 1
-    return {
-        "patients": n_patients,
-        "files": dict(Counter(action for _, action, _, _ in rows)),
-        "reasons": {action: dict(counts) for action, counts in reasons.items()},
-    }
-
-
 if __name__ == "__main__":
-    main()
+    run_stage("stages.anonymize", private=True)

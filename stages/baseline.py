@@ -13,6 +13,7 @@ from typing import Any
 from mrct.files import output_folder, write_json
 from mrct.inference.model import save_model
 from mrct.params import ParamsError, Section, load
+from mrct.runner import run_stage
 from mrct.training.dataset import open_normalized
 from mrct.training.fingerprint import data_hash, fingerprint
 
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.baseline")

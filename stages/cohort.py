@@ -3,18 +3,22 @@
 Each virtual patient is the Colin27 head, warped and resized, seen by a CT and an MR scanner in two poses.
 `data/cohort` is what the hospital would hand over: DICOM of any name and depth, with invented PHI in obvious
 and hidden places, and series, objects and files that nobody asked for. `data/cohort_truth` holds what no
-hospital knows: the true transform, which series are wanted, which slices both scanners cover. Its folder
-`<n>` belongs to row n (from 0) of `patients.csv`.
+hospital knows: the true transform, which series are wanted, which slices both scanners cover, and in which
+places PHI hides. Its folder `<n>` belongs to row n (from 0) of `patients.csv`.
 """
 
+import warnings
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 from pydantic import Field
 
-from mrct.cohort.clutter import add_junk, instance_path
+from mrct.cohort.clutter import Kind, add_junk, instance_path, path_kinds
 from mrct.cohort.headers import instances
+from mrct.cohort.hiding.everywhere import EVERY_HEADER, place_of_turn
+from mrct.cohort.hiding.place import save
 from mrct.cohort.persona import Persona, draw_persona
 from mrct.cohort.phi import Acquisition
 from mrct.cohort.plan import Examination, examine, inside_ct
@@ -24,6 +28,7 @@ from mrct.cohort.template import Template, make_template, read_labels
 from mrct.files import output_folder, write_json, write_table
 from mrct.parallel import map_processes
 from mrct.params import Section, load
+from mrct.runner import run_stage
 
 LABELS = Path("data/sample/colin27/labels.nii.gz")
 EXPORT = Path("data/cohort")
@@ -54,6 +59,7 @@ class Listed(NamedTuple):
 
     patient: dict[str, str]
     series: list[dict[str, str]]
+    hiding_places: Counter[Kind]
 
 
 def run(params: Params, labels: Path, export: Path, truth: Path) -> None:
@@ -64,6 +70,7 @@ def run(params: Params, labels: Path, export: Path, truth: Path) -> None:
         listed = map_processes(make_patient, jobs, "cohort")
         write_table(truth_partial / "patients.csv", pd.DataFrame([row.patient for row in listed]))
         write_table(truth_partial / "series.csv", pd.DataFrame([s for row in listed for s in row.series]))
+        write_table(truth_partial / "hiding_places.csv", _hiding_places(listed))
 
 
 def make_patient(job: Job) -> Listed:
@@ -75,13 +82,17 @@ def make_patient(job: Job) -> Listed:
     persona = draw_persona(n, streams(params.seed, n)["persona"])
     acquisitions = _acquisitions(examination, persona, params.seed, n)
     written: dict[str, list[Path]] = {}
+    n_images = 0
     for acquisition in acquisitions:
-        written.setdefault(acquisition.series.kind, []).extend(_write_series(acquisition, job.export))
+        paths = _write_series(acquisition, n_images, job.export)
+        n_images += len(paths)
+        written.setdefault(acquisition.series.kind, []).extend(paths)
+    kinds = _kinds(n, n_images)
     if params.contamination:
         top = written["clean"][0].relative_to(job.export).parts[0]
-        add_junk(job.export / top, persona, n, written)
+        kinds += add_junk(job.export / top, acquisitions[0].secrets, n, written)
     _write_truth(job.truth / str(n), examination)
-    return _rows(acquisitions, persona)
+    return _rows(acquisitions, persona, kinds)
 
 
 def _acquisitions(examination: Examination, persona: Persona, seed: int, n: int) -> list[Acquisition]:
@@ -92,14 +103,25 @@ def _acquisitions(examination: Examination, persona: Persona, seed: int, n: int)
     ]
 
 
-def _write_series(acquisition: Acquisition, export: Path) -> list[Path]:
+def _write_series(acquisition: Acquisition, first: int, export: Path) -> list[Path]:
+    """`first` counts the patient's images before: each image gets the next hiding place in turn."""
     paths = []
-    for image in instances(acquisition):
+    for index, image in enumerate(instances(acquisition), first):
         path = export / instance_path(acquisition, int(image.InstanceNumber), image.SOPInstanceUID)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save_as(path, enforce_file_format=True, overwrite=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what hides there is no valid value, on purpose
+            place_of_turn(acquisition.n, index).put(image, acquisition.secrets)
+            save(image, path)
         paths.append(path)
     return paths
+
+
+def _kinds(n: int, n_images: int) -> Counter[Kind]:
+    """In how many of the patient's images each kind of hiding place is."""
+    turns = [place_of_turn(n, index) for index in range(n_images)]
+    kinds = Counter((place.kind, place.where) for place in turns)
+    always = [(place.kind, place.where) for place in EVERY_HEADER]
+    return kinds + Counter(dict.fromkeys((*always, *path_kinds(n)), n_images))
 
 
 def _write_truth(folder: Path, examination: Examination) -> None:
@@ -114,7 +136,7 @@ def _write_truth(folder: Path, examination: Examination) -> None:
     write_table(folder / "pairs.csv", pd.DataFrame({"mr_position_mm": positions, "inside_ct": inside}))
 
 
-def _rows(acquisitions: list[Acquisition], persona: Persona) -> Listed:
+def _rows(acquisitions: list[Acquisition], persona: Persona, kinds: Counter[Kind]) -> Listed:
     wanted = {a.series.modality: a.series_uid for a in acquisitions if a.series.kind == "clean"}
     patient = {
         "patient_id": persona.patient_id,
@@ -130,7 +152,16 @@ def _rows(acquisitions: list[Acquisition], persona: Persona) -> Listed:
         }
         for a in acquisitions
     ]
-    return Listed(patient, series)
+    return Listed(patient, series, kinds)
+
+
+def _hiding_places(listed: list[Listed]) -> pd.DataFrame:
+    """kind, where, n_images (for a file that is no image: how many of them)."""
+    kinds = sum((row.hiding_places for row in listed), Counter())
+    return pd.DataFrame(
+        [(kind, where, count) for (kind, where), count in sorted(kinds.items())],
+        columns=["kind", "where", "n_images"],
+    )
 
 
 def main() -> None:
@@ -139,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.cohort")

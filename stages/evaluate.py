@@ -22,6 +22,7 @@ from mrct.metrics.image import intersection_over_union
 from mrct.metrics.statistics import bootstrap_interval
 from mrct.parallel import track
 from mrct.params import Section, load
+from mrct.runner import run_stage
 from mrct.tracking import record
 from mrct.training.dataset import NormalizedData, Patient, open_normalized
 
@@ -172,4 +173,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.evaluate")

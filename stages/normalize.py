@@ -1,12 +1,14 @@
 """normalize: whole volumes on one grid, in [-1, 1].  data/registered, data/pairs -> data/normalized
 
 Per patient: rows and columns to pixel_spacing_mm, cropped or padded (never stretched) to image_size about the
-head of the MR; CT by the HU window, MR by a scale of its own whole volume. Both the grid and the scale come
-from the MR alone, so that inference on a new patient repeats them. Slices stay as they are; pairs.csv
+head of the MR; CT by the HU window, MR by a scale of its own whole volume, after N4 where asked. Grid, bias
+field and scale come from the MR alone (and, for `nyul` and `kaiser`, from a few numbers of the training
+patients that the manifest carries), so that inference on a new patient repeats them. Slices stay as they are; pairs.csv
 says which are pairs. Outside the images CT is air and MR its lowest value: -1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +19,14 @@ from pydantic import Field, field_validator
 
 from mrct import params as parameters
 from mrct.files import output_folder, read_json, read_table, save_array, write_json, write_table
+from mrct.imaging.bias import without_bias
 from mrct.imaging.grid import cropped_fraction, make_grid, to_grid
-from mrct.imaging.intensity import fit_mr_scale, hu_to_signed
+from mrct.imaging.intensity import MrScaling, hu_to_signed, landmarks, learn_landmarks
 from mrct.imaging.splits import MIN_PATIENTS, require_no_leakage
 from mrct.imaging.volumes import read_volume, to_array
 from mrct.parallel import map_processes
 from mrct.params import Section
+from mrct.runner import run_stage
 
 REGISTERED = Path("data/registered")
 PAIRS = Path("data/pairs")
@@ -36,9 +40,11 @@ class Params(Section):
     """The section `normalize`."""
 
     pixel_spacing_mm: float = Field(gt=0)
+    named: Literal["", "kaiser", "karimzadeh"]
     hu_window: tuple[float, float]
-    mr: Literal["percentile", "minmax"]
+    mr: Literal["percentile", "minmax", "zscore", "nyul"]
     mr_percentiles: tuple[float, float]
+    n4: bool
 
     @field_validator("hu_window", "mr_percentiles")
     @classmethod
@@ -55,6 +61,14 @@ class Params(Section):
         return value
 
 
+@dataclass(frozen=True)
+class Intensities:
+    """What becomes [-1, 1]: the CT's HU window and the MR's scaling."""
+
+    hu_window: tuple[float, float]
+    mr: MrScaling
+
+
 class TopLevel(Section):
     """The key at the top of params.yaml that this stage shares with training."""
 
@@ -67,14 +81,16 @@ def run(params: Params, image_size: int, registered: Path, pairs_folder: Path, o
     pairs = read_table(pairs_folder / "pairs.csv")
     require_no_leakage(pairs)
     patients = sorted(pairs["patient"].unique())
+    intensities = learn_intensities(params, registered, training_patients(pairs))
     with output_folder(out) as folder:
-        work = partial(normalize_patient, params, image_size, registered, folder, pairs)
+        grid = (image_size, params.pixel_spacing_mm)
+        work = partial(normalize_patient, intensities, grid, registered, folder, pairs)
         entries = map_processes(work, patients, "normalizing")
         manifest = {
             "image_size": image_size,
             "pixel_spacing_mm": params.pixel_spacing_mm,
-            "hu_window": list(params.hu_window),
-            "mr": {"method": params.mr, "percentiles": list(params.mr_percentiles)},
+            "hu_window": list(intensities.hu_window),
+            "mr": intensities.mr.to_json(),
             "patients": dict(zip(patients, entries, strict=True)),
         }
         write_table(folder / "pairs.csv", pairs[["patient", "k", "split"]])
@@ -91,18 +107,62 @@ def require_trainable(summary: Mapping[str, Any]) -> None:
         )
 
 
+def training_patients(pairs: pd.DataFrame) -> list[str]:
+    """Sorted; nothing is ever learnt from the others."""
+    return sorted(pairs.loc[pairs["split"] == "train", "patient"].unique())
+
+
+def learn_intensities(params: Params, registered: Path, patients: Sequence[str]) -> Intensities:
+    """The rules of `params`; what they leave to the data is learnt from the training patients.
+
+    kaiser: both images by their range (Kaiser and Albarqouni, section 3.2). Departure: the CT's range is that
+    of all training CTs together, because a range of his own, which inference does not know, would take HU
+    from every patient. karimzadeh: CT -1024 to 3000 HU, MR by its maximum.
+    """
+    if params.named == "karimzadeh":
+        return Intensities((AIR_HU, 3000.0), MrScaling("max", n4=params.n4))
+    if params.named == "kaiser":
+        ranges = map_processes(partial(ct_range, registered), patients, "range of the CTs")
+        window = (max(AIR_HU, min(low for low, _ in ranges)), max(high for _, high in ranges))
+        return Intensities(window, MrScaling("minmax", n4=params.n4))
+    scaling = MrScaling(params.mr, params.mr_percentiles, n4=params.n4)
+    if params.mr == "nyul":
+        find = partial(mr_landmarks, scaling, registered)
+        found = map_processes(find, patients, "landmarks of the MRs")
+        scaling = replace(scaling, landmarks=learn_landmarks(found))
+    return Intensities(params.hu_window, scaling)
+
+
+def ct_range(registered: Path, patient: str) -> tuple[float, float]:
+    """The lowest and the highest HU of a registered CT."""
+    array = to_array(read_volume(registered / patient / "ct.nii.gz"))
+    return float(array.min()), float(array.max())
+
+
+def mr_landmarks(scaling: MrScaling, registered: Path, patient: str) -> np.ndarray:
+    """(12,) intensity landmarks of a registered MR."""
+    mr = read_volume(registered / patient / "mr.nii.gz")
+    return landmarks(to_array(without_bias(mr) if scaling.n4 else mr), scaling.percentiles)
+
+
 def normalize_patient(
-    params: Params, image_size: int, registered: Path, out: Path, pairs: pd.DataFrame, patient: str
+    intensities: Intensities,
+    image_grid: tuple[int, float],
+    registered: Path,
+    out: Path,
+    pairs: pd.DataFrame,
+    patient: str,
 ) -> dict[str, Any]:
-    """Write the patient's arrays; returns its entry in the manifest."""
+    """Write the patient's arrays on the grid (pixels, mm a pixel); returns its entry in the manifest."""
     mr, ct, mask = (read_volume(registered / patient / f"{name}.nii.gz") for name in ("mr", "ct", "mask"))
-    scale = fit_mr_scale(to_array(mr), params.mr, params.mr_percentiles)
-    grid = make_grid(mr, image_size, params.pixel_spacing_mm)
+    grid = make_grid(mr, *image_grid)
+    mr = without_bias(mr) if intensities.mr.n4 else mr
+    scale = intensities.mr.fit(to_array(mr))
     ct_hu = to_grid(ct, grid, fill=AIR_HU)
     rows = pairs[pairs["patient"] == patient]
     arrays = {
         "mr": scale.to_signed(to_grid(mr, grid, fill=scale.low)),
-        "ct": hu_to_signed(ct_hu, params.hu_window),
+        "ct": hu_to_signed(ct_hu, intensities.hu_window),
         "ct_hu": ct_hu,
         "mask": to_grid(mask, grid, fill=0.0, nearest=True).astype(np.uint8),
         "valid": np.isin(np.arange(grid.depth), rows["k"]),
@@ -141,4 +201,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.normalize")

@@ -1,48 +1,44 @@
 """pair: same-level slice pairs, split by patient.  data/registered -> data/pairs
 
 Each slice of a registered patient is a pair or is listed with the rule that removed it: incomplete (one
-scan does not show the head there), empty (hardly any head, or an image without content) or beyond_quota.
-Patients, never slices, go to train, validation and test. Contact sheets show every pair, and every slice
-that was removed. With fewer than three patients everything is written, as split "train", and
-summary.json says that nothing can be trained on it.
+scan does not show the head there), empty (hardly any head, or an image without content), poor_match (CT and
+MR hardly tell of one another), near_duplicate or beyond_quota. Patients, never slices, go to train, validation
+and test. Contact sheets show every pair, the poorest match first, and every slice that was removed. With fewer
+than three patients everything is written, as split "train", and summary.json says that nothing can be
+trained on it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import SimpleITK as sitk  # noqa: N813
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mrct import params as parameters
 from mrct.files import output_folder, read_table, write_json, write_table
-from mrct.imaging import contact_sheet
-from mrct.imaging.contact_sheet import TILES_PER_PAGE
-from mrct.imaging.pairing import KEYS, Rules, judge_slices
+from mrct.imaging.pair_sheets import draw_page, pages, read_patient
+from mrct.imaging.pairing import BEYOND_QUOTA, KEYS, Rules, judge_slices, keep_exactly
 from mrct.imaging.splits import (
     MIN_PATIENTS,
     SPLITS,
     patient_count,
     require_no_leakage,
+    split_fold,
     split_patients,
     too_few,
 )
-from mrct.imaging.volumes import read_volume, same_grid
 from mrct.parallel import map_processes
 from mrct.params import Section
+from mrct.runner import run_stage
 
 SOURCE = Path("data/registered")
 OUT = Path("data/pairs")
-IMAGES = ("mr", "ct", "mask", "coverage")
-PAIR_COLUMNS = ["patient", "k", "split", "position_mm", "head_area_cm2", "coverage"]
-LEGEND = (
-    f"each: MR | CT, {contact_sheet.CT_WINDOW_HU[0]:.0f} to {contact_sheet.CT_WINDOW_HU[1]:.0f} HU | "
-    f"MR with the outline of the CT's bone ({contact_sheet.BONE_HU:.0f} HU); red: no data in one scan.   "
-    "The patient's right is on the left."
-)
+PAIR_COLUMNS = [
+    "patient", "k", "split", "position_mm", "head_area_cm2", "coverage", "quality", "mask_overlap",
+    "edge_agreement",
+]  # fmt: skip
 
 
 class Params(Section):
@@ -51,41 +47,73 @@ class Params(Section):
     seed: int
     min_coverage: float = Field(ge=0, le=1)
     min_head_area_cm2: float = Field(ge=0)
+    min_quality: float = Field(ge=0, le=1)
+    min_distance_mm: float = Field(ge=0)
     max_per_patient: int = Field(ge=0)
     validation_fraction: float = Field(gt=0, lt=1)
     test_fraction: float = Field(gt=0, lt=1)
+    exact_pairs: tuple[int, ...]
+    folds: int = Field(ge=0)
+    fold: int = Field(ge=0)
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Params":
+        if self.exact_pairs and (len(self.exact_pairs) != len(SPLITS) or min(self.exact_pairs) < 1):
+            raise ValueError(f"exact_pairs: expected counts of {', '.join(SPLITS)}, each at least 1, or []")
+        if self.folds == 1 or self.fold >= max(self.folds, 1):
+            raise ValueError("folds: expected 0 (none) or at least 2, and 0 <= fold < folds")
+        return self
 
-@dataclass(frozen=True)
-class Page:
-    """One contact sheet: its file name, headline, and rows of patient, k, position_mm, reason."""
-
-    name: str
-    title: str
-    rows: tuple[tuple[str, int, float, str], ...]
+    def rules(self) -> Rules:
+        """As the room of images knows them."""
+        return Rules(
+            self.min_coverage,
+            self.min_head_area_cm2,
+            self.max_per_patient,
+            self.min_quality,
+            self.min_distance_mm,
+        )
 
 
 def run(params: Params, source: Path, out: Path) -> dict[str, Any]:
     """Judge every slice, split the patients, draw the sheets; returns the content of summary.json."""
     patients = registered_patients(source)
-    rules = Rules(params.min_coverage, params.min_head_area_cm2, params.max_per_patient)
-    slices = pd.concat(map_processes(partial(judge_patient, source, rules), patients, "judging slices"))
+    judge = partial(judge_patient, source, params.rules())
+    slices = pd.concat(map_processes(judge, patients, "judging slices"), ignore_index=True)
     require_pairs(slices, params)
+    slices["split"] = slices["patient"].map(split(slices[slices["rule"] == ""], params))
+    if params.exact_pairs:
+        slices = without_surplus(slices, dict(zip(SPLITS, params.exact_pairs, strict=True)))
     pairs, rejected = slices[slices["rule"] == ""], slices[slices["rule"] != ""]
-    counts = {str(patient): int(n) for patient, n in pairs.groupby("patient").size().items()}
-    split = split_patients(counts, params.seed, params.validation_fraction, params.test_fraction)
-    pairs = pairs.assign(split=pairs["patient"].map(split))
     require_no_leakage(pairs)
     summary = summarize(patients, pairs, rejected)
     with output_folder(out) as folder:
         write_table(folder / "pairs.csv", pairs[PAIR_COLUMNS])
         write_table(folder / "rejected.csv", rejected[["patient", "k", "rule", "reason"]])
-        splits = [(patient, name, counts[patient]) for patient, name in split.items()]
-        write_table(folder / "splits.csv", pd.DataFrame(splits, columns=["patient", "split", "n_pairs"]))
+        splits = pairs.groupby(["patient", "split"]).size().reset_index(name="n_pairs")
+        write_table(folder / "splits.csv", splits)
         write_json(folder / "summary.json", summary)
         sheets = folder / "contact_sheets"
         map_processes(partial(draw_page, source, sheets), pages(pairs, rejected), "contact sheets")
     return summary
+
+
+def split(pairs: pd.DataFrame, params: Params) -> dict[str, str]:
+    """patient -> train, validation or test, by fractions or as one fold of several."""
+    counts = {str(patient): int(n) for patient, n in pairs.groupby("patient").size().items()}
+    if params.folds:
+        return split_fold(counts, params.seed, params.validation_fraction, params.folds, params.fold)
+    return split_patients(counts, params.seed, params.validation_fraction, params.test_fraction)
+
+
+def without_surplus(slices: pd.DataFrame, wanted: dict[str, int]) -> pd.DataFrame:
+    """Exactly the wanted pairs of each split; the others become beyond_quota."""
+    kept = keep_exactly(slices[slices["rule"] == ""], wanted)
+    surplus = kept.index[kept["surplus"]]
+    result = slices.copy()
+    result.loc[surplus, "rule"] = BEYOND_QUOTA
+    result.loc[surplus, "reason"] = "a good pair, beyond the number that pair.exact_pairs asks for"
+    return result
 
 
 def registered_patients(source: Path) -> list[str]:
@@ -106,18 +134,6 @@ def judge_patient(source: Path, rules: Rules, patient: str) -> pd.DataFrame:
     table = judge_slices(mr, ct, mask, coverage, rules)
     table.insert(0, "patient", patient)
     return table
-
-
-def read_patient(source: Path, patient: str) -> list[sitk.Image]:
-    """The patient's images in the order of IMAGES; ValueError unless they lie on one grid."""
-    images = [read_volume(source / patient / f"{name}.nii.gz") for name in IMAGES]
-    for name, image in zip(IMAGES, images, strict=True):
-        if not same_grid(image, images[0]):
-            raise ValueError(
-                f"{patient}: {name} {image.GetSize()} does not lie on the grid of mr {images[0].GetSize()}; "
-                "all four images of a patient must; rerun register"
-            )
-    return images
 
 
 def require_pairs(slices: pd.DataFrame, params: Params) -> None:
@@ -155,37 +171,6 @@ def summarize(patients: Sequence[str], pairs: pd.DataFrame, rejected: pd.DataFra
     }
 
 
-def pages(pairs: pd.DataFrame, rejected: pd.DataFrame) -> list[Page]:
-    """The sheets of each split and of the removed slices, in the order of patient and slice."""
-    groups = {name: pairs[pairs["split"] == name] for name in SPLITS} | {"rejected": rejected}
-    result = []
-    for name, table in groups.items():
-        rows = list(table[["patient", "k", "position_mm", "reason"]].itertuples(index=False, name=None))
-        what = "removed slices" if name == "rejected" else "pairs"
-        total = f"{len(rows)} {what} of {patient_count(table['patient'].nunique())}"
-        starts = range(0, len(rows), TILES_PER_PAGE)
-        for number, start in enumerate(starts, start=1):
-            title = f"{name}  ·  page {number} of {len(starts)}  ·  {total}"
-            result.append(
-                Page(f"{name}_{number:03d}.png", title, tuple(rows[start : start + TILES_PER_PAGE]))
-            )
-    return result
-
-
-def draw_page(source: Path, sheets: Path, page: Page) -> None:
-    """Write one contact sheet; a patient's volumes are read once a page."""
-    tiles = []
-    for patient in dict.fromkeys(row[0] for row in page.rows):
-        mr, ct, mask, coverage = read_patient(source, patient)
-        view = contact_sheet.fit_view(mr, mask)
-        for _, k, position_mm, reason in (row for row in page.rows if row[0] == patient):
-            shown = contact_sheet.slice_picture(
-                mr[..., k : k + 1], ct[..., k : k + 1], coverage[..., k : k + 1], view
-            )
-            tiles.append(contact_sheet.Tile(shown, patient, f"slice {k}, {position_mm:+.1f} mm", reason))
-    contact_sheet.save_png(sheets / page.name, contact_sheet.page(tiles, page.title, LEGEND))
-
-
 def main() -> None:
     """Run with params.yaml on the pipeline's folders."""
     summary = run(parameters.load(Params, "pair"), SOURCE, OUT)
@@ -201,4 +186,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.pair")

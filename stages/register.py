@@ -1,7 +1,8 @@
 """register: CT and MR of each patient on one grid, head mask, coverage.  data/selected -> data/registered
 
 The image named by `grid` is fixed and keeps its slices; the other one is registered to it (rigid, mutual
-information) and resampled. A patient who fails a check is listed with the reason and left out.
+information) and resampled. A patient who fails a check is listed with the reason and left out. With `deface`
+the last act is to remove the face from all four images by one plane (mrct/imaging/deface).
 """
 
 from dataclasses import dataclass
@@ -14,16 +15,27 @@ import SimpleITK as sitk  # noqa: N813
 from pydantic import Field
 
 from mrct import files, params
-from mrct.imaging import alignment, volumes
+from mrct.imaging import alignment, deface, volumes
+from mrct.imaging.deface import DefaceError
 from mrct.imaging.masks import MaskError
 from mrct.imaging.registration import RegistrationError
 from mrct.parallel import map_processes
+from mrct.runner import run_stage
 
 SOURCE = Path("data/selected")
 OUT = Path("data/registered")
 TURNED_DEG = 90.0
-TURNED = "registered, but turned round: the patient position in the header of the CT or MR seems to be wrong"
-COLUMNS = ["patient", "status", "similarity", "overlap", "rotation_deg", "translation_mm", "reason"]
+WRONG_POSITION = "turned round: the patient position in the header of the CT or MR seems to be wrong"
+COLUMNS = [
+    "patient",
+    "status",
+    "similarity",
+    "overlap",
+    "rotation_deg",
+    "translation_mm",
+    "removed_face_percent",
+    "reason",
+]
 
 
 class Params(params.Section):
@@ -33,6 +45,7 @@ class Params(params.Section):
     grid: Literal["mr", "ct"]
     min_overlap: float = Field(ge=0, le=1)
     min_similarity: float = Field(ge=0)
+    deface: bool
 
 
 @dataclass(frozen=True)
@@ -73,15 +86,17 @@ def register_patient(job: Job) -> dict[str, Any]:
             ct_to_mr = alignment.register_pair(pair, job.settings.grid)
         aligned = alignment.align(pair, ct_to_mr, job.settings.grid, _source_mask(job.source))
         quality = _quality(aligned, pair, ct_to_mr)
-    except (volumes.VolumeError, MaskError, RegistrationError) as error:
-        return {**row, "reason": str(error)}
-    row |= {name: round(value, 4) for name, value in quality.items()}
-    reason = _failed_check(quality, job.settings)
+        row |= {name: round(value, 4) for name, value in quality.items()}
+        reason = _failed_check(quality, job.settings)
+        if job.settings.deface and not reason:
+            aligned, row["removed_face_percent"] = _defaced(aligned, pair, ct_to_mr, job.settings.grid)
+    except (volumes.VolumeError, MaskError, RegistrationError, DefaceError) as error:
+        reason = str(error)
     if reason:
         return {**row, "reason": reason}
     _write(job.out, aligned, ct_to_mr)
-    turned = quality["rotation_deg"] > TURNED_DEG
-    return {**row, "status": "registered", "reason": TURNED if turned else ""}
+    turned = row["rotation_deg"] > TURNED_DEG
+    return {**row, "status": "registered", "reason": f"registered, but {WRONG_POSITION}" if turned else ""}
 
 
 def _require_suitable_method(settings: Params, source: Path) -> None:
@@ -136,6 +151,17 @@ def _failed_check(quality: dict[str, float], settings: Params) -> str:
     return ""
 
 
+def _defaced(
+    aligned: alignment.Aligned, pair: alignment.Pair, ct_to_mr: np.ndarray, grid: alignment.Modality
+) -> tuple[alignment.Aligned, float]:
+    """The pair without the face, and the percentage of the head that went; DefaceError if it is not found."""
+    if volumes.rotation_deg(ct_to_mr) > TURNED_DEG:
+        raise DefaceError(f"defacing: it is not known where the face is: {WRONG_POSITION}")
+    plane = deface.face_plane(pair.ct, pair.heads["ct"])
+    defaced, percent = deface.remove_face(aligned, plane.moved(ct_to_mr) if grid == "mr" else plane)
+    return defaced, round(percent, 2)
+
+
 def _write(folder: Path, aligned: alignment.Aligned, ct_to_mr: np.ndarray) -> None:
     for name in ("ct", "mr"):
         array = getattr(aligned, name).astype(np.float32)
@@ -146,4 +172,4 @@ def _write(folder: Path, aligned: alignment.Aligned, ct_to_mr: np.ndarray) -> No
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.register")

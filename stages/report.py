@@ -21,6 +21,7 @@ from mrct.reporting.charts import patient_dots, training_curves
 from mrct.reporting.figures import methods_side_by_side, triptych
 from mrct.reporting.inputs import Folders, Inputs, read_inputs
 from mrct.reporting.labels import DIRECTIONS, method_name, metric, number
+from mrct.runner import run_stage
 from mrct.tracking import record
 
 MAIN_METHOD = "sc_cyclegan"
@@ -187,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.report")

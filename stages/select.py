@@ -17,20 +17,19 @@ from pydantic import Field
 
 from mrct import files, params
 from mrct.dicom.choose import Choice, choose
-from mrct.dicom.classify import Rules
+from mrct.dicom.classify import Preference, RejectRule, Rules
 from mrct.dicom.explain import explain_empty
+from mrct.dicom.frames import read_instances
 from mrct.dicom.read import Unreadable
-from mrct.dicom.series import Instance, Series, group, read_instance
+from mrct.dicom.series import Instance, Series, group
 from mrct.dicom.stack import GeometryError
 from mrct.dicom.table import SERIES_COLUMNS, series_row
 from mrct.dicom.thumbnail import save_thumbnail, series_thumbnail, thumbnail
 from mrct.dicom.volume import build_volume
 from mrct.imaging.volumes import VolumeError, read_volume, write_volume
 from mrct.parallel import map_processes
+from mrct.runner import run_stage
 
-RejectRule = Literal[
-    "coronal", "sagittal", "oblique", "localizer", "derived", "tse", "flair", "t1", "pd", "dwi", "contrast"
-]
 PATIENT_COLUMNS = ["patient", "status", "days_between", "reason"]
 
 
@@ -39,12 +38,13 @@ class Params(params.Section):
 
     weighting: Literal["t2", "t1", "any"]
     reject: tuple[RejectRule, ...]
+    prefer: tuple[Preference, ...]
     max_angle_deg: Annotated[float, Field(ge=0, le=90)]
     max_days_between: Annotated[int, Field(ge=0)]
 
     def rules(self) -> Rules:
         """As the rules that the room of DICOM knows."""
-        return Rules(self.weighting, self.reject, self.max_angle_deg, self.max_days_between)
+        return Rules(self.weighting, self.reject, self.prefer, self.max_angle_deg, self.max_days_between)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _read_series(task: Task) -> tuple[list[Series], int]:
     unreadable = 0
     for path in sorted(task.source.rglob("*.dcm")):
         try:
-            instances.append(read_instance(path))
+            instances += read_instances(path)
         except Unreadable:
             unreadable += 1
     return group(instances, lambda instance: (task.patient, instance.path.parent.name)), unreadable
@@ -209,4 +209,4 @@ def _explain(outcomes: list[Outcome], rules: Rules) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.select")

@@ -15,6 +15,7 @@ from mrct.files import output_folder, write_json, write_table
 from mrct.inference.model import save_model
 from mrct.methods import sc_cyclegan
 from mrct.params import Section, load
+from mrct.runner import run_stage
 from mrct.tracking import Run, experiment_tags
 from mrct.training.dataset import NormalizedData, open_normalized
 from mrct.training.engine import Progress, Settings, fit
@@ -100,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage("stages.train")

@@ -11,6 +11,7 @@ BASE = {"params", "files", "parallel", "tracking"}
 MAY_IMPORT = {
     **{module: set() for module in BASE},
     "dicom": set(),
+    "deid": {"dicom"},
     "imaging": set(),
     "cohort": {"dicom", "imaging"},
     "networks": set(),
@@ -20,6 +21,7 @@ MAY_IMPORT = {
     "training": {"methods", "metrics", "networks", "losses"},
     "inference": {"networks", "imaging", "dicom", "methods"},
     "reporting": {"metrics", "imaging"},
+    "runner": {"params", "parallel"},
 }
 MODULES = sorted((ROOT / "mrct").rglob("*.py")) + sorted((ROOT / "stages").glob("*.py"))
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

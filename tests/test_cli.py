@@ -1,6 +1,7 @@
 """The command line tells what is wrong and exits with 1; it never shows a traceback for a user's mistake."""
 
 import numpy as np
+import pytest
 import SimpleITK as sitk  # noqa: N813
 from typer.testing import CliRunner
 
@@ -41,3 +42,40 @@ def test_synthesize_without_a_model_says_how_to_get_one(tmp_path):
 def test_track_without_models_is_quiet(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert invoke("track").exit_code == 0
+
+
+@pytest.fixture
+def swept(tmp_path, monkeypatch):
+    monkeypatch.setenv("MRCT_WORKERS", "1")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "people.csv").write_text("PatientName,PatientID\nQuenneville Zebulon,998877665\n")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "a.txt").write_text("nothing")
+    return tmp_path
+
+
+def test_sweep_counts_what_it_searched_when_nothing_is_found(swept):
+    result = invoke("sweep", str(swept / "project"), "--against", str(swept / "raw"))
+    assert result.exit_code == 0
+    assert "0 finds in 1 files" in result.output
+    assert "of 1 patient." in result.output.replace("\n", " ")
+
+
+def test_sweep_exits_with_1_and_names_file_and_attribute_but_not_the_value(swept):
+    (swept / "project" / "b.txt").write_text("by Quenneville")
+    result = invoke("sweep", str(swept / "project"), "--against", str(swept / "raw"))
+    assert result.exit_code == 1
+    assert "PatientName" in result.output
+    assert "b.txt" in result.output
+    assert "quenneville" not in result.output.lower()
+
+
+def test_sweep_exits_with_2_when_it_cannot_start(swept):
+    for arguments in (
+        (str(swept / "project"),),
+        (str(swept / "none"), "--against", str(swept / "raw")),
+        (str(swept / "project"), "--against", str(swept / "project")),
+    ):
+        result = invoke("sweep", *arguments)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output

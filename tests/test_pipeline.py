@@ -9,7 +9,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from mrct.dicom import pseudonyms
+from mrct.deid import pseudonyms
 from mrct.files import read_json
 from mrct.methods import intensity_map, mean_ct, sc_cyclegan
 from mrct.params import load
@@ -27,7 +27,8 @@ def run_data_stages(root: Path) -> SimpleNamespace:
     params = cohort.Params(seed=7, patients=4, image_size=96, contamination=True)
     cohort.run(params, LABELS, at.cohort, at.cohort_truth)
     source = anonymize.Source(source=str(at.cohort), source_layout="dicom")
-    anonymize.run(load(anonymize.Params, "anonymize"), source, at.anonymized, pseudonyms.demonstration())
+    params, work = load(anonymize.Params, "anonymize"), at.anonymized.with_name("work")
+    anonymize.run(params, source, at.anonymized, work, pseudonyms.demonstration())
     select.run(load(select.Params, "select"), at.anonymized, at.selected)
     register.run(load(register.Params, "register"), at.selected, at.registered)
     pair.run(load(pair.Params, "pair"), at.registered, at.pairs)

@@ -2,41 +2,65 @@
 
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
-from mrct.cohort.persona import Persona
+from mrct.cohort.hiding.place import Secrets
+from mrct.cohort.hiding.strangers import strangers_of
 from mrct.cohort.phi import Acquisition
+
+Kind = tuple[str, str]  # name of a hiding place, and where it is
+
+# by patient in turn: (what the path tells of him, and the path)
+_HABITS = (
+    ("folder_name", "{name}_{id}/{date}_{modality}/{series:03d}_{folder}/IM{number:04d}"),
+    ("file_name", "{given} {family} {id}/{name}_{modality}_{series:02d}_{number:03d}.dcm"),
+    ("", "PAT{n:05d}/ST{modality}/SE{series:04d}/{number:08d}"),
+    ("uid_as_file_name", "{id}/{uid}.dcm"),
+)
 
 
 def instance_path(acquisition: Acquisition, number: int, sop_uid: str) -> Path:
-    """Relative path of an image; one of four habits, by patient. Two of them tell the patient's name."""
+    """Relative path of an image, by the patient's habit."""
     persona, series = acquisition.persona, acquisition.series
-    name = f"{persona.family}_{persona.given}".upper().replace(" ", "_")
-    folder = re.sub(r"\W+", "_", series.description)
-    of_series = f"{acquisition.number:03d}_{folder}"
-    flat = f"{name}_{series.modality}_{acquisition.number:02d}_{number:03d}.dcm"
-    habits = (
-        f"{name}_{persona.patient_id}/{acquisition.date}_{series.modality}/{of_series}/IM{number:04d}",
-        f"{persona.given} {persona.family} {persona.patient_id}/{flat}",
-        f"PAT{acquisition.n:05d}/ST{series.modality}/SE{acquisition.number:04d}/{number:08d}",
-        f"{persona.patient_id}/{sop_uid}.dcm",
+    _, habit = _HABITS[acquisition.n % len(_HABITS)]
+    return Path(
+        habit.format(
+            name=f"{persona.family}_{persona.given}".upper().replace(" ", "_"),
+            given=persona.given,
+            family=persona.family,
+            id=persona.patient_id,
+            date=acquisition.date,
+            modality=series.modality,
+            series=acquisition.number,
+            folder=re.sub(r"\W+", "_", series.description),
+            number=number,
+            uid=sop_uid,
+            n=acquisition.n,
+        )
     )
-    return Path(habits[acquisition.n % len(habits)])
 
 
-def add_junk(folder: Path, persona: Persona, n: int, written: dict[str, list[Path]]) -> None:
+def path_kinds(n: int) -> tuple[Kind, ...]:
+    """The hiding place that patient n's paths are, if any."""
+    kind, habit = _HABITS[n % len(_HABITS)]
+    return ((kind, habit),) if kind else ()
+
+
+def add_junk(folder: Path, secrets: Secrets, n: int, written: dict[str, list[Path]]) -> Counter[Kind]:
     """Files that every export holds beside images; `written` lists the absolute image paths by kind.
 
-    Even patients: .DS_Store, a DICOMDIR, one image twice. Odd ones: an empty file, a note, an image that the
-    copy cut short (of a series that nobody needs).
+    Every patient: some of the strangers. Even ones: one image twice. Odd ones: an empty file, and an image
+    that the copy cut short (of a series that nobody needs). Returns the kinds of hiding place.
     """
+    strangers = strangers_of(n)
+    for stranger in strangers:
+        stranger.path(folder, secrets).write_bytes(stranger.content(secrets))
     if n % 2 == 0:
-        (folder / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" + bytes(56))
-        (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + f"DIRECTORY {persona.name}".encode())
         first = written["clean"][0]
         shutil.copyfile(first, first.with_name(f"{first.stem} copy{first.suffix}"))
-        return
-    (folder / "IM_EMPTY").write_bytes(b"")
-    (folder / "note.txt").write_text(f"CD for {persona.given} {persona.family}, {persona.address}\n")
-    for cut in (written.get("flair") or written.get("derived") or [])[-1:]:
-        cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 3 // 5])
+    else:
+        (folder / "IM_EMPTY").write_bytes(b"")
+        for cut in (written.get("flair") or written.get("derived") or [])[-1:]:
+            cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 3 // 5])
+    return Counter((stranger.kind, stranger.name) for stranger in strangers)

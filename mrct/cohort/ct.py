@@ -3,32 +3,53 @@
 Convention: arrays (k, j, i); HU float32.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
 from mrct.cohort.anatomy import Head
 from mrct.cohort.geometry import Grid, sample, scanner_to_head_index
-from mrct.cohort.tissues import lookup
+from mrct.cohort.tissues import Tissue, lookup
 
 AIR_HU = -1000.0
 OUTSIDE_CIRCLE_HU = -1024.0
 CRADLE_MM = 107.0  # inner radius of the headholder
 
 
-def head_hu(head: Head) -> np.ndarray:
+@dataclass(frozen=True)
+class Technique:
+    """Grain of the reconstruction kernel in mm (a sharp one lets more noise through), and HU that an agent sets."""
+
+    grain_mm: float = 0.55
+    changed: tuple[tuple[Tissue, float], ...] = ()
+
+
+ROUTINE = Technique()
+
+
+def head_hu(head: Head, technique: Technique = ROUTINE) -> np.ndarray:
     """float32 (D, H, W) at 1 mm: each tissue's HU plus its texture, no noise."""
-    return lookup("hu")[head.labels] + lookup("hu_texture")[head.labels] * head.texture
+    hu = lookup("hu")
+    for tissue, value in technique.changed:
+        hu[tissue] = value
+    return hu[head.labels] + lookup("hu_texture")[head.labels] * head.texture
 
 
 def acquire(
-    head: Head, grid: Grid, head_to_ct: np.ndarray, noise_hu: float, rng: np.random.Generator
+    head: Head,
+    grid: Grid,
+    head_to_ct: np.ndarray,
+    noise_hu: float,
+    rng: np.random.Generator,
+    technique: Technique = ROUTINE,
 ) -> np.ndarray:
     """float32 grid.shape in HU, never under -1024; corners outside the reconstruction circle are -1024."""
-    hu = sample(head_hu(head), grid, scanner_to_head_index(head_to_ct), AIR_HU)
+    hu = sample(head_hu(head, technique), grid, scanner_to_head_index(head_to_ct), AIR_HU)
     points = _points_mm(grid)
     hu = np.maximum(hu, headholder_hu(points))
     hu += beam_hardening_hu(hu, grid.pixel_spacing_mm)
-    hu += noise_hu * _kernel_noise(grid, rng) * _noise_weight(hu)
+    hu += noise_hu * _kernel_noise(grid, technique.grain_mm, rng) * _noise_weight(hu)
     hu[:, outside_circle(grid.shape[1:])] = OUTSIDE_CIRCLE_HU
     return np.maximum(hu, OUTSIDE_CIRCLE_HU)
 
@@ -58,10 +79,10 @@ def beam_hardening_hu(hu: np.ndarray, pixel_mm: float) -> np.ndarray:
     return 0.018 * near - 0.05 * np.clip(along - 40.0, 0.0, 160.0) * (hu > -200.0)
 
 
-def _kernel_noise(grid: Grid, rng: np.random.Generator) -> np.ndarray:
-    """Unit-variance noise with the grain of a soft-tissue kernel (about 1.5 mm)."""
+def _kernel_noise(grid: Grid, grain_mm: float, rng: np.random.Generator) -> np.ndarray:
+    """Unit-variance noise with a kernel's grain; 0.55 is a soft-tissue kernel's (about 1.5 mm wide)."""
     white = rng.standard_normal(grid.shape, dtype=np.float32)
-    sigma = 0.55 / grid.pixel_spacing_mm
+    sigma = grain_mm / grid.pixel_spacing_mm
     grain = ndimage.gaussian_filter(white, (0.0, sigma, sigma), truncate=3.0)
     return grain / grain.std()
 

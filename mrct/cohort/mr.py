@@ -3,7 +3,9 @@
 Convention: arrays (k, j, i); signal in arbitrary units, water at full recovery and no decay is 1.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,15 +14,22 @@ from mrct.cohort.fields import smooth_field
 from mrct.cohort.geometry import Grid, sample, scanner_to_head_index
 from mrct.cohort.tissues import Tissue, lookup
 
+FIELD_DECAY_MS = 70.0  # T2' of a head at 3 T, a round number
+EMPTY: Mapping[Tissue, float] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Sequence:
-    """Timing of a (turbo) spin echo; `ti_ms` makes it an inversion recovery."""
+    """Timing of a (turbo) spin echo; `ti_ms` makes it an inversion recovery.
+
+    `flip_deg` makes it a spoiled gradient echo, whose preparation by inversion is not modelled.
+    """
 
     tr_ms: float
     te_ms: float
     echo_train_length: int = 1
     ti_ms: float | None = None
+    flip_deg: float | None = None
 
 
 def spin_echo_signal(
@@ -39,16 +48,32 @@ def spin_echo_signal(
     return proton_density * recovery * np.exp(-sequence.te_ms / t2_ms)
 
 
-def head_signal(head: Head, sequence: Sequence) -> np.ndarray:
+def spoiled_echo_signal(
+    proton_density: np.ndarray, t1_ms: np.ndarray, t2_ms: np.ndarray, sequence: Sequence
+) -> np.ndarray:
+    """Magnitude signal of a spoiled gradient echo, same shape (Ernst & Anderson, 1966, with T2* decay).
+
+    PD sin a (1 - E1) / (1 - cos a E1) e^(-TE/T2*), E1 = e^(-TR/T1), 1/T2* = 1/T2 + 1/FIELD_DECAY_MS.
+    """
+    angle, e1 = np.deg2rad(sequence.flip_deg or 90.0), np.exp(-sequence.tr_ms / t1_ms)
+    decay = np.exp(-sequence.te_ms * (1.0 / t2_ms + 1.0 / FIELD_DECAY_MS))
+    return proton_density * np.sin(angle) * (1.0 - e1) / (1.0 - np.cos(angle) * e1) * decay
+
+
+def head_signal(head: Head, sequence: Sequence, changed: Mapping[Tissue, float] = EMPTY) -> np.ndarray:
     """float32 (D, H, W) at 1 mm: each tissue's signal, its proton density varied by 3 % with the texture.
 
     An echo train lengthens the decay that fat shows (J coupling is refocused): fat is brighter in TSE.
+    `changed` sets the signal of some tissues, as flow or a contrast agent does.
     """
     t1, t2 = lookup("t1_ms"), lookup("t2_ms")
-    with np.errstate(divide="ignore"):
-        by_label = np.where(t1 > 0, spin_echo_signal(lookup("proton_density"), t1, t2, sequence), 0.0)
+    signal = spin_echo_signal if sequence.flip_deg is None else spoiled_echo_signal
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_label = np.where(t1 > 0, signal(lookup("proton_density"), t1, t2, sequence), 0.0)
     if sequence.echo_train_length > 1:
         by_label = by_label * _fat_gain()
+    for tissue, value in changed.items():
+        by_label[tissue] = value
     varied = by_label.astype(np.float32)[head.labels] * (1.0 + np.float32(0.03) * head.texture)
     return varied * _coil_reach(head.labels.shape[0])[:, None, None]
 

@@ -1,14 +1,15 @@
-"""What a hospital writes into every header beside the picture: invented PHI, in obvious and hidden places.
+"""What a hospital writes into every header beside the picture: the examination, and invented PHI all over it.
 
-The hidden places are those of PS3.15 annex E: free text, sequences, private elements, UIDs.
+Which attributes tell of the patient is a table, mrct/cohort/hiding/attributes.csv.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
+from mrct.cohort.hiding.everywhere import EVERY_HEADER
+from mrct.cohort.hiding.place import Secrets
 from mrct.cohort.persona import INSTITUTION, Persona
 from mrct.cohort.scanners import Scanner
 from mrct.cohort.series import Series
@@ -44,122 +45,63 @@ class Acquisition:
         """The study's UID and the series number."""
         return f"{self.study_uid}.{self.number}"
 
+    @property
+    def secrets(self) -> Secrets:
+        """What the header can tell of the patient and of this examination."""
+        persona, is_ct = self.persona, self.series.modality == "CT"
+        return Secrets(
+            name=persona.name,
+            family=persona.family,
+            given=persona.given,
+            hangul=persona.hangul,
+            patient_id=persona.patient_id,
+            birth=persona.birth,
+            address=persona.address,
+            phone=persona.phone,
+            relative=persona.relative,
+            referring=persona.referring,
+            performing=persona.performing,
+            institution=INSTITUTION,
+            station=f"CORV{self.series.modality}{1 + self.n % 2}",
+            serial=f"{41000 + (0 if is_ct else 7)}",
+            accession=persona.accession[0 if is_ct else 1],
+            study_date=persona.ct_date if is_ct else persona.mr_date,
+            study_uid=self.study_uid,
+        )
+
 
 def shared_attributes(acquisition: Acquisition) -> Dataset:
     """All that the series' images have in common."""
+    persona, series = acquisition.persona, acquisition.series
+    on = persona.ct_date if series.modality == "CT" else persona.mr_date
+    named = f" {persona.family}" if acquisition.n % 4 == 1 else ""
+    clock = f"{9 + acquisition.n % 8:02d}{12 + acquisition.number:02d}40"
     image = Dataset()
-    image.SpecificCharacterSet = acquisition.persona.character_set
-    _put_patient(image, acquisition)
-    _put_study(image, acquisition)
-    _put_series(image, acquisition)
-    _put_sequences(image, acquisition)
-    _put_private(image, acquisition)
-    return image
-
-
-def _set(image: Dataset, attributes: dict[str, Any]) -> None:
-    for keyword, value in attributes.items():
-        setattr(image, keyword, value)
-
-
-def _put_patient(image: Dataset, acquisition: Acquisition) -> None:
-    persona = acquisition.persona
-    on = persona.ct_date if acquisition.series.modality == "CT" else persona.mr_date
-    _set(image, {
-        "PatientName": persona.name,
-        "PatientID": persona.patient_id,
-        "IssuerOfPatientID": INSTITUTION,
-        "PatientBirthDate": persona.birth.strftime("%Y%m%d"),
+    for keyword, value in {
+        "SpecificCharacterSet": persona.character_set,
         "PatientSex": persona.sex,
         "PatientAge": persona.age(on),
         "PatientWeight": "71",
-        "OtherPatientIDs": f"OLD-{persona.patient_id}",
-        "OtherPatientNames": f"{persona.family}^{persona.given[0]}",
-        "PatientAddress": persona.address,
-        "PatientTelephoneNumbers": persona.phone,
-        "PatientMotherBirthName": persona.relative,
-        "AdditionalPatientHistory": f"Headache. Call {persona.given} {persona.family} at {persona.phone}.",
-        "PatientComments": f"Accompanied by {persona.relative.replace('^', ' ')} {persona.hangul}".strip(),
-    })  # fmt: skip
-
-
-def _put_study(image: Dataset, acquisition: Acquisition) -> None:
-    persona, series = acquisition.persona, acquisition.series
-    is_ct = series.modality == "CT"
-    family = persona.family if acquisition.n % 3 == 0 else ""
-    clock = f"{9 + acquisition.n % 8:02d}{12 + acquisition.number:02d}40"
-    _set(image, {
-        "StudyInstanceUID": acquisition.study_uid,
         "SeriesInstanceUID": acquisition.series_uid,
         "FrameOfReferenceUID": f"{acquisition.study_uid}.0",
-        "StudyDate": acquisition.date,
         "StudyTime": f"{clock[:2]}1205",
-        "SeriesDate": acquisition.date,
         "SeriesTime": clock,
-        "AcquisitionDateTime": f"{acquisition.date}{clock}.000+0900",
-        "ContentDate": acquisition.date,
-        "AccessionNumber": persona.accession[0 if is_ct else 1],
-        "StudyID": f"S{persona.patient_id[-5:]}",
-        "StudyDescription": f"{'CT' if is_ct else 'MR'} Brain {family}".strip(),
-        "ReferringPhysicianName": persona.referring,
-        "PerformingPhysicianName": persona.performing,
-        "RequestingPhysician": persona.referring,
-        "OperatorsName": "Fennimore^Tess",
-        "InstitutionName": INSTITUTION,
-        "InstitutionAddress": "1 Lighthouse Road, Corvina Bay",
-        "InstitutionalDepartmentName": "Neuroradiology",
-        "StationName": f"CORV{series.modality}{1 + acquisition.n % 2}",
-        "DeviceSerialNumber": f"{41000 + (0 if is_ct else 7)}",
-    })  # fmt: skip
-
-
-def _put_series(image: Dataset, acquisition: Acquisition) -> None:
-    persona, series = acquisition.persona, acquisition.series
-    named = acquisition.n % 4 == 1
-    _set(image, {
         "Modality": series.modality,
         "SeriesNumber": str(acquisition.number),
-        "SeriesDescription": f"{series.description} {persona.family}" if named else series.description,
-        "ProtocolName": f"{series.protocol} {persona.family.upper()}" if named else series.protocol,
-        "ImageComments": f"{persona.given} {persona.family} {persona.hangul} moved".replace("  ", " "),
+        "StudyDescription": f"{series.modality} Brain{named}",
+        "SeriesDescription": f"{series.description}{named}",
+        "ProtocolName": f"{series.protocol}{named.upper()}",
         "ImageType": list(series.image_type),
         "BodyPartExamined": "HEAD",
         "PatientPosition": "HFS",
-    })  # fmt: skip
-    _set(image, acquisition.scanner.attributes)
-    _set(image, series.attributes)
-
-
-def _put_sequences(image: Dataset, acquisition: Acquisition) -> None:
-    """Name and number again, up to three sequences deep."""
-    persona = acquisition.persona
-    step = Dataset()
-    _set(step, {"CodeValue": "BRAIN", "CodingSchemeDesignator": "99CORV",
-                "CodeMeaning": f"Brain of {persona.family}"})  # fmt: skip
-    request = Dataset()
-    _set(request, {
-        "RequestedProcedureID": persona.accession[0],
-        "RequestedProcedureDescription": f"Brain, {persona.family}",
-        "ScheduledProcedureStepDescription": f"for {persona.referring.split('^')[0]}",
-        "ScheduledProtocolCodeSequence": DicomSequence([step]),
-    })  # fmt: skip
-    referenced = Dataset()
-    _set(referenced, {"ReferencedSOPClassUID": "1.2.840.10008.3.1.2.3.1",
-                      "ReferencedSOPInstanceUID": f"{acquisition.study_uid}.9"})  # fmt: skip
-    before = Dataset()
-    _set(before, {"PatientName": persona.name, "PatientID": f" {persona.patient_id}",
-                  "PatientBirthDate": persona.birth.strftime("%Y%m%d")})  # fmt: skip
-    original = Dataset()
-    _set(original, {
-        "ModifiedAttributesSequence": DicomSequence([before]),
-        "AttributeModificationDateTime": f"{acquisition.date}203000",
-        "ModifyingSystem": "CORVINA_PACS",
-        "SourceOfPreviousValues": INSTITUTION,
-        "ReasonForTheAttributeModification": "COERCE",
-    })  # fmt: skip
-    image.RequestAttributesSequence = DicomSequence([request])
-    image.ReferencedStudySequence = DicomSequence([referenced])
-    image.OriginalAttributesSequence = DicomSequence([original])
+        **acquisition.scanner.attributes,
+        **series.attributes,
+    }.items():
+        setattr(image, keyword, value)
+    for place in EVERY_HEADER:
+        place.put(image, acquisition.secrets)
+    _put_private(image, acquisition)
+    return image
 
 
 def _put_private(image: Dataset, acquisition: Acquisition) -> None:

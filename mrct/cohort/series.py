@@ -5,7 +5,7 @@ the number of patients, and a new draw for one series leaves the others as they 
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,12 +18,16 @@ STREAMS = ("build", "anatomy", "persona", "ct", "mr", "plan", "clutter")
 MR_SCALE = 1400.0  # vendor units of a signal of 1
 TILT_DEG = 15.0
 
+Wanted = Literal["yes", "acceptable", "no"]
+
 
 @dataclass(frozen=True)
 class Series:
     """Pictures (D, H, W) on one or more grids, and what the header says of them.
 
-    CT values are HU, MR values vendor units; `grids` holds one grid, or for a localizer one a plane.
+    CT values are HU, MR values vendor units; `grids` holds one grid, or for a localizer one a plane. `each`
+    has header attributes of one grid's images alone. `wanted`: whether selection would be right to keep the
+    series ("acceptable": as good as the clean one, which is "yes"). `form`: how its pictures become images.
     """
 
     kind: str
@@ -34,6 +38,10 @@ class Series:
     grids: tuple[Grid, ...]
     image_type: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
+    each: tuple[dict[str, Any], ...] = ()
+    wanted: Wanted = "no"
+    form: Literal["slices", "capture", "multiframe", "mosaic"] = "slices"
+    days_later: int = 0  # than the modality's examination, in a study of its own
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,15 @@ def clean_ct(head: Head, poses: Poses, size: int, tilt_deg: float, rng: np.rando
     attributes = {"GantryDetectorTilt": f"{tilt_deg:.1f}", "WindowCenter": "40", "WindowWidth": "80"}
     image_type = ("ORIGINAL", "PRIMARY", "AXIAL")
     return Series(
-        "clean", "CT", "Head 5.0 routine", "HeadRoutine", (values,), (grid,), image_type, attributes
+        "clean",
+        "CT",
+        "Head 5.0 routine",
+        "HeadRoutine",
+        (values,),
+        (grid,),
+        image_type,
+        attributes,
+        wanted="yes",
     )
 
 
@@ -117,6 +133,16 @@ def spin_echo(
     attributes: dict[str, Any] | None = None,
 ) -> Series:
     """An MR series of `kind`; names are (SeriesDescription, ProtocolName); small pixels are noisier."""
+    noise = 0.011 if grids[0].pixel_spacing_mm < 1.5 else 0.008
+    signal = mr.head_signal(head, sequence)
+    values = tuple(MR_SCALE * mr.acquire(signal, grid, head_to_mr, noise, rng) for grid in grids)
+    timing = timing_attributes(sequence)
+    kept = {key: value for key, value in {**timing, **(attributes or {})}.items() if value is not None}
+    return Series(kind, "MR", *names, values, grids, ("ORIGINAL", "PRIMARY", "M", "SE"), kept)
+
+
+def timing_attributes(sequence: Sequence) -> dict[str, Any]:
+    """What a header tells of the sequence, as if it were a 2D spin echo."""
     timing: dict[str, Any] = {
         "RepetitionTime": f"{sequence.tr_ms:.0f}",
         "EchoTime": f"{sequence.te_ms:.0f}",
@@ -128,11 +154,7 @@ def spin_echo(
     }
     if sequence.ti_ms is not None:
         timing["InversionTime"] = f"{sequence.ti_ms:.0f}"
-    noise = 0.011 if grids[0].pixel_spacing_mm < 1.5 else 0.008
-    signal = mr.head_signal(head, sequence)
-    values = tuple(MR_SCALE * mr.acquire(signal, grid, head_to_mr, noise, rng) for grid in grids)
-    kept = {key: value for key, value in {**timing, **(attributes or {})}.items() if value is not None}
-    return Series(kind, "MR", *names, values, grids, ("ORIGINAL", "PRIMARY", "M", "SE"), kept)
+    return timing
 
 
 def localizer_grids(head_to_mr: np.ndarray, size: int) -> tuple[Grid, ...]:

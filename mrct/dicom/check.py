@@ -15,10 +15,12 @@ from rich.text import Text
 
 from mrct.dicom.check_view import patient_table, possible_pairs, series_table
 from mrct.dicom.choose import Choice, choose
-from mrct.dicom.classify import CLASSIC_CLASSES, ENHANCED_CLASSES, Rules
+from mrct.dicom.classify import Rules
 from mrct.dicom.explain import explain_empty
+from mrct.dicom.frames import read_instances
+from mrct.dicom.header import IMAGE_CLASSES
 from mrct.dicom.read import Unreadable, find_files
-from mrct.dicom.series import Instance, Series, group, read_instance
+from mrct.dicom.series import Instance, Series, group
 from mrct.parallel import map_processes
 
 _VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
@@ -62,7 +64,8 @@ def check(source: Path, rules: Rules) -> CheckReport:
     instances, skipped = _read_headers(paths)
     choices = tuple(_choices(instances, rules))
     paired = [choice for choice in choices if choice.status == "paired"]
-    n_bytes = sum(instance.path.stat().st_size for instance in instances)
+    files = {instance.path for instance in instances}
+    n_bytes = sum(path.stat().st_size for path in files)
     return CheckReport(
         layout="dicom",
         n_files=len(paths),
@@ -72,7 +75,7 @@ def check(source: Path, rules: Rules) -> CheckReport:
         n_paired=len(paired),
         expected_pairs=sum(possible_pairs(choice) for choice in paired),
         disk_bytes=int(n_bytes * DISK_FACTOR),
-        seconds=_seconds(len(instances), n_bytes, len(paired)),
+        seconds=_seconds(len(files), n_bytes, len(paired)),
         problem="" if paired else _problem(choices, rules),
     )
 
@@ -87,22 +90,23 @@ def _read_headers(paths: Sequence[Path]) -> tuple[list[Instance], dict[str, int]
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     results = [item for part in map_processes(_read_chunk, chunks, "read headers") for item in part]
     skipped = Counter(item for item in results if isinstance(item, str))
-    return [item for item in results if isinstance(item, Instance)], dict(sorted(skipped.items()))
+    instances = [instance for item in results if not isinstance(item, str) for instance in item]
+    return instances, dict(sorted(skipped.items()))
 
 
-def _read_chunk(paths: Sequence[Path]) -> list[Instance | str]:
-    """Each file's header, or why it is skipped."""
+def _read_chunk(paths: Sequence[Path]) -> list[list[Instance] | str]:
+    """Each file's images, or why it is skipped."""
     return [_read_one(path) for path in paths]
 
 
-def _read_one(path: Path) -> Instance | str:
+def _read_one(path: Path) -> list[Instance] | str:
     try:
-        instance = read_instance(path)
+        instances = read_instances(path)
     except Unreadable as error:
         return error.reason
-    if instance.sop_class_uid not in CLASSIC_CLASSES | ENHANCED_CLASSES:
+    if instances[0].sop_class_uid not in IMAGE_CLASSES:
         return "no CT or MR image (report, screen capture, plan, media directory ...)"
-    return instance
+    return instances
 
 
 def _choices(instances: Sequence[Instance], rules: Rules) -> list[Choice]:

@@ -6,14 +6,10 @@ The stage `select` and the dry run share it, so that what `check` announces is w
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mrct.dicom.classify import Rules, Verdict, classify
+from mrct.dicom.prefer import Candidate, best, why_not
 from mrct.dicom.series import Series
 from mrct.dicom.stack import GeometryError, Stack, stack
-from mrct.dicom.weighting import kernel_class
-
-_KERNEL_RANK = {"soft": 0, "unknown": 1, "sharp": 2}
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,20 @@ def choose(
     stacks: dict[str, Stack] = {}
     verdicts = {item.name: _verdict(item, rules, broken or {}, stacks) for item in series}
     usable = [item for item in series if not verdicts[item.name].rule]
-    mrs = sorted((one for one in usable if one.modality == "MR"), key=lambda one: _size_key(one, stacks))
-    mr = mrs[0] if mrs else None
-    cts = sorted((one for one in usable if one.modality == "CT"), key=lambda one: _ct_key(one, stacks, mr))
-    ct = cts[0] if cts else None
-    for winner, losers in ((mr, mrs[1:]), (ct, cts[1:])):
-        for loser in losers:
-            verdicts[loser.name] = _not_chosen(loser, winner, stacks)
+    chosen: dict[str, Series | None] = {}
+    for modality in ("MR", "CT"):  # the MR first: the CT nearest to it in time is wanted
+        other = chosen.get("MR")
+        candidates = [
+            Candidate(item, stacks[item.name], days_between(item, other))
+            for item in usable
+            if item.modality == modality
+        ]
+        winner = best(candidates, rules.prefer)
+        chosen[modality] = None if winner is None else winner.series
+        for one in candidates:
+            if winner is not None and one is not winner:
+                verdicts[one.series.name] = _not_chosen(one, winner, rules)
+    ct, mr = chosen["CT"], chosen["MR"]
     decisions = tuple(_decision(item, verdicts[item.name], stacks.get(item.name)) for item in series)
     days = days_between(ct, mr)
     status, reason = _status(ct, mr, days, rules)
@@ -89,31 +92,10 @@ def _decision(item: Series, verdict: Verdict, layout: Stack | None) -> Decision:
     return Decision(item, verdict, round(layout.slice_spacing_mm, 4), layout.notes)
 
 
-def _size_key(item: Series, stacks: Mapping[str, Stack]) -> tuple:
-    """More slices first, then finer pixels, then the earlier series; the name settles what is left."""
-    layout = stacks[item.name]
-    pixel_mm = max(layout.instances[0].pixel_spacing_mm or (0.0,))
-    return -len(layout.instances), pixel_mm, item.first.series_number, item.name
-
-
-def _ct_key(item: Series, stacks: Mapping[str, Stack], mr: Series | None) -> tuple:
-    """A soft-tissue kernel first, then the CT nearest in time to the chosen MR, then by size."""
-    days = days_between(item, mr)
-    kernel = _KERNEL_RANK[kernel_class(item.first)]
-    return kernel, np.inf if days is None else days, *_size_key(item, stacks)
-
-
-def _not_chosen(loser: Series, winner: Series | None, stacks: Mapping[str, Stack]) -> Verdict:
-    assert winner is not None
-    mine, theirs = stacks[loser.name], stacks[winner.name]
-    kernels = kernel_class(loser.first), kernel_class(winner.first)
-    if loser.modality == "CT" and _KERNEL_RANK[kernels[0]] != _KERNEL_RANK[kernels[1]]:
-        why = f"a {kernels[1]} kernel is preferred to a {kernels[0]} one"
-    elif len(mine.instances) != len(theirs.instances):
-        why = f"{len(mine.instances)} usable slices, the chosen one has {len(theirs.instances)}"
-    else:
-        why = "as good as the chosen one, which comes first"
-    return Verdict("not_chosen", f"series {winner.name} of this patient was chosen: {why}", ("not_chosen",))
+def _not_chosen(loser: Candidate, winner: Candidate, rules: Rules) -> Verdict:
+    why = why_not(loser, winner, rules.prefer)
+    reason = f"series {winner.series.name} of this patient was chosen {why}"
+    return Verdict("not_chosen", reason, ("not_chosen",))
 
 
 def _status(ct: Series | None, mr: Series | None, days: int | None, rules: Rules) -> tuple[str, str]:

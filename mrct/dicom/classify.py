@@ -7,52 +7,44 @@ a header's free text.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
-from mrct.dicom import weighting as kinds
+from mrct.dicom import kinds
+from mrct.dicom.naming import named
 from mrct.dicom.series import Series
-from mrct.dicom.stack import MAIN_SHARE, GeometryError, axes, orientations
+from mrct.dicom.stack import GeometryError, axes, orientations
+from mrct.dicom.weighting import contrast_agent, kernel_class, turbo_spin_echo, weighting
 
-REJECTABLE = (
-    "coronal",
-    "sagittal",
-    "oblique",
+RejectRule = Literal[
     "localizer",
+    "calibration",
     "derived",
-    "tse",
+    "fieldmap",
+    "body_part",
+    "sagittal",
+    "coronal",
+    "oblique",
+    "angiography",
+    "swi",
+    "perfusion",
+    "dwi",
+    "epi",
     "flair",
     "t1",
     "pd",
-    "dwi",
     "contrast",
-)
-
-_DERIVED_TYPES = {
-    "DERIVED": "derived",
-    "SECONDARY": "secondary",
-    "MPR": "a reformat (MPR)",
-    "REFORMATTED": "a reformat",
-    "MIP": "a projection (MIP)",
-    "MINIP": "a projection (MinIP)",
-    "MNIP": "a projection (MinIP)",
-    "PROJECTION IMAGE": "a projection",
-    "ADC": "an ADC map",
-    "FA": "an anisotropy map",
-    "TRACEW": "a trace image",
-    "PHASE MAP": "a phase map",
-    "SUBTRACT": "a subtraction",
-    "SCREEN SAVE": "a screen shot",
-}
-# classic CT and MR image storage (PS3.4 B.5); conversions of them to multi-frame are refused by a rule
-CLASSIC_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"}
-ENHANCED_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
-    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
-    "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR Image Storage
-    "1.2.840.10008.5.1.4.1.1.4.3",  # Enhanced MR Color
-    "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR
-}
+    "sharp_kernel",
+    "tse",
+]
+REJECTABLE: tuple[str, ...] = get_args(RejectRule)
+# a CT of a sharp kernel is used where there is no other
+DEFAULT_REJECT = tuple(name for name in REJECTABLE if name != "sharp_kernel")
+Preference = Literal[
+    "soft_kernel", "nearest_date", "more_coverage", "more_slices", "finer_pixels", "first", "last"
+]
+DEFAULT_PREFER: tuple[str, ...] = get_args(Preference)[:-1]
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,8 @@ class Rules:
     """
 
     weighting: str = "t2"
-    reject: tuple[str, ...] = REJECTABLE
+    reject: tuple[str, ...] = DEFAULT_REJECT
+    prefer: tuple[str, ...] = DEFAULT_PREFER
     max_angle_deg: float = 20.0
     max_days_between: int = 0
 
@@ -110,45 +103,14 @@ def _modality(series: Series, rules: Rules) -> str:
     return "" if series.modality in ("CT", "MR") else "neither CT nor MR"
 
 
-def _multiframe(series: Series, rules: Rules) -> str:
-    if series.first.sop_class_uid in ENHANCED_CLASSES or series.first.frames > 1:
-        return "enhanced multi-frame file; export the series as classic single-frame images"
-    return ""
-
-
-def _mosaic(series: Series, rules: Rules) -> str:
-    return "mosaic: many slices tiled into one image" if "MOSAIC" in series.first.image_type else ""
-
-
 def _geometry(series: Series, rules: Rules) -> str:
     if plane(series)[0] == "unknown":
         return "no usable image position, orientation and pixel spacing in the header"
     return ""
 
 
-def _rescale(series: Series, rules: Rules) -> str:
-    if series.modality != "CT" or all(instance.has_rescale for instance in series.instances):
-        return ""
-    return "CT without rescale slope and intercept: its numbers are not HU"
-
-
-def _localizer(series: Series, rules: Rules) -> str:
-    labelled = sum(bool({"LOCALIZER", "SCOUT"} & set(item.image_type)) for item in series.instances)
-    if labelled > (1 - MAIN_SHARE) * len(series.instances):
-        return "localizer by its image type"
-    groups = orientations(series)
-    if len(groups) > 1 and len(groups[0]) < MAIN_SHARE * len(series.instances) and _turned(groups):
-        return f"localizer: {len(groups)} orientations in one series"
-    return ""
-
-
-def _turned(groups: list) -> bool:
-    return len({group[0].orientation for group in groups}) > 1
-
-
-def _derived(series: Series, rules: Rules) -> str:
-    found = next((text for word, text in _DERIVED_TYPES.items() if word in series.first.image_type), "")
-    return f"not an original image: {found} by its image type" if found else ""
+def _is(kind: Callable[[Series], str]) -> Rule:
+    return lambda series, rules: kind(series)
 
 
 def _in_plane(wanted: str) -> Rule:
@@ -166,24 +128,19 @@ def _oblique(series: Series, rules: Rules) -> str:
     return f"oblique: {angle:.1f}° from axial, more than select.max_angle_deg = {rules.max_angle_deg:g}"
 
 
-def _dwi(series: Series, rules: Rules) -> str:
-    if series.modality == "MR" and kinds.is_diffusion_or_epi(series.first):
-        return "diffusion or echo planar imaging, by its sequence"
-    return ""
-
-
 def _flair(series: Series, rules: Rules) -> str:
     first = series.first
-    if kinds.weighting(first) == "flair":
+    if weighting(first) == "flair":
         return f"FLAIR: inversion time {first.ti_ms:.0f} ms suppresses CSF"
-    if first.modality == "MR" and not first.ti_ms and kinds.is_named_flair(first):
-        return "FLAIR by its name; the header holds no inversion time"
-    return ""
+    if "FLUID ATTENUATED" in first.image_type:
+        return "FLAIR by its acquisition contrast"
+    found = "" if first.modality != "MR" or first.ti_ms else named(first, "flair")
+    return f"FLAIR: {found}; the header holds no inversion time" if found else ""
 
 
 def _weighted(kind: str, text: str) -> Rule:
     def rule(series: Series, rules: Rules) -> str:
-        if kinds.weighting(series.first) != kind:
+        if weighting(series.first) != kind:
             return ""
         return f"{text} (TE {series.first.te_ms:g} ms, TR {series.first.tr_ms:g} ms)"
 
@@ -191,17 +148,23 @@ def _weighted(kind: str, text: str) -> Rule:
 
 
 def _contrast(series: Series, rules: Rules) -> str:
-    found = kinds.contrast_agent(series.first)
+    found = contrast_agent(series.first)
     return f"contrast-enhanced: {found}" if found else ""
 
 
+def _sharp_kernel(series: Series, rules: Rules) -> str:
+    if series.modality == "CT" and kernel_class(series.first) == "sharp":
+        return "reconstructed with a sharp kernel, as for bone or lung"
+    return ""
+
+
 def _tse(series: Series, rules: Rules) -> str:
-    found = kinds.turbo_spin_echo(series.first) if series.modality == "MR" else ""
+    found = turbo_spin_echo(series.first) if series.modality == "MR" else ""
     return f"turbo or fast spin echo: {found}" if found else ""
 
 
 def _weighting(series: Series, rules: Rules) -> str:
-    got = kinds.weighting(series.first)
+    got = weighting(series.first)
     if series.modality != "MR" or rules.weighting in ("any", got):
         return ""
     if got == "unknown":
@@ -215,20 +178,28 @@ def _weighting(series: Series, rules: Rules) -> str:
 # order matters: what is no volume at all, then the plane, then the contrast, the readout last
 RULES: dict[str, Rule] = {
     "modality": _modality,
-    "multiframe": _multiframe,
-    "mosaic": _mosaic,
-    "localizer": _localizer,
-    "derived": _derived,
+    "multiframe": _is(kinds.multiframe),
+    "mosaic": _is(kinds.mosaic),
+    "localizer": _is(kinds.localizer),
+    "calibration": _is(kinds.calibration),
+    "derived": _is(kinds.derived),
+    "fieldmap": _is(kinds.fieldmap),
     "geometry": _geometry,
-    "rescale": _rescale,
+    "rescale": _is(kinds.rescale),
+    "body_part": _is(kinds.body_part),
     "sagittal": _in_plane("sagittal"),
     "coronal": _in_plane("coronal"),
     "oblique": _oblique,
-    "dwi": _dwi,
+    "angiography": _is(kinds.angiography),
+    "swi": _is(kinds.swi),
+    "perfusion": _is(kinds.perfusion),
+    "dwi": _is(kinds.dwi),
+    "epi": _is(kinds.epi),
     "flair": _flair,
     "t1": _weighted("t1", "T1-weighted"),
     "pd": _weighted("pd", "proton density"),
     "contrast": _contrast,
+    "sharp_kernel": _sharp_kernel,
     "tse": _tse,
     "weighting": _weighting,
 }

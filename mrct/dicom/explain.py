@@ -8,6 +8,7 @@ from mrct.dicom.classify import REJECTABLE, Rules
 
 _ADVICE = {
     "tse": "routine T2w is usually TSE",
+    "body_part": "BodyPartExamined is often the protocol's, not the patient's",
     "oblique": "select.max_angle_deg admits more tilt",
 }
 

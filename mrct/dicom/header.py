@@ -3,7 +3,39 @@
 from datetime import date, datetime
 
 from pydicom import Dataset
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
 
+# single- and multi-frame (PS3.4 B.5)
+IMAGE_CLASSES = frozenset(
+    {
+        CTImageStorage,
+        MRImageStorage,
+        EnhancedCTImageStorage,
+        EnhancedMRImageStorage,
+        LegacyConvertedEnhancedCTImageStorage,
+        LegacyConvertedEnhancedMRImageStorage,
+    }
+)
+_VENDORS = {
+    "siemens": "Siemens",
+    "philips": "Philips",
+    "ge ": "GE",
+    "gems": "GE",
+    "canon": "Canon",
+    "toshiba": "Canon",
+    "hitachi": "Hitachi",
+    "fujifilm": "Fujifilm",
+    "united imaging": "United Imaging",
+    "uih": "United Imaging",
+    "neusoft": "Neusoft",
+}
 _ABSENT_AGENTS = {"", "NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}
 
 
@@ -23,6 +55,12 @@ def text(dataset: Dataset, keyword: str, keep_case: bool = False) -> str:
     return line if keep_case else line.upper()
 
 
+def vendor_name(manufacturer: str) -> str:
+    """A known vendor's short name, or "other": free text of a header is not shown."""
+    maker = f"{manufacturer.lower()} "
+    return next((name for word, name in _VENDORS.items() if maker.startswith(word)), "other")
+
+
 def has_rescale(dataset: Dataset) -> bool:
     """True with slope and intercept, or with a modality LUT (PS3.3 C.11.1)."""
     pair = Numbers(dataset)
@@ -34,6 +72,17 @@ def has_agent(dataset: Dataset) -> bool:
     """An agent by tag (PS3.3 C.7.6.4); sites also write "no" or "none" there."""
     agent = text(dataset, "ContrastBolusAgent")
     return agent not in _ABSENT_AGENTS or bool(dataset.get("ContrastBolusAgentSequence"))
+
+
+def names_source_images(dataset: Dataset) -> bool:
+    """True if CT or MR images are named as what this one was computed from (PS3.3 C.7.6.1.1.4).
+
+    Scanners also name raw data as the source of an original; that says nothing.
+    """
+    sources = dataset.get("SourceImageSequence") or ()
+    return any(
+        text(item, "ReferencedSOPClassUID") in IMAGE_CLASSES for item in sources if isinstance(item, Dataset)
+    )
 
 
 def acquisition_date(dataset: Dataset) -> date | None:

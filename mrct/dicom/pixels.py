@@ -1,63 +1,56 @@
 """The pixels of an image and nothing else: native, little endian, exactly as many bytes as the image has."""
 
+import numpy as np
 from pydicom import Dataset
-from pydicom.uid import (
-    JPEG2000MC,
-    UID,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLSNearLossless,
-)
 
-from mrct.dicom.read import Unreadable, decode_pixels, expected_pixel_bytes, transfer_syntax
+from mrct.dicom.decoding import PixelFormat, make_native
 
-_PLAIN = {ExplicitVRLittleEndian, ImplicitVRLittleEndian}
-_LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000MC}
+_PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
 def native_pixels(source: Dataset, into: Dataset) -> None:
-    """Sets PixelData of `into`, uncompressed: compressed streams carry comments, and bytes behind the image
-    carry anything. Raises Unreadable for color images and damaged pixels."""
-    if "PixelData" not in source:
-        raise Unreadable("the image has no pixels", damaged=True)
-    if int(source.get("SamplesPerPixel", 1) or 1) != 1:
-        raise Unreadable("a color image, not a measured CT or MR")
-    syntax = transfer_syntax(source)
-    pixels = _plain(source) if syntax in _PLAIN else _decoded(source, into, syntax)
-    into.add_new(
-        "PixelData", "OB" if int(into.BitsAllocated) <= 8 else "OW", pixels + b"\0" * (len(pixels) % 2)
-    )
+    """Sets PixelData of `into`, uncompressed; `source` is native afterwards too.
 
-
-def _plain(source: Dataset) -> bytes:
-    pixels = bytes(source.PixelData)[: expected_pixel_bytes(source)]
-    if len(pixels) < expected_pixel_bytes(source):
-        raise Unreadable("truncated pixels", damaged=True)
-    return pixels if not _has_embedded_overlay(source) else _without_high_bits(source)
-
-
-def _decoded(source: Dataset, into: Dataset, syntax: UID) -> bytes:
-    stored = decode_pixels(source)
-    into.BitsAllocated = stored.dtype.itemsize * 8
-    if syntax in _LOSSY:
+    What is no stored value goes: comments of compressed streams, bytes behind the image, and the bits
+    above BitsStored, whose values PS3.5 8.1.1 leaves open (overlays were kept there, anything fits there).
+    Raises Unreadable for color images and damaged pixels.
+    """
+    form = make_native(source)
+    pixels = bytes(source.PixelData[: form.n_bytes])
+    if form.bits_stored < form.bits_allocated:
+        pixels = without_unused_bits(pixels, form)
+        _fit_padding(into, form)
+    into.add_new("PixelData", "OB" if form.bits_allocated == 8 else "OW", pixels + b"\0" * (len(pixels) % 2))
+    into.SamplesPerPixel = 1
+    into.HighBit = form.bits_stored - 1
+    if source.get("LossyImageCompression") == "01":
         into.LossyImageCompression = "01"
-    return stored.astype(stored.dtype.newbyteorder("<")).tobytes()
 
 
-def _has_embedded_overlay(source: Dataset) -> bool:
-    """Retired overlays lie in the unused high bits of the pixels (PS3.5 1998 section 8.1.2)."""
-    return any(
-        tag.group & 0xFF00 == 0x6000 and tag.element == 0x0100 and int(source[tag].value or 0) > 1
-        for tag in source.keys()  # noqa: SIM118  # iterating a Dataset parses every element
-    )
+def without_unused_bits(pixels: bytes, form: PixelFormat) -> bytes:
+    """Stored values sign-extended (signed) or zero (unsigned) above BitsStored; the same bytes if they are."""
+    stored = np.frombuffer(pixels, form.dtype)
+    low, high = _range(form)
+    if stored.max() <= high and (not form.signed or stored.min() >= low):
+        return pixels
+    return _fitted(stored, form).tobytes()
 
 
-def _without_high_bits(source: Dataset) -> bytes:
-    """Stored values of BitsStored bits, sign-extended; what lies above HighBit is removed."""
-    stored = decode_pixels(source)
-    bits, allocated = int(source.BitsStored), int(source.BitsAllocated)
-    up = allocated - 1 - int(source.HighBit)
-    cleaned = (stored << up) >> (allocated - bits)
-    return cleaned.astype(stored.dtype.newbyteorder("<")).tobytes()
+def _range(form: PixelFormat) -> tuple[int, int]:
+    """Least and greatest value of BitsStored bits."""
+    values = 2**form.bits_stored
+    return (-values // 2, values // 2 - 1) if form.signed else (0, values - 1)
+
+
+def _fitted(values: np.ndarray, form: PixelFormat) -> np.ndarray:
+    unused = form.bits_allocated - form.bits_stored
+    return (values << unused) >> unused
+
+
+def _fit_padding(into: Dataset, form: PixelFormat) -> None:
+    """The padding value means pixels, so it loses the same bits: 63536 in 12 bits, as some scanners write."""
+    for keyword in _PADDING:
+        value = into.get(keyword)
+        if isinstance(value, int):
+            wrapped = np.array([value % 2**form.bits_allocated], f"u{form.bits_allocated // 8}")
+            into[keyword].value = int(_fitted(wrapped.view(form.dtype), form)[0])

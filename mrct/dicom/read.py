@@ -1,19 +1,22 @@
 """Tolerant reading: any file of an export as a Dataset, or Unreadable with a reason that may be listed."""
 
 import logging
+import os
+import stat
 import warnings
+import zlib
 from pathlib import Path
 
 import pydicom
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_file_meta_info
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
+from mrct.dicom.decoding import make_native
+from mrct.dicom.unreadable import Unreadable
 
 # pydicom's messages quote the odd value itself, and logs must hold no header value
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -23,34 +26,20 @@ pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 # PS3.6 annex A: every storage SOP class, and the media directory, begins like this
 _STANDARD_UID_ROOT = "1.2.840.10008."
-_CODEC_PACKAGES = "pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg"
-_NATIVE = {
-    ImplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    DeflatedExplicitVRLittleEndian,
-}
-
-
-class Unreadable(ValueError):  # noqa: N818  # a state of a file, not a defect
-    """A file that cannot be used. `reason` holds no header value, so that it may be listed; `damaged` is
-    true for a DICOM image that is broken (it is quarantined), false for what is no DICOM (it is skipped)."""
-
-    def __init__(self, reason: str, damaged: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.damaged = damaged
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.reason, self.damaged)
-
-
-class MissingCodec(Unreadable):
-    """The pixels are compressed in a way that no installed decoder knows."""
+_PREFIX_BYTES = 132
+_HEAD_BYTES = 1 << 16
+_SYNTAX_TAG = b"\x02\x00\x10\x00UI"
+# deflate shrinks to 1/1032 at most (RFC 1951), images of a scanner to some 1/3
+_MOST_INFLATION = 100
+_ALWAYS_INFLATED_BYTES = 64 << 20
 
 
 def find_files(root: Path) -> list[Path]:
-    """Every regular file under `root` at any depth, sorted; broken links are skipped, no file is an error."""
+    """Everything under `root` at any depth that is not a folder, sorted; nothing there is an error.
+
+    Links that lead nowhere, links to folders (they are not followed: they may lead round in a circle),
+    pipes and folders that may not be opened are listed as well; reading them says what they are.
+    """
     if not root.exists():
         raise FileNotFoundError(
             f"{root}: no such folder; put the export there (any depth, any file names) "
@@ -58,43 +47,73 @@ def find_files(root: Path) -> list[Path]:
         )
     if not root.is_dir():
         raise NotADirectoryError(f"{root}: got a file, expected a folder of images; change the key `source`")
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    if not files:
+    found: list[Path] = []
+    closed: list[OSError] = []
+    for place, folders, files in os.walk(root, onerror=closed.append):
+        found += [Path(place, name) for name in files]
+        found += [path for name in folders if (path := Path(place, name)).is_symlink()]
+    found += [Path(error.filename) for error in closed]
+    if not found:
         raise FileNotFoundError(
             f"{root}: the folder is empty; it should hold DICOM files of CT and MR (any depth, any "
             "names), or volumes in the layout named by the key `source_layout`"
         )
-    return files
+    return sorted(found)
 
 
 def read_dataset(path: Path, pixels: bool) -> Dataset:
-    """The file's dataset with its file meta; with `pixels` they are decoded once to prove them whole.
+    """The file's dataset with its file meta; with `pixels` they are whole, native and little endian.
 
     Without `pixels` reading stops before PixelData. Files without the DICM prefix are read when their SOP
     class is a standard one. Raises Unreadable (or MissingCodec), never anything else for a bad file.
     """
     try:
-        if path.stat().st_size == 0:
-            raise Unreadable("empty file (0 bytes)")
+        _require_content(path)
         dataset = _parse(path, stop_before_pixels=not pixels)
+        if pixels and "PixelData" in dataset:
+            make_native(dataset)
+        return dataset
     except Unreadable:
         raise
     except PermissionError:
         raise Unreadable("the file may not be read (permissions)") from None
     except Exception:  # pydicom raises many kinds on damaged bytes; each means the same here
         raise Unreadable("damaged DICOM: its elements cannot be parsed", damaged=True) from None
-    if pixels and "PixelData" in dataset:
-        check_pixels(dataset)
-    return dataset
+
+
+def _require_content(path: Path) -> None:
+    """Opening a pipe would wait for ever."""
+    try:
+        status = path.stat()
+    except PermissionError:
+        raise
+    except OSError:
+        raise Unreadable("a broken link, or a file that is gone") from None
+    if stat.S_ISDIR(status.st_mode):
+        is_link = path.is_symlink()
+        raise Unreadable(
+            "a link to a folder; links are not followed: put the folder itself there"
+            if is_link
+            else "a folder that may not be opened (permissions)"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable("not a regular file (a pipe, socket or device)")
+    if status.st_size == 0:
+        raise Unreadable("empty file (0 bytes)")
 
 
 def _parse(path: Path, stop_before_pixels: bool) -> Dataset:
-    prefixed = _has_prefix(path)
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+    prefixed = head[:_PREFIX_BYTES].endswith(b"DICM")
     try:
-        dataset = pydicom.dcmread(path, force=not prefixed, stop_before_pixels=stop_before_pixels)
+        source = _inflated(path) if prefixed and _is_deflated(path, head) else path
+        dataset = pydicom.dcmread(source, force=not prefixed, stop_before_pixels=stop_before_pixels)
         sop_class = str(dataset.get("SOPClassUID", ""))
     except InvalidDicomError:
         raise Unreadable("not DICOM") from None
+    except Unreadable:
+        raise
     except Exception:
         if prefixed:
             raise
@@ -104,60 +123,29 @@ def _parse(path: Path, stop_before_pixels: bool) -> Dataset:
     return dataset
 
 
-def _has_prefix(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+def _is_deflated(path: Path, head: bytes) -> bool:
+    """Whether the data set is deflated; only where the head leaves it open the file meta are parsed for it."""
+    if _SYNTAX_TAG in head and DeflatedExplicitVRLittleEndian.encode() not in head:
+        return False
+    return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
 
 
-def transfer_syntax(dataset: Dataset) -> UID:
-    """The dataset's transfer syntax; without file meta it is what the parser found."""
-    meta = getattr(dataset, "file_meta", None)
-    if meta is not None and meta.get("TransferSyntaxUID"):
-        return UID(meta.TransferSyntaxUID)
-    implicit, little = dataset.original_encoding
-    if implicit:
-        return ImplicitVRLittleEndian
-    return ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
+def _inflated(path: Path) -> DicomBytesIO:
+    """The same file as explicit VR little endian; pydicom inflates without a bound.
 
-
-def check_pixels(dataset: Dataset) -> None:
-    """Raises Unreadable when PixelData is shorter than its header says or cannot be decoded."""
-    syntax = transfer_syntax(dataset)
-    if syntax in _NATIVE:
-        if len(dataset.PixelData) < expected_pixel_bytes(dataset):
-            raise Unreadable(
-                "truncated pixels: fewer bytes than the image's rows and columns need", damaged=True
-            )
-        return
-    decode_pixels(dataset)
-
-
-def expected_pixel_bytes(dataset: Dataset) -> int:
-    """Bytes of native PixelData by rows, columns, frames, samples and BitsAllocated (PS3.5, 8.1.1)."""
-    try:
-        count = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel", 1) or 1)
-        count *= int(dataset.get("NumberOfFrames", 1) or 1)
-        return (count * int(dataset.BitsAllocated) + 7) // 8
-    except (AttributeError, TypeError, ValueError):
-        raise Unreadable("the image has no Rows, Columns or BitsAllocated", damaged=True) from None
-
-
-def decode_pixels(dataset: Dataset):  # type: ignore[no-untyped-def]  # numpy array, whatever its dtype
-    """Stored values ([frames,] rows, columns), before rescale; Unreadable names what is missing."""
-    syntax = transfer_syntax(dataset)
-    if not getattr(dataset, "file_meta", None) or not dataset.file_meta.get("TransferSyntaxUID"):
-        dataset.ensure_file_meta()
-        dataset.file_meta.TransferSyntaxUID = syntax
-    try:
-        return dataset.pixel_array
-    except Exception as error:  # decoders raise many kinds on damaged bytes; each means the same here
-        raise _explained(error, syntax) from None
-
-
-def _explained(error: Exception, syntax: UID) -> Unreadable:
-    name = syntax.name if syntax.startswith(_STANDARD_UID_ROOT) else "an unknown transfer syntax"
-    if isinstance(error, ImportError) or "missing dependencies" in str(error):
-        return MissingCodec(f"no decoder for {name}; install {_CODEC_PACKAGES} and run again", damaged=True)
-    if isinstance(error, NotImplementedError) or not syntax.is_transfer_syntax:
-        return MissingCodec(f"no decoder exists for {name}; export the images uncompressed", damaged=True)
-    return Unreadable(f"pixels cannot be decoded ({name})", damaged=True)
+    Raises Unreadable where it would grow beyond any image: a few kilobytes can claim gigabytes.
+    """
+    meta, content = read_file_meta_info(path), path.read_bytes()
+    # 12 bytes: the group length element itself (PS3.10 7.1)
+    deflated = content[_PREFIX_BYTES + 12 + int(meta.FileMetaInformationGroupLength) :]
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(deflated, max(_ALWAYS_INFLATED_BYTES, _MOST_INFLATION * len(deflated)))
+    if not inflater.eof:
+        raise Unreadable("deflated data that are truncated, or expand beyond any image", damaged=True)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    stream = DicomBytesIO()
+    stream.write(content[:_PREFIX_BYTES])
+    write_file_meta_info(stream, meta, enforce_standard=False)
+    stream.write(data)
+    stream.seek(0)
+    return stream

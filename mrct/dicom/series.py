@@ -11,32 +11,36 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset
 
-from mrct.dicom.header import Numbers, acquisition_date, has_agent, has_rescale, text, texts
+from mrct.dicom.header import (
+    Numbers,
+    acquisition_date,
+    has_agent,
+    has_rescale,
+    names_source_images,
+    text,
+    texts,
+    vendor_name,
+)
 from mrct.dicom.read import Unreadable, read_dataset
+from mrct.dicom.scans import scan_numbers
 
-_VENDORS = {
-    "siemens": "Siemens",
-    "philips": "Philips",
-    "ge ": "GE",
-    "gems": "GE",
-    "canon": "Canon",
-    "toshiba": "Canon",
-    "hitachi": "Hitachi",
-    "fujifilm": "Fujifilm",
-    "united imaging": "United Imaging",
-    "uih": "United Imaging",
-    "neusoft": "Neusoft",
-}
+# one image repeated by chance parts no series; two kinds of image share most of their places
+_SHARED_PLACES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One file's header values; text is upper case, without surrounding blanks."""
+    """One image's header values; text is upper case, without surrounding blanks.
+
+    `frame` is the image's place (from 0) in a multi-frame file whose functional groups were read, else None.
+    """
 
     path: Path
+    frame: int | None = None
     patient_id: str = ""
     series_uid: str = ""
     sop_class_uid: str = ""
@@ -49,6 +53,7 @@ class Instance:
     instance_number: int = 0
     acquisition_number: int = 0
     acquired: date | None = None
+    frame_of_reference: str = ""
     position: tuple[float, ...] | None = None
     orientation: tuple[float, ...] | None = None
     pixel_spacing_mm: tuple[float, ...] | None = None
@@ -69,6 +74,10 @@ class Instance:
     sequence_name: str = ""
     contrast_agent: bool = False
     kernel: str = ""
+    body_part: str = ""
+    angiography: bool = False
+    time_points: int = 1
+    from_images: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,7 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
         instance_number=number.whole("InstanceNumber") or 0,
         acquisition_number=number.whole("AcquisitionNumber") or 0,
         acquired=acquisition_date(dataset),
+        frame_of_reference=text(dataset, "FrameOfReferenceUID"),
         position=number.vector("ImagePositionPatient", 3),
         orientation=number.vector("ImageOrientationPatient", 6),
         pixel_spacing_mm=number.vector("PixelSpacing", 2),
@@ -138,42 +148,66 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
         sequence_name=f"{text(dataset, 'SequenceName')} {text(dataset, 'PulseSequenceName')}".strip(),
         contrast_agent=has_agent(dataset),
         kernel=text(dataset, "ConvolutionKernel"),
+        body_part=text(dataset, "BodyPartExamined"),
+        angiography=text(dataset, "AngioFlag") == "Y",
+        time_points=number.whole("NumberOfTemporalPositions") or 1,
+        from_images=names_source_images(dataset),
     )
 
 
 def group(instances: Iterable[Instance], key: Callable[[Instance], tuple[str, str]]) -> list[Series]:
-    """Series sorted by key = (patient, series name); echoes at the same positions are parted."""
+    """Series sorted by key = (patient, series name); images of several kinds at one place are parted."""
     folders: dict[tuple[str, str], list[Instance]] = defaultdict(list)
     for instance in instances:
         folders[key(instance)].append(instance)
     return [
         part
         for (patient, name), members in sorted(folders.items(), key=lambda item: item[0])
-        for part in split_echoes(Series(patient, name, tuple(sorted(members, key=_order))))
+        for echo in split_echoes(Series(patient, name, tuple(sorted(members, key=_order))))
+        for kernel in split_kernels(echo)
+        for kind in split_types(kernel)
+        for part in split_scans(kind)
     ]
 
 
 def split_echoes(series: Series) -> list[Series]:
     """PD and T2 echoes of one dual-echo acquisition, told apart by EchoTime where they share positions."""
-    echoes: dict[float, list[Instance]] = defaultdict(list)
+    if any(item.modality != "MR" or item.te_ms is None for item in series.instances):
+        return [series]
+    return _split(series, lambda item: round(item.te_ms or 0.0), "e")
+
+
+def split_types(series: Series) -> list[Series]:
+    """Magnitude, phase and computed images of one acquisition, told apart by ImageType at shared positions."""
+    return _split(series, lambda item: item.image_type, "i")
+
+
+def split_kernels(series: Series) -> list[Series]:
+    """Soft and bone reconstructions that came as one CT series."""
+    return _split(series, lambda item: item.kernel, "k")
+
+
+def split_scans(series: Series) -> list[Series]:
+    """Scans that repeat the same places under one series, told apart by their numbers (mrct/dicom/scans)."""
+    items = series.instances
+    numbers = scan_numbers([item.position for item in items], [item.acquisition_number for item in items])
+    scan = dict(zip(items, numbers, strict=True))
+    return _split(series, lambda item: scan[item], "s")
+
+
+def _split(series: Series, key: Callable[[Instance], Any], letter: str) -> list[Series]:
+    parts: dict[Any, list[Instance]] = defaultdict(list)
     for instance in series.instances:
-        if instance.modality == "MR" and instance.te_ms is not None:
-            echoes[round(instance.te_ms)].append(instance)
-    positions = {instance.position for instance in series.instances}
-    whole = sum(map(len, echoes.values())) == len(series.instances)
-    if len(echoes) < 2 or not whole or len(positions) == len(series.instances):
+        parts[key(instance)].append(instance)
+    places = [{item.position for item in part} - {None} for part in parts.values()]
+    together = len(set().union(*places))
+    if sum(map(len, places)) < (1 + _SHARED_PLACES) * max(together, 1):
         return [series]
     return [
-        replace(series, name=f"{series.name}-e{index}", instances=tuple(members))
-        for index, (_, members) in enumerate(sorted(echoes.items()), 1)
+        replace(series, name=f"{series.name}-{letter}{index}", instances=tuple(members))
+        for index, (_, members) in enumerate(sorted(parts.items()), 1)
     ]
 
 
-def vendor_name(manufacturer: str) -> str:
-    """A known vendor's short name, or "other": free text of a header is not shown."""
-    maker = f"{manufacturer.lower()} "
-    return next((name for word, name in _VENDORS.items() if maker.startswith(word)), "other")
-
-
-def _order(instance: Instance) -> tuple[int, int, str]:
-    return instance.instance_number, instance.acquisition_number, str(instance.path)
+def _order(instance: Instance) -> tuple[int, int, str, int]:
+    return instance.instance_number, instance.acquisition_number, str(instance.path), instance.frame or 0

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mrct.dicom.runs import MIN_RUN, even_slices
+from mrct.dicom.scans import SCAN_SHARE
 from mrct.dicom.series import Instance, Series
 
 # direction cosines are written with as few as three decimals
@@ -17,12 +19,8 @@ SAME_PIXEL_MM = 1e-3
 # of a series' slices, this share must have one orientation and size to be called a stack with a few strays
 MAIN_SHARE = 0.8
 SAME_LEVEL_MM = 0.01
-# positions are often rounded to 0.01 mm; a change of 1 % of the spacing is a change
-SPACING_TOLERANCE = 0.01
-SPACING_TOLERANCE_MM = 0.01
 # in-plane drift over the whole stack that is still a rectilinear grid
 DRIFT_TOLERANCE_MM = 0.02
-MIN_RUN = 3
 
 
 class GeometryError(ValueError):
@@ -31,10 +29,12 @@ class GeometryError(ValueError):
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices of one size, orientation, thickness and spacing, sorted along the normal.
+    """Images of one size and orientation, sorted along the normal, that make one volume of even slices.
 
-    `drift_mm[k]` is how far slice k lies off the line through slice 0 along the normal, as (along row, along
+    `drift_mm[n]` is how far image n lies off the line through image 0 along the normal, as (along row, along
     column); it is zero everywhere for a rectilinear stack and grows evenly under gantry tilt.
+    `weights` (D, n) make the volume's D slices out of n uneven images; None where each image is a slice.
+    `first_mm` is the level of the volume's first slice above image 0.
     `notes` tell what was left out or corrected.
     """
 
@@ -45,11 +45,18 @@ class Stack:
     slice_spacing_mm: float
     drift_mm: np.ndarray
     notes: tuple[str, ...]
+    weights: np.ndarray | None = None
+    first_mm: float = 0.0
+
+    @property
+    def n_slices(self) -> int:
+        """Slices of the volume, D."""
+        return len(self.instances) if self.weights is None else len(self.weights)
 
     @property
     def origin(self) -> np.ndarray:
         """Center of the first voxel of the first slice, LPS mm."""
-        return np.asarray(self.instances[0].position, float)
+        return np.asarray(self.instances[0].position, float) + self.first_mm * self.normal
 
     @property
     def is_sheared(self) -> bool:
@@ -58,7 +65,9 @@ class Stack:
 
 
 def orientations(series: Series) -> list[tuple[Instance, ...]]:
-    """The instances by orientation and matrix, largest group first; those without geometry are in none."""
+    """The instances by orientation, matrix and frame of reference (positions of two are not comparable; PS3.3
+    C.7.4.1), largest group first; those without geometry are in none.
+    """
     groups: list[list[Instance]] = []
     for instance in series.instances:
         if instance.orientation is None or instance.position is None or instance.pixel_spacing_mm is None:
@@ -84,25 +93,33 @@ def axes(orientation: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def stack(series: Series) -> Stack:
-    """The largest uniform stack of the series; GeometryError says why there is none."""
+    """The volume of even slices that covers most of the series; GeometryError says why there is none.
+
+    Uneven slices of a CT are averaged where that reaches farther (mrct/dicom/runs); of an MR, whose signal
+    depends on the slice thickness, the longest even run is taken.
+    """
     members, notes = _main_group(series)
     row, column, normal = axes(members[0].orientation or ())
     if min(members[0].pixel_spacing_mm or (0.0,)) <= 0:
         raise GeometryError("the pixel spacing is not positive")
     members, duplicates = _unique_levels(members, normal)
-    notes += duplicates
-    members, runs = _longest_run(members, normal)
-    notes += runs
+    levels = _levels(members, normal)
+    thicknesses = [instance.thickness_mm for instance in members]
+    even = even_slices(levels, thicknesses, may_average=series.modality == "CT")
+    if even is None:
+        raise GeometryError(f"no {MIN_RUN} of {len(members)} slices are evenly spaced")
+    members = members[even.first : even.last + 1]
     offsets = np.array([instance.position for instance in members]) - np.array(members[0].position)
-    levels = offsets @ normal
     drift = np.stack([offsets @ row, offsets @ column], axis=1)
-    spacing_mm = float(levels[-1] / (len(members) - 1))
-    result = Stack(members, row, column, normal, spacing_mm, drift, tuple(notes))
+    first_mm = even.first_level_mm - float(levels[even.first])
+    notes += [*duplicates, *even.notes]
+    result = Stack(members, row, column, normal, even.spacing_mm, drift, tuple(notes), even.weights, first_mm)
     return replace(result, notes=(*notes, _shear_note(result))) if result.is_sheared else result
 
 
 def _shear_note(item: Stack) -> str:
-    across, along = np.linalg.norm(item.drift_mm[-1]), item.slice_spacing_mm * (len(item.instances) - 1)
+    across = np.linalg.norm(item.drift_mm[-1])
+    along = np.ptp(_levels(item.instances, item.normal))
     tilt_deg = float(np.degrees(np.arctan2(across, along)))
     if tilt_deg < 0.1:
         return f"slices up to {np.abs(item.drift_mm).max():.2f} mm off their axis shifted back"
@@ -111,7 +128,8 @@ def _shear_note(item: Stack) -> str:
 
 def _same_plane(one: Instance, other: Instance) -> bool:
     return (
-        (one.rows, one.columns) == (other.rows, other.columns)
+        (one.rows, one.columns, one.frame_of_reference)
+        == (other.rows, other.columns, other.frame_of_reference)
         and _apart(one.orientation or (), other.orientation or ()) < SAME_ORIENTATION
         and _apart(one.pixel_spacing_mm or (), other.pixel_spacing_mm or ()) < SAME_PIXEL_MM
     )
@@ -128,9 +146,11 @@ def _main_group(series: Series) -> tuple[tuple[Instance, ...], list[str]]:
     if not groups:
         raise GeometryError("no slice has a position, an orientation and a pixel spacing")
     if len(groups[0]) < MAIN_SHARE * count:
-        raise GeometryError(f"only {len(groups[0])} of {count} slices share one orientation and matrix size")
+        raise GeometryError(
+            f"only {len(groups[0])} of {count} slices share one orientation, size and frame of reference"
+        )
     strays = count - len(groups[0])
-    note = f"{strays} of {count} slices of another orientation or size left out"
+    note = f"{strays} of {count} slices of another orientation, size or frame of reference left out"
     return groups[0], [note] if strays else []
 
 
@@ -154,42 +174,10 @@ def _unique_levels(
     repeated = len(members) - len(kept)
     if len(kept) < 2:
         raise GeometryError("all slices lie at one position: the distance between slices is unknown")
-    if repeated > len(members) // 4:
+    if repeated > SCAN_SHARE * len(members):
         raise GeometryError(
             f"{repeated} of {len(members)} slices repeat a position: several scans in one series"
         )
     plural = "s" if repeated > 1 else ""
     notes = [f"{repeated} slice{plural} at a repeated position left out"] if repeated else []
     return tuple(members[n] for n in kept), notes
-
-
-def _longest_run(members: tuple[Instance, ...], normal: np.ndarray) -> tuple[tuple[Instance, ...], list[str]]:
-    """The run of even spacing and one thickness that covers most millimeters (then most slices)."""
-    levels = _levels(members, normal)
-    runs = _runs(levels, [instance.thickness_mm for instance in members])
-    usable = [run for run in runs if run[1] - run[0] + 1 >= min(MIN_RUN, len(members))]
-    if not usable:
-        raise GeometryError(f"no {MIN_RUN} of {len(members)} slices are evenly spaced")
-    start, stop = max(usable, key=lambda run: (levels[run[1]] - levels[run[0]], run[1] - run[0]))
-    if stop - start + 1 == len(members):
-        return members, []
-    spacings = sorted({round(float(levels[b] - levels[a]) / (b - a), 1) for a, b in usable})
-    return members[start : stop + 1], [
-        f"uneven: runs of {', '.join(f'{spacing:g}' for spacing in spacings)} mm spacing; "
-        f"kept {stop - start + 1} of {len(members)} slices, the longest even run"
-    ]
-
-
-def _runs(levels: np.ndarray, thicknesses: list[float | None]) -> list[tuple[int, int]]:
-    """(first, last) index of each maximal run of equal gaps between slices of equal thickness."""
-    gaps = np.diff(levels)
-    runs, start = [], 0
-    for n in range(1, len(levels)):
-        even = abs(gaps[n - 1] - gaps[start]) <= SPACING_TOLERANCE * gaps[start] + SPACING_TOLERANCE_MM
-        if thicknesses[n] == thicknesses[start] and even:
-            continue
-        runs.append((start, n - 1))
-        # a gap that breaks the run may begin the next one, if both its ends are of one thickness
-        start = n - 1 if thicknesses[n] == thicknesses[n - 1] and n - 1 > start else n
-    runs.append((start, len(levels) - 1))
-    return [(a, b) for a, b in runs if b > a]

@@ -24,7 +24,7 @@ def series_thumbnail(series: Series) -> np.ndarray:
     """The middle slice (by level, or by number without geometry) as picture; black if it is unreadable."""
     middle = _by_level(series)[len(series.instances) // 2]
     try:
-        return thumbnail(read_slice(middle.path, series.modality), middle.pixel_spacing_mm, series.modality)
+        return thumbnail(read_slice(middle, series.modality), middle.pixel_spacing_mm, series.modality)
     except Unreadable:
         return np.zeros((HEIGHT_PX, HEIGHT_PX), np.float32)
 

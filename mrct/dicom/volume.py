@@ -4,6 +4,7 @@ Convention: arrays (k, j, i) = (D, H, W); i along the row direction, j along the
 points (x, y, z) in mm, LPS.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut
 from scipy.ndimage import binary_propagation, shift
 
-from mrct.dicom.read import Unreadable, decode_pixels, read_dataset
-from mrct.dicom.series import Series
+from mrct.dicom.decoding import decode_pixels
+from mrct.dicom.frames import frame_dataset
+from mrct.dicom.read import Unreadable, read_dataset
+from mrct.dicom.series import Instance, Series
 from mrct.dicom.stack import GeometryError, Stack, stack
 
 AIR_HU = -1024.0
@@ -27,30 +30,44 @@ def build_volume(series: Series) -> tuple[sitk.Image, tuple[str, ...]]:
     """
     layout = stack(series)
     background = AIR_HU if series.modality == "CT" else MR_BACKGROUND
-    array = np.stack([_slice_or_error(series, layout, index) for index in range(len(layout.instances))])
+    array = np.stack(list(_slices(layout, series.modality)))
     origin = layout.origin
     if layout.is_sheared:
         array, origin = straighten(array, layout, background)
+    if layout.weights is not None:
+        array = np.tensordot(layout.weights.astype(np.float32), array, axes=1)
     notes = layout.notes
     if any(instance.inverted for instance in layout.instances):
         notes = (*notes, "MONOCHROME1: stored values inverted where the rescale slope had not done it")
     return sitk.DICOMOrient(_image(array, layout, origin), "LPS"), notes
 
 
-def read_slice(path: Path, modality: str) -> np.ndarray:
-    """One file as float32 (rows, columns): CT in HU, never below -1024; MR after rescale, padding 0.
+def read_slice(instance: Instance, modality: str) -> np.ndarray:
+    """One image as float32 (rows, columns): CT in HU, never below -1024; MR after rescale, padding 0.
 
-    Raises Unreadable. Of a multi-frame file the middle frame is taken (for thumbnails).
+    Raises Unreadable. Of a multi-frame file without a known frame the middle one is taken (for thumbnails).
     """
+    dataset, stored = _decoded(instance.path)
+    return _measured(dataset, stored, instance.frame, modality)
+
+
+def _decoded(path: Path) -> tuple[Dataset, np.ndarray]:
+    """A file's header and its stored values, (frames, rows, columns)."""
     dataset = read_dataset(path, pixels=True)
     stored = decode_pixels(dataset)
-    if stored.ndim == 3:
-        stored = stored[len(stored) // 2]
-    if stored.ndim != 2:
+    del dataset.PixelData  # they are in `stored`, and may be large
+    if stored.ndim not in (2, 3):
         raise Unreadable("the pixels are no grey image", damaged=True)
-    values = np.asarray(apply_modality_lut(_inverted(stored, dataset), dataset), np.float32)
+    return dataset, stored if stored.ndim == 3 else stored[None]
+
+
+def _measured(dataset: Dataset, frames: np.ndarray, frame: int | None, modality: str) -> np.ndarray:
+    """Stored values of one frame after its own rescale."""
+    header = dataset if frame is None else frame_dataset(dataset, frame)
+    stored = frames[len(frames) // 2 if frame is None else frame]
+    values = np.asarray(apply_modality_lut(_inverted(stored, header), header), np.float32)
     background = AIR_HU if modality == "CT" else MR_BACKGROUND
-    values = np.where(padding(stored, dataset), np.float32(background), values)
+    values = np.where(padding(stored, header), np.float32(background), values)
     return np.maximum(values, np.float32(AIR_HU)) if modality == "CT" else values
 
 
@@ -100,15 +117,21 @@ def _shifted(plane: np.ndarray, offset: np.ndarray, around: tuple, background: f
     return np.where(np.outer(*covered), moved, background)
 
 
-def _slice_or_error(series: Series, layout: Stack, index: int) -> np.ndarray:
-    instance = layout.instances[index]
-    try:
-        values = read_slice(instance.path, series.modality)
-    except Unreadable as error:
-        raise GeometryError(f"slice {index + 1} of {len(layout.instances)}: {error.reason}") from None
-    if not np.isfinite(values).all():
-        raise GeometryError(f"slice {index + 1} of {len(layout.instances)}: values that are not finite")
-    return values
+def _slices(layout: Stack, modality: str) -> Iterator[np.ndarray]:
+    """Every slice's values, in order; a file of many frames is decoded once. Raises GeometryError."""
+    path = None
+    for index, instance in enumerate(layout.instances):
+        where = f"slice {index + 1} of {len(layout.instances)}"
+        try:
+            if instance.path != path:
+                dataset, stored = _decoded(instance.path)
+                path = instance.path
+            values = _measured(dataset, stored, instance.frame, modality)
+        except Unreadable as error:
+            raise GeometryError(f"{where}: {error.reason}") from None
+        if not np.isfinite(values).all():
+            raise GeometryError(f"{where}: values that are not finite")
+        yield values
 
 
 def _image(array: np.ndarray, layout: Stack, origin: np.ndarray) -> sitk.Image:

@@ -6,6 +6,7 @@ header does not say: a class is measured, never assumed.
 
 import re
 
+from mrct.dicom.naming import named, named_contrast
 from mrct.dicom.series import Instance
 
 # Inversion times in ms. Fat is nulled at 150 to 250, CSF from 1650 (3D, short TR) to 2900; T1-weighted
@@ -20,22 +21,6 @@ SHORT_TE_MS = 40.0
 # gradient echo: T1 below, T2* above
 GRADIENT_T1_TE_MS = 10.0
 
-_DIFFUSION_WORDS = re.compile(
-    r"\b(DWI|DTI|DIFF|DIFFUSION|TRACE\w*|ADC|IVIM|HARDI|EPI|B ?(0|500|800|1000))\b"
-    r"|EP2D|EP_B|EPI2D|DWEPI|DW_?SSH"
-)
-_FLAIR_WORDS = re.compile(r"FLAIR|DARK[ _-]?FLUID|(?<![A-Z])TIRM(?![A-Z])")
-# Siemens tse, haste, space; Philips TSE, T2W_TSE, VISTA; GE FSE, FRFSE, SSFSE, CUBE; Canon FASE; Hitachi FIR.
-# Letters around the word would make another one (e.g. "false"), digits and underscores are common there
-_TSE_WORD = re.compile(
-    r"(?<![A-Z])(TSE|TSER|TSEIR|FSE|FRFSE|FSEIR|SSFSE|SSTSE|HASTE|RARE|FASE|TIR|TIRM|SPACE|SPC|SPCR|SPCIR|VISTA|"
-    r"CUBE|BLADE|PROPELLER|MULTIVANE|UTSE|VFL)(?=[0-9_ \-]|2D|3D|$)"
-)
-_CONTRAST_WORD = re.compile(
-    r"(?<![A-Z])(GD|GAD|GADO\w*|POST ?(?:CONTRAST|GD|GAD)|CONTRAST|C\+|\+C|CE|KM|MDC|DOTAREM|GADOVIST)"
-    r"(?![A-Z])"
-)
-_NO_CONTRAST = re.compile(r"\b(WITHOUT|NON?|W/?O|PRE|OHNE|SANS)[ _-]*(CONTRAST|GD|GAD|CE|KM|C)\b|NATIVE?\b")
 _SHARP_WORDS = ("BONE", "LUNG", "EDGE", "SHARP", "ULTRA", "INNER EAR", "OSTEO")
 _SOFT_WORDS = ("SOFT", "STANDARD", "STD", "BRAIN", "HEAD", "SMOOTH", "DETAIL", "TISSUE")
 _SHARP_LETTERS = {"C", "D", "E", "L", "YC", "YD", "YE", "YL", "EC", "ED"}
@@ -45,11 +30,12 @@ _SOFT_LETTERS = {"A", "B", "UA", "UB", "UC", "YA", "YB", "EA", "EB"}
 def weighting(instance: Instance) -> str:
     """t1, t2, pd, flair, stir, t2star, dwi or unknown; empty for CT.
 
-    Unknown without EchoTime or RepetitionTime, and for inversion recovery without a time.
+    Unknown without EchoTime or RepetitionTime, for inversion recovery without a time, and for echo planar
+    imaging that does not tell spin from gradient echoes.
     """
     if instance.modality != "MR":
         return ""
-    if is_diffusion_or_epi(instance):
+    if diffusion(instance):
         return "dwi"
     te, tr = instance.te_ms, instance.tr_ms
     if not te or not tr or te <= 0 or tr <= 0:
@@ -58,7 +44,8 @@ def weighting(instance: Instance) -> str:
         return _inverted_weighting(te, instance.ti_ms)
     if "GR" in instance.scanning_sequence and "SE" not in instance.scanning_sequence:
         return _gradient_weighting(instance, te)
-    return "unknown" if "IR" in instance.scanning_sequence else _spin_weighting(te, tr)
+    untold = "IR" in instance.scanning_sequence or instance.scanning_sequence == ("EP",)
+    return "unknown" if untold else _spin_weighting(te, tr)
 
 
 def _inverted_weighting(te: float, ti: float) -> str:
@@ -82,24 +69,22 @@ def _spin_weighting(te: float, tr: float) -> str:
     return "t1" if te < SHORT_TE_MS else "unknown"
 
 
-def is_diffusion_or_epi(instance: Instance) -> bool:
-    """Echo planar by ScanningSequence, diffusion by b-value, or either by the sequence's name."""
-    named = _names(instance)
-    return (
-        "EP" in instance.scanning_sequence
-        or instance.diffusion_b_value is not None
-        or "DIFFUSION" in instance.image_type
-        or bool(_DIFFUSION_WORDS.search(named.replace("_", " ")) or _DIFFUSION_WORDS.search(named))
-    )
+def diffusion(instance: Instance) -> str:
+    """What shows diffusion imaging, b = 0 included (for the reason), or empty."""
+    if instance.modality != "MR":
+        return ""
+    if instance.diffusion_b_value is not None:
+        return f"a b-value of {instance.diffusion_b_value:g} s/mm²"
+    if {"DIFFUSION", "ADC", "TRACEW"} & set(instance.image_type):
+        return "its image type"
+    return named(instance, "dwi")
 
 
-def is_named_flair(instance: Instance) -> bool:
-    """The name says FLAIR or dark fluid: suspicion enough where the inversion time is missing."""
-    return bool(_FLAIR_WORDS.search(_names(instance)))
-
-
-def _names(instance: Instance) -> str:
-    return f"{instance.sequence_name} {instance.protocol} {instance.description.upper()}"
+def echo_planar(instance: Instance) -> str:
+    """What shows an echo planar readout (for the reason), or empty."""
+    if instance.modality != "MR":
+        return ""
+    return "the scanning sequence EP" if "EP" in instance.scanning_sequence else named(instance, "epi")
 
 
 def turbo_spin_echo(instance: Instance) -> str:
@@ -115,24 +100,12 @@ def turbo_spin_echo(instance: Instance) -> str:
         return f"an echo train of {instance.echo_train_length}"
     if "SE" in instance.scanning_sequence and "FAST_GEMS" in instance.scan_options:
         return "the scan option FAST_GEMS with spin echo"
-    for where, text in (
-        ("sequence name", instance.sequence_name),
-        ("protocol name", instance.protocol),
-        ("series description", instance.description.upper()),
-    ):
-        word = _TSE_WORD.search(text.replace("*", " "))
-        if word:
-            return f"the word {word.group(1)} in the {where}"
-    return ""
+    return named(instance, "tse")
 
 
 def contrast_agent(instance: Instance) -> str:
     """What shows a contrast agent (for the reason), or empty."""
-    if instance.contrast_agent:
-        return "the header names a contrast agent"
-    text = instance.description.upper().replace("_", " ")
-    word = None if _NO_CONTRAST.search(text) else _CONTRAST_WORD.search(text)
-    return f"the word {word.group(1)} in the series description" if word else ""
+    return "the header names a contrast agent" if instance.contrast_agent else named_contrast(instance)
 
 
 def kernel_class(instance: Instance) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from mrct.imaging import masks, volumes
-from mrct.imaging.registration import ct_head, mr_head, register_rigid, window_ct, window_mr
+from mrct.imaging.head import ct_head, mr_head, window_ct, window_mr
+from mrct.imaging.registration import register_rigid
 from mrct.imaging.similarity import mutual_information_nats
 
 AIR_HU = -1024.0

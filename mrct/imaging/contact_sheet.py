@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from mrct.files import atomic_file
 from mrct.imaging.grid import box_center, centered_grid, to_grid
-from mrct.imaging.intensity import fit_mr_scale
+from mrct.imaging.intensity import MrScaling
 from mrct.imaging.volumes import to_array
 
 PANEL = 176  # pixels a panel
@@ -71,7 +71,7 @@ def fit_view(mr: sitk.Image, mask: sitk.Image) -> View:
 def _mr_window(mr: np.ndarray) -> tuple[float, float]:
     if mr.min() == mr.max():  # no content, and this is what the sheet has to show
         return float(mr.min()), float(mr.min()) + 1.0
-    scale = fit_mr_scale(mr, "percentile", MR_PERCENTILES)
+    scale = MrScaling("percentile", MR_PERCENTILES).fit(mr)
     return scale.low, scale.high
 
 

@@ -6,6 +6,8 @@ Everything is done slice by slice except the choice of the largest connected pie
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+from skimage.draw import line
 from skimage.filters import threshold_li
 
 Spacing = tuple[float, float, float]
@@ -31,13 +33,15 @@ def head_mask_of_mr(intensity: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarra
     """(D, H, W) MR magnitude, any unit -> bool head; dark bone and air cavities filled.
 
     Threshold: minimum cross-entropy (Li and Lee 1993) of the square roots, so that it parts background from
-    the darkest tissue (thin slices of the vertex, far from the coil), not dark tissue from bright.
+    the darkest tissue (thin slices of the vertex, far from the coil), not dark tissue from bright. In T2 a thin,
+    broken ring of scalp lies apart around dark bone and muscle: its gaps are closed first, else it is lost.
     """
     if intensity.min() == intensity.max():
         raise MaskError("the MR volume is constant: no head in it; check the selected series")
     window = [1, *(2 * round((MR_MEDIAN_MM / step - 1) / 2) + 1 for step in spacing_kji_mm[1:])]
     root = np.sqrt(np.clip(ndimage.median_filter(intensity.astype(np.float32), window), 0.0, None))
-    return _head_of_tissue(root > threshold_li(root), spacing_kji_mm)
+    tissue = _fill_cavities(root > threshold_li(root), spacing_kji_mm)
+    return _head_of_tissue(tissue, spacing_kji_mm)
 
 
 def dilate(mask: np.ndarray, radius_mm: float, spacing_kji_mm: Spacing) -> np.ndarray:
@@ -65,7 +69,8 @@ def _head_of_tissue(tissue: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
     core = _largest_piece(dilate(erode(solid, BRIDGE_MM, spacing_kji_mm), BRIDGE_MM, spacing_kji_mm))
     steps = max(1, round(RESTORE_MM / min(spacing_kji_mm[1:])))
     head = ndimage.binary_dilation(core & solid, IN_PLANE, iterations=steps, mask=solid)
-    return _largest_piece(_fill_cavities(head, spacing_kji_mm))
+    head = _largest_piece(_fill_cavities(head, spacing_kji_mm))
+    return np.stack([_close_cuts(section, spacing_kji_mm[1:]) for section in head])
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray:
@@ -85,10 +90,38 @@ def _fill_slices(mask: np.ndarray) -> np.ndarray:
 def _fill_cavities(mask: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
     """Cavities that reach the outside only through a narrow opening become head, the skin stays as it is.
 
-    A plain closing would also fill the furrow behind each ear; here only what the closed outline
-    encloses is filled, and grown back by the closing's radius within it.
+    A plain closing would also fill the furrow behind each ear; here only what the thickened mask encloses is
+    filled, and grown back (and into its corners) within the closed outline. Filled before it is thinned again: the bridge over a gap in
+    a thin ring (scalp over dark bone) does not outlive the thinning.
     """
-    closed = erode(dilate(mask, CAVITY_GATE_MM, spacing_kji_mm), CAVITY_GATE_MM, spacing_kji_mm)
-    filled = _fill_slices(closed)
-    cavities = dilate(filled & ~closed, 2 * CAVITY_GATE_MM, spacing_kji_mm) & filled
+    thick = dilate(mask, CAVITY_GATE_MM, spacing_kji_mm)
+    filled = _fill_slices(thick)
+    outline = erode(filled, CAVITY_GATE_MM, spacing_kji_mm)
+    cavities = dilate(filled & ~thick, 3 * CAVITY_GATE_MM, spacing_kji_mm) & outline
     return _fill_slices(mask | cavities)
+
+
+def _close_cuts(section: np.ndarray, pixel_mm: tuple[float, ...]) -> np.ndarray:
+    """Cavities that a straight cut through the head laid open are closed along the cut; (H, W) bool.
+
+    A cut (the edge of the field of view, of a slab, of the coverage, at any angle) is a side of the head's
+    convex hull that the head touches along more than it leaves open. The furrow between ear and temple, or
+    nose and cheek, is bridged by a side that the head touches but at its ends.
+    """
+    outline = np.argwhere(section & ~ndimage.binary_erosion(section))
+    points = outline * np.asarray(pixel_mm)
+    try:
+        sides = ConvexHull(points).equations
+    except (QhullError, ValueError):  # fewer than three points, or all on one line
+        return section
+    closed = section.copy()
+    for *normal, offset in sides:
+        touching = np.flatnonzero(points @ normal + offset > -max(pixel_mm))
+        along = points[touching] @ (-normal[1], normal[0])
+        touching, along = touching[np.argsort(along)], np.sort(along)
+        gaps = np.diff(along)
+        is_open = gaps > 2 * max(pixel_mm)
+        if gaps[is_open].sum() < gaps[~is_open].sum():
+            for n in np.flatnonzero(is_open):
+                closed[line(*outline[touching[n]], *outline[touching[n + 1]])] = True
+    return ndimage.binary_fill_holes(closed)

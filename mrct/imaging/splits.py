@@ -30,7 +30,32 @@ def split_patients(
     inside each stratum of neighbors a hash of seed and patient decides who gets which label. A hash, not
     a random generator: the same patients and seed give the same split with any library version.
     """
-    sizes = split_sizes(len(n_pairs), validation_fraction, test_fraction)
+    return _stratified(n_pairs, seed, split_sizes(len(n_pairs), validation_fraction, test_fraction))
+
+
+def split_fold(
+    n_pairs: Mapping[str, int], seed: int, validation_fraction: float, folds: int, fold: int
+) -> dict[str, str]:
+    """patient -> split of one fold, 0 <= fold < folds: over all folds each patient is tested exactly once.
+
+    Folds are stratified by pair count as `split_patients`; of the other patients `validation_fraction` (of
+    all) is for validation. ValueError when there are fewer patients than folds plus two.
+    """
+    if len(n_pairs) < folds + 2:
+        raise ValueError(
+            f"pair.folds = {folds}: got {patient_count(len(n_pairs))}, needs {folds + 2} or more"
+        )
+    share, more = divmod(len(n_pairs), folds)
+    dealt = _stratified(n_pairs, seed, {str(n): share + (n < more) for n in range(folds)})
+    rest = {patient: n for patient, n in n_pairs.items() if dealt[patient] != str(fold)}
+    validation = min(max(1, round(len(n_pairs) * validation_fraction)), len(rest) - 1)
+    sizes = {"train": len(rest) - validation, "validation": validation}
+    split = _stratified(rest, seed, sizes) | dict.fromkeys(set(n_pairs) - set(rest), "test")
+    return {patient: split[patient] for patient in sorted(split)}
+
+
+def _stratified(n_pairs: Mapping[str, int], seed: int, sizes: Mapping[str, int]) -> dict[str, str]:
+    """patient -> label, in the given numbers; see `split_patients`."""
     order = sorted(n_pairs, key=lambda patient: (n_pairs[patient], _chance(seed, patient)))
     labels = _dealt(sizes)
     chosen: dict[str, str] = {}

@@ -17,8 +17,9 @@ from mrct.dicom.read import Unreadable, find_files, read_dataset
 from mrct.dicom.series import Series, group, read_instance
 from mrct.dicom.volume import build_volume
 from mrct.dicom.write import write_synthetic_series
+from mrct.imaging.bias import without_bias
 from mrct.imaging.grid import from_grid, make_grid, to_grid
-from mrct.imaging.intensity import fit_mr_scale, hu_to_signed, signed_to_hu
+from mrct.imaging.intensity import MrScaling, hu_to_signed, signed_to_hu
 from mrct.imaging.volumes import read_volume, to_array, write_volume
 from mrct.inference.model import Model
 
@@ -68,22 +69,17 @@ def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
     window = (float(normalization["hu_window"][0]), float(normalization["hu_window"][1]))
     grid = make_grid(volume, int(normalization["image_size"]), float(normalization["pixel_spacing_mm"]))
     to_ct = model.direction == "mr_to_ct"
-    on_grid = to_grid(volume, grid, fill=_background(volume, to_ct))
     if to_ct:
-        scale = fit_mr_scale(
-            to_array(volume), normalization["mr"]["method"], tuple(normalization["mr"]["percentiles"])
-        )
-        signed = scale.to_signed(on_grid)
+        scaling = MrScaling.from_json(normalization["mr"])
+        flat = without_bias(volume) if scaling.n4 else volume
+        scale = scaling.fit(to_array(flat))
+        signed = scale.to_signed(to_grid(flat, grid, fill=scale.low))
     else:
-        signed = hu_to_signed(on_grid, window)
+        signed = hu_to_signed(to_grid(volume, grid, fill=AIR_HU), window)
     translated = model.translate(signed)
     if to_ct:
         return from_grid(signed_to_hu(translated, window), grid, volume, fill=AIR_HU)
     return from_grid((translated + 1) / 2 * MR_SCALE, grid, volume, fill=0.0)
-
-
-def _background(volume: sitk.Image, is_mr: bool) -> float:
-    return float(np.min(sitk.GetArrayViewFromImage(volume))) if is_mr else AIR_HU
 
 
 def read_source(path: Path, modality: str) -> Source:

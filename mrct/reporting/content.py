@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mrct.reporting import dataflow, page, tables
+from mrct.reporting import dataflow, deidentification, page, tables
 from mrct.reporting.charts import DotPanel
 from mrct.reporting.inputs import Inputs
 from mrct.reporting.labels import DIRECTIONS, Windows, method_name, metric
@@ -47,6 +47,7 @@ def text_of(inputs: Inputs, windows: Windows, samples: int, seed: int, virtual: 
             for d in directions
         ],
         "model": scalars(inputs.models.get(results[0].method, {})),
+        "deidentification": deidentification.section(inputs.audit, inputs.registered, virtual),
         **flow_of(inputs),
     }
 
@@ -81,16 +82,13 @@ def flow_of(inputs: Inputs) -> dict[str, Any]:
     registered = inputs.registered.sort_values("patient")
     return {
         "steps": dataflow.funnel(
-            inputs.files,
+            inputs.audit.files,
             inputs.series,
             inputs.patients,
             inputs.registered,
             inputs.pairs,
             inputs.rejected_slices,
         ),
-        "file_reasons": [] if inputs.files is None else _file_reasons(inputs.files),
-        "attributes": [] if inputs.attributes is None else dataflow.attribute_rows(inputs.attributes),
-        "audit_summary": scalars(inputs.audit_summary),
         "series_reasons": dataflow.reasons(inputs.series[inputs.series["decision"] != "kept"], "rule")
         if "reason" in inputs.series
         else [],
@@ -161,10 +159,6 @@ def scalars(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif isinstance(value, int | float | str):
             rows.append((name, value if isinstance(value, str) else f"{value:,.6g}"))
     return rows
-
-
-def _file_reasons(files: pd.DataFrame) -> list[dict[str, Any]]:
-    return [row for row in dataflow.reasons(files, "action") if row["name"] != "kept"]
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

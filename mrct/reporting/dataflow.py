@@ -13,7 +13,8 @@ TONES = {
 UNEXPLAINED = "no reason given"
 RULES = {
     "tse": "TSE", "flair": "FLAIR", "t1": "T1-weighted", "t2": "T2-weighted", "pd": "PD-weighted",
-    "dwi": "DWI", "contrast": "contrast agent",
+    "dwi": "DWI", "contrast": "contrast agent", "swi": "SWI", "epi": "EPI", "fieldmap": "field map",
+    "sharp_kernel": "sharp kernel", "perfusion": "perfusion or time series", "multiframe": "multi-frame",
 }  # fmt: skip
 
 
@@ -51,13 +52,13 @@ def rule_name(name: str) -> str:
 
 def count(values: pd.Series, first: tuple[str, ...] = ()) -> dict[str, int]:
     """How often each value occurs: those of `first` in their order, then the others, most frequent first."""
-    counts = _text(values).replace("", UNEXPLAINED).value_counts()
+    counts = as_text(values).replace("", UNEXPLAINED).value_counts()
     names = sorted(counts.index, key=lambda n: (first.index(n) if n in first else len(first), -counts[n], n))
     return {name: int(counts[name]) for name in names}
 
 
 def funnel(
-    files: pd.DataFrame | None,
+    files: pd.DataFrame,
     series: pd.DataFrame,
     patients: pd.DataFrame,
     registered: pd.DataFrame,
@@ -68,14 +69,13 @@ def funnel(
     decided = series["rule"].where(series["decision"] != "kept", "kept")
     slices = {"pairs": len(pairs)} | count(rejected_slices["rule"])
     steps = [
+        step("anonymize", "files", count(files["action"], ("kept",))),
         step("select", "series", count(decided, ("kept",))),
         step("select", "patients", count(patients["status"], ("paired",))),
         step("register", "patients", count(registered["status"], ("registered",))),
         step("pair", "slices", slices),
         step("split", "pairs", count(pairs["split"], ("train", "validation", "test"))),
     ]
-    if files is not None and len(files):
-        steps.insert(0, step("anonymize", "files", count(files["action"], ("kept",))))
     return [s for s in steps if s.total]
 
 
@@ -83,7 +83,7 @@ def reasons(table: pd.DataFrame, key: str, limit: int = 3) -> list[dict[str, Any
     """Rows grouped by `key` (a rule, an action), most frequent first: how many, and the commonest reasons."""
     rows = []
     for name, n in count(table[key]).items():
-        group = table[_text(table[key]).replace("", UNEXPLAINED) == name]
+        group = table[as_text(table[key]).replace("", UNEXPLAINED) == name]
         common = [text for text in count(group["reason"]) if text != UNEXPLAINED]
         rows.append({"name": rule_name(name), "n": n, "reasons": common[:limit], "more": len(common[limit:])})
     return rows
@@ -91,7 +91,7 @@ def reasons(table: pd.DataFrame, key: str, limit: int = 3) -> list[dict[str, Any
 
 def series_groups(series: pd.DataFrame) -> list[dict[str, Any]]:
     """Every series, for the gallery: the kept ones, then the rejected ones rule by rule."""
-    text = series.apply(_text).sort_values(["patient", "modality", "series"])
+    text = series.apply(as_text).sort_values(["patient", "modality", "series"])
     kept = text["decision"] == "kept"
     groups = [{"name": "kept", "kept": True, "rows": text[kept].to_dict("records")}]
     for rule in count(text.loc[~kept, "rule"]):
@@ -110,18 +110,6 @@ def split_rows(splits: pd.DataFrame) -> list[dict[str, Any]]:
     return [*rows, {"name": "all", **total}]
 
 
-def attribute_rows(attributes: pd.DataFrame) -> list[dict[str, Any]]:
-    """De-identification by action: how many attributes and occurrences, and the most frequent keywords."""
-    rows = []
-    for action, group in attributes.groupby("action", sort=True):
-        ordered = group.sort_values(["count", "tag"], ascending=[False, True])
-        tags, keywords = _text(ordered["tag"]), _text(ordered["keyword"])
-        names = [keyword or tag for keyword, tag in zip(keywords, tags, strict=True)]
-        rows.append({"name": str(action), "attributes": len(set(names)), "n": int(group["count"].sum()),
-                     "keywords": list(dict.fromkeys(names))})  # fmt: skip
-    return rows
-
-
-def _text(values: pd.Series) -> pd.Series:
+def as_text(values: pd.Series) -> pd.Series:
     """Any column as text, empty cells as empty text (an all-empty column is read as numbers)."""
     return values.astype(object).where(values.notna(), "").astype(str)

@@ -1,6 +1,7 @@
 """What the page is made of, read from the folders of the stages before; what is missing is named."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,16 @@ import pandas as pd
 
 from mrct.files import read_json, read_table
 from mrct.reporting.tables import Results
+
+#: What every audit states, and what a DICOM audit states beside it (CONTRIBUTING.md, data/anonymized).
+AUDIT_KEYS = ("patients", "files", "sweep")
+DICOM_AUDIT_KEYS = (
+    "method", "standard", "method_codes", "max_shift_days", "retain_age_and_sex",
+    "already_deidentified_files", "joined_patient_ids",
+)  # fmt: skip
+#: PS3.16 CID 7050: Retain Patient Characteristics Option.
+RETAINED = "113108"
+SWEEP_KEYS = ("files", "bytes", "values", "hits")
 
 
 @dataclass(frozen=True)
@@ -25,13 +36,24 @@ class Folders:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """The account of the stage anonymize; `checksums`: name of each audit file to its SHA-256, hex.
+
+    `attributes` is None where the source has no DICOM attributes (image volumes).
+    """
+
+    files: pd.DataFrame
+    attributes: pd.DataFrame | None
+    summary: dict[str, Any]
+    checksums: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Inputs:
-    """Every table of the page; None or empty where the source has no such thing (volumes: no DICOM audit)."""
+    """Every table of the page."""
 
     source: dict[str, Any]
-    files: pd.DataFrame | None
-    attributes: pd.DataFrame | None
-    audit_summary: dict[str, Any]
+    audit: Audit
     series: pd.DataFrame
     patients: pd.DataFrame
     registered: pd.DataFrame
@@ -48,12 +70,10 @@ class Inputs:
 
 def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
     """Reads all tables. Errors: a required file that is missing, with the stage that writes it."""
-    audit = folders.anonymized / "audit"
+    source = _json(folders.anonymized / "manifest.json", "anonymize")
     return Inputs(
-        source=_json(folders.anonymized / "manifest.json", "anonymize"),
-        files=_table_if_there(audit / "files.csv"),
-        attributes=_table_if_there(audit / "attributes.csv"),
-        audit_summary=read_json(audit / "summary.json") if (audit / "summary.json").is_file() else {},
+        source=source,
+        audit=read_audit(folders.anonymized / "audit", dicom=source["layout"] == "dicom"),
         series=_table(
             folders.selected / "series.csv", "select", ("patient", "series", "modality", "decision", "rule")
         ),
@@ -72,6 +92,53 @@ def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
         histories=read_histories(folders.models, methods),
         models={m: read_json(p) for m in methods if (p := folders.models / m / "model.json").is_file()},
     )
+
+
+def read_audit(folder: Path, dicom: bool) -> Audit:
+    """files.csv, summary.json and, of DICOM, attributes.csv.
+
+    A person signs the page that is made of these, so what contradicts itself is an error: a key that is
+    missing, a count that differs, a sweep with a hit or over fewer files than were written.
+    """
+    names = ["files.csv", "summary.json", *(["attributes.csv"] if dicom else [])]
+    files = _table(folder / "files.csv", "anonymize", ("source_index", "action", "reason", "output"))
+    columns = ("tag", "keyword", "profile", "action", "count")
+    attributes = _table(folder / "attributes.csv", "anonymize", columns) if dicom else None
+    summary = _json(folder / "summary.json", "anonymize")
+    where = folder / "summary.json"
+    _require_keys(where, summary, (*AUDIT_KEYS, *(DICOM_AUDIT_KEYS if dicom else ())))
+    _require_keys(where, summary["sweep"], SWEEP_KEYS)
+    if dicom and (RETAINED in summary["method_codes"]) != summary["retain_age_and_sex"]:
+        raise ValueError(
+            f"{where}: retain_age_and_sex is {summary['retain_age_and_sex']}, but method_codes are "
+            f"{sorted(summary['method_codes'])}; expected {RETAINED} only where it is true; rerun anonymize"
+        )
+    _require_complete(folder, files, summary)
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    return Audit(files, attributes, summary, digests)
+
+
+def _require_keys(path: Path, content: dict[str, Any], keys: Iterable[str]) -> None:
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise ValueError(f"{path}: no key {', '.join(missing)}; got {sorted(content)}; rerun anonymize")
+
+
+def _require_complete(folder: Path, files: pd.DataFrame, summary: dict[str, Any]) -> None:
+    """Every file found has one verdict, both tables count alike, and the sweep saw every output."""
+    if sorted(files["source_index"]) != list(range(len(files))):
+        raise ValueError(f"{folder / 'files.csv'}: the files are not numbered 0, 1, 2, ...; rerun anonymize")
+    counted = {action: int(n) for action, n in files["action"].value_counts().items()}
+    if counted != {action: n for action, n in summary["files"].items() if n}:
+        raise ValueError(
+            f"{folder}: files.csv counts {counted}, summary.json {summary['files']}; rerun anonymize"
+        )
+    written, sweep = files.loc[files["action"] == "kept", "output"].nunique(), summary["sweep"]
+    if sweep["hits"] or sweep["files"] < written:
+        raise ValueError(
+            f"{folder / 'summary.json'}: the sweep states {sweep['hits']} hits in {sweep['files']} files; "
+            f"expected 0 in at least {written}. Use nothing of data/anonymized; rerun anonymize"
+        )
 
 
 def read_results(metrics: Path, method: str) -> Results:
@@ -105,10 +172,6 @@ def _table(path: Path, stage: str, columns: Sequence[str]) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; got {list(table.columns)}; rerun {stage}")
     return table
-
-
-def _table_if_there(path: Path) -> pd.DataFrame | None:
-    return read_table(path) if path.is_file() and path.stat().st_size > 1 else None
 
 
 def _require(path: Path, stage: str) -> None:

@@ -80,3 +80,56 @@ def write_series(
         paths.append(folder / f"{k:02d}.dcm")
         dataset.save_as(paths[-1], enforce_file_format=True)
     return paths
+
+
+def items(**attributes: Any) -> list[Dataset]:
+    """A sequence of one item."""
+    item = Dataset()
+    for keyword, value in attributes.items():
+        setattr(item, keyword, value)
+    return [item]
+
+
+def write_enhanced(
+    folder: Path,
+    modality: str = "MR",
+    values: np.ndarray | None = None,
+    positions: Sequence[Any] | None = None,
+    each: Callable[[int], dict[str, Any]] = lambda k: {},
+    **attributes: Any,
+) -> Path:
+    """One enhanced multi-frame file (PS3.3 A.36, A.38); `each(k)` gives functional groups of frame k on top."""
+    places = stack_positions(6) if positions is None else positions
+    stored = smooth(len(places)) if values is None else values
+    dataset = make_dataset(modality, stored[0], places[0], SeriesInstanceUID="1.2.3.9", **attributes)
+    for keyword in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "SliceThickness",
+                    "EchoTime", "RepetitionTime", "EchoTrainLength", "ScanningSequence", "RescaleSlope",
+                    "RescaleIntercept"):  # fmt: skip
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    dataset.SOPClassUID = f"{SOP_CLASSES[modality]}.1"
+    dataset.SOPInstanceUID = "1.2.3.9.1"
+    dataset.NumberOfFrames = len(places)
+    dataset.PixelData = stored.astype(stored.dtype.newbyteorder("<")).tobytes()
+    shared = items(
+        PixelMeasuresSequence=items(PixelSpacing=[1.0, 1.0], SliceThickness=5.0),
+        PlaneOrientationSequence=items(ImageOrientationPatient=list(AXIAL)),
+    )
+    if modality == "MR":
+        dataset.AcquisitionContrast, dataset.ComplexImageComponent = "T2", "MAGNITUDE"
+        dataset.EchoPulseSequence = "SPIN"
+        shared[0].MREchoSequence = items(EffectiveEchoTime=100.0)
+        shared[0].MRTimingAndRelatedParametersSequence = items(RepetitionTime=4000.0, RFEchoTrainLength=1)
+    shared[0].PixelValueTransformationSequence = items(
+        RescaleSlope=1.0, RescaleIntercept=-1024.0 if modality == "CT" else 0.0
+    )
+    dataset.SharedFunctionalGroupsSequence = shared
+    dataset.PerFrameFunctionalGroupsSequence = [
+        items(PlanePositionSequence=items(ImagePositionPatient=list(map(float, place))), **each(k))[0]
+        for k, place in enumerate(places)
+    ]
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(folder / "00.dcm", enforce_file_format=True)
+    return folder / "00.dcm"

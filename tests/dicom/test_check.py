@@ -69,6 +69,15 @@ def test_counts_decisions_and_expectations(export: Path) -> None:
     assert report.seconds > 0
 
 
+def test_an_enhanced_file_is_one_file_and_a_series_of_its_frames(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", SeriesInstanceUID="1.1")
+    path = factory["write_enhanced"](tmp_path / "mr")
+    report = check(tmp_path, Rules())
+    assert (report.n_files, report.n_paired, report.expected_pairs) == (7, 1, 6)
+    classic = sum(one.stat().st_size for one in (tmp_path / "ct").iterdir())
+    assert report.disk_bytes == int((classic + path.stat().st_size) * 2.5)
+
+
 def test_nothing_of_a_header_or_a_path_is_shown(export: Path, recwarn: pytest.WarningsRecorder) -> None:
     text = shown(check(export, Rules())) + " ".join(str(warning.message) for warning in recwarn)
     assert "tse" in text

@@ -91,7 +91,8 @@ def test_a_plain_axial_t2_spin_echo_and_a_plain_ct_pass() -> None:
         (15, 2500, None, ("SE",), (), "pd"),
         (20, 600, None, ("GR",), ("SP",), "t2star"),
         (2.2, 4.5, None, ("GR",), ("SS",), "unknown"),  # balanced steady state
-        (90, 4000, None, ("EP",), (), "dwi"),
+        (90, 4000, None, ("EP",), (), "unknown"),  # a spin echo or not?
+        (90, 4000, None, ("EP", "SE"), (), "t2"),
         (90, 4000, None, ("IR", "SE"), (), "unknown"),  # inversion without its time
         (None, 4000, None, ("SE",), (), "unknown"),
         (100, None, None, ("SE",), (), "unknown"),
@@ -201,6 +202,15 @@ def test_no_turbo_spin_echo(changes: dict) -> None:
         ({"te_ms": 15.0, "tr_ms": 2500.0}, "pd"),
         ({"diffusion_b_value": 0.0}, "dwi"),
         ({"sequence_name": "*EP2D_B0"}, "dwi"),
+        ({"sequence_name": "*EP2D1_64"}, "epi"),
+        ({"scanning_sequence": ("EP", "SE")}, "epi"),
+        ({"angiography": True}, "angiography"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "M", "SWI")}, "swi"),
+        ({"time_points": 40}, "perfusion"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "P")}, "fieldmap"),
+        ({"description": "Coil survey"}, "localizer"),
+        ({"description": "ASSET calibration"}, "calibration"),
+        ({"body_part": "KNEE"}, "body_part"),
         ({"description": "DWI b0"}, "dwi"),
         ({"contrast_agent": True}, "contrast"),
         ({"description": "AX T2 +C"}, "contrast"),
@@ -209,7 +219,6 @@ def test_no_turbo_spin_echo(changes: dict) -> None:
         ({"image_type": ("ORIGINAL", "PRIMARY", "LOCALIZER")}, "localizer"),
         ({"image_type": ("ORIGINAL", "PRIMARY", "M", "MOSAIC")}, "mosaic"),
         ({"frames": 30}, "multiframe"),
-        ({"sop_class_uid": "1.2.840.10008.5.1.4.1.1.4.1"}, "multiframe"),
         ({"orientation": None}, "geometry"),
         ({"pixel_spacing_mm": None}, "geometry"),
         ({"orientation": (0.0,) * 6}, "geometry"),
@@ -259,6 +268,12 @@ def test_the_wanted_weighting_is_not_refused_by_its_own_name() -> None:
         ("t1 ohne KM", False),
         ("HEAD W/O CONTRAST", False),
         ("FACE", False),
+        ("AX T2 POST", True),
+        ("POST FOSSA", False),
+        ("T1 + C", True),
+        ("POSTERIOR", False),
+        ("kontrastmittel", True),
+        ("HEAD UNENHANCED", False),
     ],
 )
 def test_contrast_words(description: str, found: bool) -> None:
@@ -297,7 +312,26 @@ def test_choice_prefers_the_soft_kernel_then_more_slices_and_lists_losers() -> N
         reasons = {item.series.name: item.verdict.reason for item in choice.decisions if not item.kept}
         assert set(reasons) == {"A", "C"}
         assert "soft kernel" in reasons["A"]
-        assert "9 usable slices, the chosen one has 12" in reasons["C"]
+        assert "by more_coverage: covers 45 mm, the chosen one 60 mm" in reasons["C"]
+
+
+@pytest.mark.parametrize(("spacing_mm", "count"), [(10.0, 40), (4.9, 30)])
+def test_coverage_beyond_a_head_and_below_a_centimeter_decides_nothing(spacing_mm: float, count: int) -> None:
+    def spaced(name: str, gap_mm: float, slices: int, pixel_mm: float) -> Series:
+        item = series(name=name, count=slices, pixel_spacing_mm=(pixel_mm, pixel_mm))
+        places = [(0.0, 0.0, gap_mm * k) for k in range(slices)]
+        return replace(
+            item,
+            instances=tuple(
+                replace(one, position=place) for one, place in zip(item.instances, places, strict=True)
+            ),
+        )
+
+    head, other = spaced("head", 5.0, 31, 0.5), spaced("other", spacing_mm, count, 1.0)
+    choice = choose("P", [head, other], Rules(prefer=("more_coverage", "finer_pixels")))
+    assert choice.mr == head
+    [loser] = [decision for decision in choice.decisions if not decision.kept]
+    assert "by finer_pixels: pixels of 1 mm, the chosen one has 0.5 mm" in loser.verdict.reason
 
 
 def test_the_ct_nearest_in_time_is_chosen_and_a_broken_one_gives_way() -> None:
@@ -330,7 +364,8 @@ def test_an_empty_cohort_names_rule_vendors_and_key() -> None:
     choices = [choose(str(n), patient(n, "Philips" if n else "GE"), rules) for n in range(3)]
     text = explain_empty(choices, rules)
     assert "Rule 'tse' removed 3 MR series (GE 1, Philips 2)" in text
-    assert "-S 'select.reject=[coronal,sagittal,oblique,localizer,derived,flair,t1,pd,dwi,contrast]'" in text
+    others = ",".join(name for name in rules.reject if name != "tse")
+    assert f"-S 'select.reject=[{others}]'" in text
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,72 @@
 """Reading an export: what is found, and what each kind of bad file is called."""
 
+import os
+import resource
 import runpy
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom.pixels.decoders import JPEG2000LosslessDecoder
-from pydicom.uid import MPEG2MPML, JPEG2000Lossless, RLELossless
+from pydicom.uid import MPEG2MPML, DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from mrct.dicom.read import MissingCodec, Unreadable, decode_pixels, find_files, read_dataset
+from mrct.dicom.decoding import decode_pixels
+from mrct.dicom.read import find_files, read_dataset
+from mrct.dicom.unreadable import MissingCodec, Unreadable
 
 factory = runpy.run_path(str(Path(__file__).with_name("phi_factory.py")))
 person_dataset, save = factory["person_dataset"], factory["save"]
 
 
-def test_finds_every_regular_file_at_any_depth_sorted_and_skips_broken_links(tmp_path):
+def test_finds_everything_that_is_no_folder_at_any_depth_sorted(tmp_path):
     for name in ("b/deep/er/2", "a.dcm", "b/1"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "linked").symlink_to(tmp_path / "b")
+    os.mkfifo(tmp_path / "pipe")
     assert [str(path.relative_to(tmp_path)) for path in find_files(tmp_path)] == [
         "a.dcm",
         "b/1",
         "b/deep/er/2",
+        "broken",
+        "linked",
+        "pipe",
     ]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.symlink_to(path.parent / "nowhere"), "broken link"),
+        (lambda path: path.symlink_to(path), "broken link"),
+        (lambda path: path.symlink_to(path.parent), "link to a folder"),
+        (os.mkfifo, "not a regular file"),
+        (Path.mkdir, "folder"),
+    ],
+)
+def test_what_is_no_file_is_unreadable_and_says_why(tmp_path, make, reason):
+    make(tmp_path / "x")
+    with pytest.raises(Unreadable, match=reason) as error:
+        read_dataset(tmp_path / "x", pixels=True)
+    assert not error.value.damaged
+
+
+def test_a_folder_that_may_not_be_opened_is_listed_itself(tmp_path, monkeypatch):
+    (tmp_path / "a").touch()
+    (tmp_path / "closed").mkdir()
+    honest = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "denied", str(path))
+        return honest(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # permissions do not bind root, who runs many tests
+    assert [path.name for path in find_files(tmp_path)] == ["a", "closed"]
 
 
 @pytest.mark.parametrize("missing", [True, False])
@@ -118,3 +160,53 @@ def test_reasons_hold_no_header_value(tmp_path, capfd):
         read_dataset(save(image, tmp_path / "x"), pixels=True)
     printed = "".join(capfd.readouterr())
     assert factory["secrets_in"]((error.value.reason + printed).encode()) == []
+
+
+def _deflated(image, path: Path, change=lambda data: data) -> Path:
+    """The image under the deflated transfer syntax, its compressed bytes through `change`."""
+    plain = save(image, path)
+    content = plain.read_bytes()
+    image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    start = 144 + pydicom.dcmread(plain).file_meta.FileMetaInformationGroupLength
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = packer.compress(change(content[start:])) + packer.flush()
+    image.save_as(path, enforce_file_format=True)
+    meta_end = 144 + pydicom.dcmread(path).file_meta.FileMetaInformationGroupLength
+    path.write_bytes(path.read_bytes()[:meta_end] + data)
+    return path
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+def test_a_deflated_file_is_read_as_any_other(tmp_path, pixels):
+    dataset = read_dataset(_deflated(person_dataset(), tmp_path / "x"), pixels)
+    assert dataset.PatientID == person_dataset().PatientID
+    assert dataset.get("PixelData") == (person_dataset().PixelData if pixels else None)
+
+
+def test_deflated_data_that_expand_beyond_measure_are_refused_before_they_fill_the_memory(tmp_path):
+    bomb = _deflated(person_dataset(), tmp_path / "x", lambda data: data + bytes(80 << 20))
+    assert bomb.stat().st_size < 200_000
+    tracemalloc.start()
+    with pytest.raises(Unreadable, match="beyond any image"):
+        read_dataset(bomb, pixels=False)
+    # twice the limit: the growing output of zlib is copied once
+    assert tracemalloc.get_traced_memory()[1] < 150 << 20
+    tracemalloc.stop()
+
+
+def test_truncated_deflated_data_are_damaged(tmp_path):
+    path = _deflated(person_dataset(), tmp_path / "x")
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(Unreadable, match="truncated") as error:
+        read_dataset(path, pixels=False)
+    assert error.value.damaged
+
+
+def test_a_claimed_length_of_four_gigabytes_is_not_allocated(tmp_path):
+    path = save(person_dataset(), tmp_path / "x")
+    content = path.read_bytes()
+    start = content.index(b"\x10\x00\x10\x00PN") + 4
+    path.write_bytes(content[:start] + b"UT\0\0\xfe\xff\xff\xff" + content[start + 4 :])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "PixelData" not in read_dataset(path, pixels=True)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB

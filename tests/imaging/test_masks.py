@@ -88,6 +88,47 @@ def test_mr_with_zeroed_background():
     assert dice(masks.head_mask_of_mr(image, SPACING), head) > 0.98
 
 
+def test_a_broken_ring_of_scalp_around_dark_bone_belongs_to_the_mr_head():
+    """As T2 shows it: the scalp 4 mm thin, dark under it for 12 mm, two gaps of 4 mm in the ring."""
+    head = disk((180, 160), (90, 80), (70, 58))
+    inner = ndimage.distance_transform_edt(head)
+    signal = np.where((inner > 0) & (inner <= 4), 0.6, 0.0) + np.where(inner > 16, 1.0, 0.0)
+    signal[84:88, :60] *= inner[84:88, :60] > 16
+    signal[:60, 70:74] *= inner[:60, 70:74] > 16
+    noise = np.random.default_rng(3).normal(0, 0.02, (2, *head.shape))
+    noisy = np.hypot(signal + noise[0], noise[1])[None].astype(np.float32)
+    assert dice(masks.head_mask_of_mr(noisy, SPACING)[0], head) > 0.98
+
+
+def cut_open(angle_deg, shape=(180, 160)):
+    """(tissue, head) of a head whose front is cut off along a line at that angle, through wide sinuses."""
+    head = disk(shape, (95, 80), (75, 60))
+    j, i = np.indices(shape)
+    head &= j - 45 > np.tan(np.radians(angle_deg)) * (i - 80)
+    air = disk(shape, (45, 66), (22, 9)) | disk(shape, (45, 94), (22, 9))
+    return head & ~air, head
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 4.0, -13.0, 30.0])
+def test_sinuses_opened_by_a_straight_cut_belong_to_the_head(angle_deg):
+    tissue, head = cut_open(angle_deg)
+    found = masks.head_mask_of_ct(np.where(tissue, 40.0, -1000.0)[None], SPACING)[0]
+    assert dice(found, head) > 0.995
+    assert not (found & ~ndimage.binary_dilation(head)).any()
+
+
+def test_sinuses_opened_by_the_edge_of_the_image_belong_to_the_head():
+    tissue, head = cut_open(0.0)
+    found = masks.head_mask_of_ct(np.where(tissue, 40.0, -1000.0)[None, 46:], SPACING)[0]
+    assert dice(found, head[46:]) > 0.995
+
+
+def test_a_hollow_beside_the_nose_is_no_cut():
+    head = disk((180, 160), (100, 80), (70, 58)) | disk((180, 160), (27, 80), (14, 9))
+    found = masks.head_mask_of_ct(np.where(head, 40.0, -1000.0)[None], SPACING)[0]
+    assert (found & ~head).sum() < 0.003 * head.sum()
+
+
 def test_pixel_size_does_not_change_the_outline():
     hu, _ = ct_volume(1)
     coarse = masks.head_mask_of_ct(hu, SPACING)

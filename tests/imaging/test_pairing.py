@@ -159,3 +159,36 @@ def test_positions_of_a_tilted_stack_are_along_its_normal() -> None:
     tilted.SetDirection((1, 0, 0, 0, np.cos(angle), -np.sin(angle), 0, np.sin(angle), np.cos(angle)))
     np.testing.assert_allclose(np.diff(slice_positions_mm(tilted)), 4.0)
     assert slice_positions_mm(tilted)[0] == pytest.approx(-30 * np.cos(angle))
+
+
+def test_a_pair_that_shows_nothing_in_common_is_listed() -> None:
+    """Independent noise shares no information; the same picture in both shares all of it."""
+    volumes = arrays()
+    volumes["ct"][:3] = volumes["mr"][:3] - 100
+    table = judge(volumes, Rules(0.95, 40.0, 0, min_quality=0.5))
+    assert table["rule"].tolist() == [""] * 3 + ["poor_match"] * 3
+    assert table["quality"][:3].min() > 0.9
+    assert table["quality"][3:].max() < 0.3
+    assert "another level, or the registration is off here" in table["reason"][5]
+
+
+@pytest.mark.parametrize(
+    ("distance_mm", "kept"), [(0, [0, 1, 2, 3, 4, 5]), (4, [0, 1, 2, 3, 4, 5]), (5, [0, 2, 4]), (9, [0, 3])]
+)
+def test_near_duplicates_are_avoided(distance_mm: float, kept: list[int]) -> None:
+    """Slices are 4 mm apart."""
+    table = judge(arrays(), Rules(0.95, 40.0, 0, min_distance_mm=distance_mm))
+    assert table.loc[table["rule"] == "", "k"].tolist() == kept
+    assert set(table["rule"]) <= {"", "near_duplicate"}
+
+
+def test_the_quota_counts_what_is_left() -> None:
+    table = judge(arrays(), Rules(0.95, 40.0, 1, min_distance_mm=5))
+    assert table["rule"].tolist() == [
+        "beyond_quota",
+        "near_duplicate",
+        "",
+        "near_duplicate",
+        "beyond_quota",
+        "near_duplicate",
+    ]

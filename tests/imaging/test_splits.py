@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrct.imaging.splits import SPLITS, require_no_leakage, split_patients, split_sizes
+from mrct.imaging.splits import SPLITS, require_no_leakage, split_fold, split_patients, split_sizes
 
 COHORT = {f"P{number:03d}": 1 + number % 30 for number in range(120)}
 
@@ -73,3 +73,21 @@ def test_leakage_is_found() -> None:
     with pytest.raises(ValueError, match="patient A is in the splits test, train"):
         require_no_leakage(rows)
     require_no_leakage(rows.iloc[:3])
+
+
+@given(st.integers(2, 6), st.integers(8, 60), st.integers(0, 3))
+def test_folds_test_each_patient_once_and_differ_by_at_most_one(folds: int, n: int, seed: int) -> None:
+    counts = {patient: COHORT[patient] for patient in list(COHORT)[:n]}
+    tests = []
+    for fold in range(folds):
+        split = split_fold(counts, seed, 0.2, folds, fold)
+        assert set(split) == set(counts)
+        assert set(split.values()) == set(SPLITS)
+        tests.append([patient for patient, name in split.items() if name == "test"])
+    assert sorted(patient for test in tests for patient in test) == sorted(counts)
+    assert max(map(len, tests)) - min(map(len, tests)) <= 1
+
+
+def test_too_few_patients_for_the_folds_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"pair\.folds = 5: got 6 patients, needs 7 or more"):
+        split_fold(dict.fromkeys("ABCDEF", 3), 1, 0.2, 5, 0)

@@ -55,13 +55,14 @@ def test_reasons_list_the_commonest_and_count_the_rest() -> None:
     )
 
 
-def test_funnel_without_files_and_without_rejections() -> None:
+def test_funnel_without_rejections() -> None:
+    files = pd.DataFrame({"action": ["kept", "skipped"], "reason": ["", "not DICOM"]})
     patients = pd.DataFrame({"patient": ["Pa"], "status": ["paired"]})
     registered = pd.DataFrame({"patient": ["Pa"], "status": ["registered"]})
     pairs = pd.DataFrame({"patient": ["Pa"], "k": [0], "split": ["train"]})
-    steps = dataflow.funnel(None, SERIES, patients, registered, pairs, pd.DataFrame({"rule": []}))
-    assert [step.stage for step in steps] == ["select", "select", "register", "pair", "split"]
-    assert [step.total for step in steps] == [4, 1, 1, 1, 1]
+    steps = dataflow.funnel(files, SERIES, patients, registered, pairs, pd.DataFrame({"rule": []}))
+    assert [step.stage for step in steps] == ["anonymize", "select", "select", "register", "pair", "split"]
+    assert [step.total for step in steps] == [2, 4, 1, 1, 1, 1]
 
 
 def test_splits_sum() -> None:
@@ -69,18 +70,6 @@ def test_splits_sum() -> None:
         {"patient": ["Pa", "Pb", "Pc"], "split": ["train", "train", "test"], "n_pairs": [3, 4, 5]}
     )
     assert dataflow.split_rows(splits)[-1] == {"name": "all", "patients": 3, "pairs": 12}
-
-
-def test_attributes_by_action() -> None:
-    columns = ["tag", "keyword", "action", "count"]
-    rows = [
-        ("0010,0010", "PatientName", "changed", 9),
-        ("0009,1001", None, "dropped", 4),
-        ("0009,1002", None, "dropped", 5),
-    ]
-    first, second = dataflow.attribute_rows(pd.DataFrame(rows, columns=columns))
-    assert (first["name"], first["attributes"], first["n"]) == ("changed", 1, 9)
-    assert second["keywords"] == ["0009,1002", "0009,1001"]
 
 
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=30), st.integers(0, 40))

@@ -12,9 +12,10 @@ import pytest
 from pydicom.uid import EncapsulatedPDFStorage, MediaStorageDirectoryStorage
 
 from mrct import params as parameters
-from mrct.dicom import patient as worker
-from mrct.dicom.pseudonyms import DEMONSTRATION_KEY, KeyRefusedError, Pseudonyms, demonstration
-from mrct.dicom.sweep import LeakError
+from mrct.deid import patient as worker
+from mrct.deid.pseudonyms import DEMONSTRATION_KEY, KeyRefusedError, Pseudonyms, demonstration
+from mrct.deid.sweep import LeakError
+from mrct.dicom.read import Unreadable
 from stages.anonymize import Params, Source, choose_pseudonyms, run
 
 factory = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "phi_factory.py"))
@@ -39,7 +40,7 @@ def export(tmp_path):
 
 
 def anonymize(root, out, mapping=KEYS, params=PARAMS):
-    run(params, Source(source=str(root), source_layout="dicom"), out, mapping)
+    run(params, Source(source=str(root), source_layout="dicom"), out, out.parent / "work", mapping)
     return pd.read_csv(out / "audit" / "files.csv", keep_default_na=False)
 
 
@@ -177,6 +178,104 @@ def test_two_people_under_one_id_stop_that_patient_and_no_other(export, tmp_path
     assert table[table.action == "rejected"].reason.str.contains("two different persons").all()
 
 
+def test_one_uid_under_two_patient_ids_is_refused_both_times(export, tmp_path):
+    save(person_dataset("CT", 1, PatientID="other"), export / "x")
+    table = anonymize(export, tmp_path / "out")
+    assert table.action.value_counts().to_dict() == {"kept": 3, "rejected": 2}
+    assert table[table.action == "rejected"].reason.str.contains("under two PatientIDs").all()
+
+
+def joined(export, rows):
+    (export / "Quenneville same.csv").write_text("patient_id,same_as\n" + rows)
+    return PARAMS.model_copy(update={"same_person": "Quenneville same.csv"})
+
+
+def test_only_the_table_joins_two_ids_and_then_ct_and_mr_share_pseudonym_and_shift(export, tmp_path, capfd):
+    for path in export.rglob("MR*"):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = "mrn-774411-b "
+        save(dataset, path)
+    apart = anonymize(export, tmp_path / "apart")
+    assert apart.output.str.split("/").str[1].nunique() == 2
+    table = anonymize(
+        export, tmp_path / "out", params=joined(export, "mrn-774411-b,MRN-774411\nZebulon9,Zebulon8\n")
+    )
+    assert table.action.value_counts().to_dict() == {"kept": 4, "skipped": 1}
+    assert table[table.action == "skipped"].reason.tolist() == ["the table of same persons"]
+    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "out").rglob("*.dcm"))]
+    assert {image.PatientID for image in images} == {KEYS.patient("MRN-774411")}
+    days = {pd.Timestamp(image.StudyDate) for image in images}
+    assert max(days) - min(days) == pd.Timestamp("20200305") - pd.Timestamp("20200229")
+    summary = json.loads((tmp_path / "out" / "audit" / "summary.json").read_text())
+    assert (summary["joined_patient_ids"], summary["patients"]) == (1, 1)
+    message = capfd.readouterr().err
+    assert "2 of its ids do not occur" in message
+    assert secrets_in(message.encode()) == []
+
+
+def test_joining_does_not_excuse_two_people_under_one_id(export, tmp_path):
+    save(person_dataset("CT", 3, PatientName="Someone^Else"), export / "x")
+    save(person_dataset("CT", 9, PatientID="other", SOPInstanceUID="1.9"), export / "y")
+    table = anonymize(export, tmp_path / "out", params=joined(export, "other,MRN-774411\n"))
+    assert table.action.value_counts().to_dict() == {"rejected": 5, "kept": 1, "skipped": 1}
+
+
+def test_the_table_that_leads_back_is_written_where_asked_and_when_the_run_succeeds(export, tmp_path):
+    file = tmp_path / "secret" / "table.csv"
+    params = joined(export, "b,MRN-774411\n").model_copy(update={"reidentification_table": str(file)})
+    save(person_dataset("CT", 3, PatientID="b"), export / "x")
+    save(person_dataset("CT", 4, PatientID="burned", BurnedInAnnotation="YES"), export / "y")
+    anonymize(export, tmp_path / "out", params=params)
+    patient, days = KEYS.patient("MRN-774411"), KEYS.shift_days("MRN-774411", 365)
+    assert file.read_text() == (
+        f"patient,patient_id,shift_days\n{patient},MRN-774411,{days}\n{patient},b,{days}\n"
+    )
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["table.csv"]
+
+
+def test_the_table_that_leads_back_is_refused_beside_the_data_or_readable_by_others(export, tmp_path):
+    (tmp_path / "open.csv").write_text("")
+    (tmp_path / "open.csv").chmod(0o644)
+    for place in (tmp_path / "out" / "t.csv", export / "t.csv", Path.cwd() / "t.csv", tmp_path / "open.csv"):
+        params = PARAMS.model_copy(update={"reidentification_table": str(place)})
+        with pytest.raises(KeyRefusedError, match="table"):
+            anonymize(export, tmp_path / "out", params=params)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["same_person", "reidentification_table"])
+def test_what_serves_dicom_alone_is_refused_for_volumes(tmp_path, key):
+    params = PARAMS.model_copy(update={key: "x.csv"})
+    source = Source(source="data/sample/rire_001", source_layout="rire")
+    with pytest.raises(ValueError, match=f"{key} serves DICOM sources alone"):
+        run(params, source, tmp_path / "out", tmp_path / "work", KEYS)
+
+
+def test_a_value_in_the_audit_fails_the_stage_as_one_in_an_image_does(export, tmp_path, monkeypatch):
+    save(person_dataset("CT", 9, PatientID="other", SOPInstanceUID="1.9"), export / "y")
+    honest = worker.deidentify
+
+    def quoting(dataset, *rest):
+        if dataset.PatientID == "other":
+            raise Unreadable("an image of Zebulon Quenneville that is odd")
+        return honest(dataset, *rest)
+
+    monkeypatch.setattr(worker, "deidentify", quoting)
+    with pytest.raises(LeakError, match=r"audit/files.csv: it holds a patient's PatientName") as error:
+        anonymize(export, tmp_path / "out")
+    assert secrets_in(str(error.value).encode()) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_patient_with_an_everyday_name_and_a_small_number_raises_no_false_alarm(export, tmp_path):
+    person = {"PatientID": "1", "PatientName": "Image^Patient", "AccessionNumber": "000002"}
+    save(person_dataset("CT", 9, SOPInstanceUID="1.9", **person), export / "y")
+    save(person_dataset("CT", 8, PatientID="2", PatientName="Text^File", SOPInstanceUID="1.8"), export / "x")
+    _zip(export)
+    assert (anonymize(export, tmp_path / "out").action != "kept").sum() == 1
+
+
 def test_spelling_of_a_name_is_not_another_person(export, tmp_path):
     save(person_dataset("CT", 3, PatientName="QUENNEVILLE ZEBULON^^"), export / "x")
     assert (anonymize(export, tmp_path / "out").action == "kept").all()
@@ -209,6 +308,23 @@ def test_a_leak_fails_the_stage_names_the_attribute_only_and_publishes_nothing(e
     assert not (tmp_path / "out").exists()
 
 
+def test_a_name_among_the_pixels_costs_that_image_and_not_the_run(export, tmp_path):
+    """Header text that slid into the image, or was hidden there, is the source's fault: the file is set aside."""
+    image = person_dataset("CT", 3)
+    image.PixelData = b"Zebulon Quenneville ".ljust(len(image.PixelData), b"\0")
+    save(image, export / "Quenneville" / "CT3")
+    table = anonymize(export, tmp_path / "out")
+    assert table.action.value_counts().to_dict() == {"kept": 4, "quarantined": 1}
+    row = table[table.action == "quarantined"].iloc[0]
+    assert (row.reason, row.output) == ("text of the patient's header lies among the pixels", "")
+    files = list((tmp_path / "out").rglob("*.dcm"))
+    assert len(files) == 4
+    summary = json.loads((tmp_path / "out" / "audit" / "summary.json").read_text())
+    assert summary["sweep"]["bytes"] == sum(path.stat().st_size for path in files)
+    counts = pd.read_csv(tmp_path / "out" / "audit" / "attributes.csv").set_index("keyword")["count"]
+    assert counts["PixelData"] == 4
+
+
 def test_a_source_without_images_is_an_error_that_counts_the_reasons(tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a").write_text("no image")
@@ -226,13 +342,29 @@ def test_the_audit_counts_attributes_without_values(export, tmp_path):
     anonymize(export, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "audit" / "attributes.csv", keep_default_na=False)
     row = table[table.keyword == "PatientName"].iloc[0]
-    assert (row.action, row["count"]) == ("dropped", 4)
+    assert (row.profile, row.action, row["count"]) == ("Z", "changed", 4)
     assert set(table.action) <= {"kept", "changed", "emptied", "dropped"}
+    assert list(table.columns) == ["tag", "keyword", "profile", "action", "count"]
+    assert row.profile == "Z"
+
+
+def test_the_summary_says_what_was_done_and_how_it_was_proven(export, tmp_path):
+    anonymize(export, tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "audit" / "summary.json").read_text())
+    written = [path.stat().st_size for path in (tmp_path / "out").rglob("*.dcm")]
+    sweep = summary["sweep"]
+    assert (sweep["files"], sweep["bytes"], sweep["hits"]) == (4, sum(written), 0)
+    assert sweep["values"] > 50
+    assert "2026c" in summary["standard"]
+    image = pydicom.dcmread(next((tmp_path / "out").rglob("*.dcm")))
+    declared = {item.CodeValue: item.CodeMeaning for item in image.DeidentificationMethodCodeSequence}
+    assert declared.items() <= summary["method_codes"].items()
+    assert "113108" not in summary["method_codes"]
 
 
 def test_a_volume_layout_says_what_it_knows(tmp_path):
     source = Path("data/sample/rire_001")
-    run(PARAMS, Source(source=str(source), source_layout="rire"), tmp_path / "out", KEYS)
+    run(PARAMS, Source(source=str(source), source_layout="rire"), tmp_path / "out", tmp_path / "work", KEYS)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest == {"layout": "volumes", "registered": False, "mr_weighting": "t1"}
     written = sorted(path.name for path in (tmp_path / "out" / "images").rglob("*.gz"))

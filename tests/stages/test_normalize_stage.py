@@ -9,14 +9,20 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from mrct.files import open_array, read_table
-from mrct.imaging.grid import Grid, from_grid, make_grid
-from mrct.imaging.intensity import MrScale, fit_mr_scale, signed_to_hu
+from mrct.imaging.bias import without_bias
+from mrct.imaging.grid import Grid, from_grid, make_grid, to_grid
+from mrct.imaging.intensity import MrScaling, signed_to_hu
 from mrct.imaging.volumes import read_volume, to_array
 from mrct.params import ParamsError, parse
 from stages import normalize
 
 PARAMS = normalize.Params(
-    pixel_spacing_mm=2.0, hu_window=(-1024.0, 3000.0), mr="percentile", mr_percentiles=(0.5, 99.5)
+    pixel_spacing_mm=2.0,
+    named="",
+    hu_window=(-1024.0, 3000.0),
+    mr="percentile",
+    mr_percentiles=(0.5, 99.5),
+    n4=False,
 )
 PATIENTS = {"P0000000001": "train", "P0000000002": "validation", "P0000000003": "test"}
 RADIUS = 40
@@ -70,7 +76,7 @@ def test_arrays_and_manifest_follow_the_contract(tmp_path: Path) -> None:
     assert manifest == json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (manifest["image_size"], manifest["pixel_spacing_mm"]) == (64, 2.0)
     assert manifest["hu_window"] == [-1024.0, 3000.0]
-    assert manifest["mr"] == {"method": "percentile", "percentiles": [0.5, 99.5]}
+    assert manifest["mr"] == MrScaling("percentile", (0.5, 99.5)).to_json()
     assert {p: e["split"] for p, e in manifest["patients"].items()} == PATIENTS
     for number, patient in enumerate(PATIENTS):
         entry, got = manifest["patients"][patient], arrays(tmp_path, patient)
@@ -131,7 +137,8 @@ def test_inference_can_repeat_grid_and_scale_from_the_mr_alone(tmp_path: Path) -
     entry = run(tmp_path)["patients"]["P0000000003"]
     mr = read_volume(tmp_path / "registered" / "P0000000003" / "mr.nii.gz")
     assert make_grid(mr, 64, 2.0).to_json()["affine"] == entry["affine"]
-    assert fit_mr_scale(to_array(mr), "percentile", (0.5, 99.5)) == MrScale(entry["mr_low"], entry["mr_high"])
+    scale = MrScaling("percentile", (0.5, 99.5)).fit(to_array(mr))
+    assert (scale.low, scale.high) == (entry["mr_low"], entry["mr_high"])
 
 
 def test_mr_is_not_scaled_by_ct_or_by_pairs(tmp_path: Path) -> None:
@@ -202,10 +209,68 @@ def test_same_bytes_with_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         {"hu_window": (3000.0, -1024.0)},
         {"mr_percentiles": (0.5, 100.5)},
-        {"mr": "zscore"},
+        {"mr": "histogram"},
         {"pixel_spacing_mm": 0.0},
     ],
 )
 def test_bad_params_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ParamsError, match=next(iter(change))):
         parse(normalize.Params, PARAMS.model_dump() | change, "params.yaml: normalize")
+
+
+def signed_mr(root: Path, manifest: dict, patient: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The stored MR, and what inference would make of the same volume with the manifest alone."""
+    mr = read_volume(root / "registered" / patient / "mr.nii.gz")
+    scaling = MrScaling.from_json(manifest["mr"])
+    flat = without_bias(mr) if scaling.n4 else mr
+    scale = scaling.fit(to_array(flat))
+    grid = make_grid(mr, manifest["image_size"], manifest["pixel_spacing_mm"])
+    return arrays(root, patient, name)["mr"], scale.to_signed(to_grid(flat, grid, fill=scale.low))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mr": "zscore"},
+        {"mr": "nyul"},
+        {"n4": True},
+        {"named": "kaiser"},
+        {"named": "karimzadeh"},
+        {"mr": "minmax"},
+    ],
+    ids=lambda change: next(iter(change.values())) if "n4" not in change else "n4",
+)
+def test_inference_repeats_every_normalization_from_the_manifest_alone(tmp_path: Path, change: dict) -> None:
+    write_cohort(tmp_path)
+    plain = run(tmp_path)
+    manifest = run(tmp_path, PARAMS.model_copy(update=change), out="changed")
+    assert manifest["mr"] != plain["mr"]
+    for patient in PATIENTS:
+        stored, repeated = signed_mr(tmp_path, manifest, patient, "changed")
+        np.testing.assert_array_equal(stored, repeated)
+        assert stored.min() == -1
+
+
+def test_landmarks_and_ct_range_come_from_training_patients_alone(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    nyul, kaiser = PARAMS.model_copy(update={"mr": "nyul"}), PARAMS.model_copy(update={"named": "kaiser"})
+    before = [run(tmp_path, params) for params in (nyul, kaiser)]
+    for name, change in (("mr", lambda x: x**1.5), ("ct", lambda x: x * 3)):
+        path = str(tmp_path / "registered" / "P0000000003" / f"{name}.nii.gz")
+        changed = sitk.ReadImage(path)
+        array = change(np.abs(sitk.GetArrayFromImage(changed)))
+        new = sitk.GetImageFromArray(array.astype(np.float32))
+        new.CopyInformation(changed)
+        sitk.WriteImage(new, path)
+    after = [run(tmp_path, params) for params in (nyul, kaiser)]
+    assert after[0]["mr"] == before[0]["mr"]
+    assert after[1]["hu_window"] == before[1]["hu_window"] == [-1024.0, 9000.0]
+
+
+def test_karimzadeh_is_the_published_formula(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    manifest = run(tmp_path, PARAMS.model_copy(update={"named": "karimzadeh"}))
+    got = arrays(tmp_path, "P0000000002")
+    assert manifest["hu_window"] == [-1024.0, 3000.0]
+    clipped = np.clip(got["ct_hu"], -1024, 3000)
+    np.testing.assert_allclose(got["ct"], (clipped + 1024) / 4024 * 2 - 1, atol=1e-6)

@@ -9,6 +9,8 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from mrct.files import read_table
+from mrct.imaging.pair_sheets import pages
+from mrct.imaging.pairing import KEYS
 from mrct.params import ParamsError, parse
 from stages import pair
 
@@ -16,9 +18,14 @@ PARAMS = pair.Params(
     seed=11,
     min_coverage=0.95,
     min_head_area_cm2=40.0,
+    min_quality=0.0,
+    min_distance_mm=0.0,
     max_per_patient=0,
     validation_fraction=0.2,
     test_fraction=0.3,
+    exact_pairs=(),
+    folds=0,
+    fold=0,
 )
 
 
@@ -66,7 +73,7 @@ def test_tables_follow_the_contract(tmp_path: Path) -> None:
     pairs, rejected, splits = (
         read_table(tmp_path / "pairs" / f"{n}.csv") for n in ("pairs", "rejected", "splits")
     )
-    assert list(pairs) == ["patient", "k", "split", "position_mm", "head_area_cm2", "coverage"]
+    assert list(pairs) == pair.PAIR_COLUMNS
     assert list(rejected) == ["patient", "k", "rule", "reason"]
     assert list(splits) == ["patient", "split", "n_pairs"]
     assert len(pairs) == 3 + 4 + 5 + 4
@@ -77,7 +84,7 @@ def test_tables_follow_the_contract(tmp_path: Path) -> None:
     assert (joined["split_x"] == joined["split_y"]).all()
     assert summary == json.loads((tmp_path / "pairs" / "summary.json").read_text())
     assert summary["trainable"] is True
-    assert summary["rejected"] == {"incomplete": 4, "empty": 0, "beyond_quota": 0}
+    assert summary["rejected"] == dict.fromkeys(KEYS, 0) | {"incomplete": 4}
     assert sum(split["pairs"] for split in summary["splits"].values()) == summary["pairs"] == 16
     sheets = sorted(p.name for p in (tmp_path / "pairs" / "contact_sheets").iterdir())
     assert sheets == ["rejected_001.png", "test_001.png", "train_001.png", "validation_001.png"]
@@ -155,8 +162,62 @@ def test_images_on_different_grids_are_an_error_naming_the_patient(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "change", [{"min_coverage": 1.2}, {"test_fraction": 0.0}, {"max_per_patient": -1}, {"max_per_pateint": 3}]
+    "change",
+    [
+        {"min_coverage": 1.2},
+        {"test_fraction": 0.0},
+        {"max_per_patient": -1},
+        {"max_per_pateint": 3},
+        {"exact_pairs": [5, 5]},
+        {"exact_pairs": [5, 5, 0]},
+        {"folds": 1},
+        {"folds": 3, "fold": 3},
+        {"fold": 1},
+    ],
 )
 def test_bad_params_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ParamsError, match=next(iter(change))):
         parse(pair.Params, PARAMS.model_dump() | change, "params.yaml: pair")
+
+
+def test_exact_counts_are_kept_and_the_surplus_is_listed(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [9, 8, 9, 8, 9, 8])
+    exact = PARAMS.model_copy(update={"exact_pairs": (12, 5, 3)})
+    summary = pair.run(exact, tmp_path / "registered", tmp_path / "pairs")
+    assert [split["pairs"] for split in summary["splits"].values()] == [12, 5, 3]
+    assert summary["rejected"] == dict.fromkeys(KEYS, 0) | {"beyond_quota": 51 - 20}
+    reason = read_table(tmp_path / "pairs" / "rejected.csv")["reason"].unique().tolist()
+    assert reason == ["a good pair, beyond the number that pair.exact_pairs asks for"]
+    # spread over the split's patients, not taken from the first
+    pairs = read_table(tmp_path / "pairs" / "pairs.csv")
+    assert pairs[pairs["split"] == "train"].groupby("patient").size().tolist() == [4, 4, 4]
+
+
+def test_impossible_counts_say_what_there_is(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [4, 4, 4])
+    exact = PARAMS.model_copy(update={"exact_pairs": (364, 27, 8)})
+    with pytest.raises(ValueError, match="there are 4 train, 4 validation, 4 test; change pair"):
+        pair.run(exact, tmp_path / "registered", tmp_path / "pairs")
+
+
+def test_over_all_folds_each_patient_is_tested_once(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [2, 3, 2, 3, 2, 3, 2])
+    tested = []
+    for fold in range(3):
+        folds = PARAMS.model_copy(update={"folds": 3, "fold": fold})
+        pair.run(folds, tmp_path / "registered", tmp_path / "pairs")
+        splits = read_table(tmp_path / "pairs" / "splits.csv")
+        assert set(splits["split"]) == {"train", "validation", "test"}
+        tested += splits.loc[splits["split"] == "test", "patient"].tolist()
+    assert sorted(tested) == [f"P{number:010x}" for number in range(7)]
+
+
+def test_the_poorest_match_comes_first_on_the_sheets(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "registered", [12, 12])
+    pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
+    table = read_table(tmp_path / "pairs" / "pairs.csv")
+    rows = [
+        row for page in pages(table.assign(reason=""), table.iloc[:0].assign(reason="")) for row in page.rows
+    ]
+    assert [row[3] for row in rows] == sorted(table["quality"])
+    assert len(rows) == 24

@@ -7,15 +7,17 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from mrct import files, params
-from mrct.imaging import rire, volumes
+from mrct.imaging import alignment, deface, rire, volumes
 from stages import register
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "rire_001"
 ROOT = Path(__file__).parents[2]
+AIR = {"ct": -1024, "mr": 0, "mask": 0, "coverage": 0}
 
 
 def settings(**changes):
-    values = {"method": "none", "grid": "mr", "min_overlap": 0.5, "min_similarity": 0.1, **changes}
+    values = {"method": "none", "grid": "mr", "min_overlap": 0.5, "min_similarity": 0.1, "deface": False}
+    values |= changes
     return params.parse(register.Params, values, "register")
 
 
@@ -198,6 +200,65 @@ def test_a_patient_lying_the_other_way_round_is_registered_and_said(tmp_path):
     matrix = np.array(json.loads((tmp_path / "out/P01/ct_to_mr.json").read_text())["matrix"])
     truth = rire.read_standard(SAMPLE / "ct_T1.standard")
     assert rire.corner_error_mm(matrix @ half_turn, *truth).mean() <= 2.5
+
+
+def real_pair():
+    return [volumes.read_volume(SAMPLE / f"{name}.nii.gz") for name in ("ct", "mr_t1")]
+
+
+def register_as(monkeypatch, folder, matrix, **changes):
+    """The real patient's row, as if the registration had found `matrix`; his folder is `folder`/P01."""
+    monkeypatch.setattr(alignment, "register_pair", lambda pair, fixed: matrix)
+    source = select(folder / "selected", {"P01": real_pair()}, registered=False)
+    chosen = settings(method="rigid", min_similarity=0.0, min_overlap=0.0, **changes)
+    return register.register_patient(register.Job(source / "P01", folder / "P01", chosen))
+
+
+def test_defacing_takes_one_half_space_from_all_four_images_and_nothing_else(tmp_path, monkeypatch):
+    plain = register_as(monkeypatch, tmp_path / "plain", np.eye(4), grid="ct")
+    row = register_as(monkeypatch, tmp_path / "defaced", np.eye(4), grid="ct", deface=True)
+    before, after = (
+        {name: read(tmp_path / run, "P01", name) for name in AIR} for run in ("plain", "defaced")
+    )
+    pair = alignment.make_pair(*real_pair())
+    gone = deface.face_plane(pair.ct, pair.heads["ct"]).face_side(pair.ct)
+    for name, air in AIR.items():
+        assert (after[name][gone] == air).all()
+        assert np.array_equal(after[name][~gone], before[name][~gone])
+    assert gone[0, 45, 130]  # the tip of the nose
+    assert not gone[:, 130, 128].any()  # the middle of the brain, from the skull base to the vertex
+    head = before["mask"] > 0
+    assert row["removed_face_percent"] == pytest.approx(100 * head[gone].sum() / head.sum(), abs=0.01)
+    assert 3 < row["removed_face_percent"] < 12
+    assert row == {**plain, "removed_face_percent": row["removed_face_percent"]}
+    assert "removed_face_percent" not in plain
+
+
+def test_on_the_grid_of_the_mr_the_plane_follows_the_ct(tmp_path, monkeypatch):
+    matrix = np.eye(4)
+    matrix[:3, 3] = (0.0, 20.0, 12.0)
+    register_as(monkeypatch, tmp_path, matrix, deface=True)
+    ct, mr = real_pair()
+    pair = alignment.make_pair(ct, mr)
+    gone = deface.face_plane(pair.ct, pair.heads["ct"]).face_side(ct)
+    after = read(tmp_path, "P01", "mr") == 0  # 20 mm are 16 rows, 12 mm are 3 slices
+    assert after[3:, 16:][gone[:-3, :-16]].all()
+    assert not after[3:, 16:][~gone[:-3, :-16]].mean() > 0.1
+
+
+def test_who_cannot_be_defaced_is_listed_and_left_out(tmp_path, monkeypatch):
+    upside_down = np.diag([-1.0, 1.0, -1.0, 1.0])
+    row = register_as(monkeypatch, tmp_path, upside_down, deface=True)
+    assert row["status"] == "failed"
+    assert "patient position" in row["reason"]
+    assert not (tmp_path / "P01").exists()
+    pairs = {"P01": real_pair(), "P02": [image[:, :, 8:9] for image in real_pair()]}
+    source = select(tmp_path / "selected", pairs)
+    register.run(settings(deface=True, min_similarity=0.0), source, tmp_path / "out")
+    table = patients(tmp_path / "out")
+    assert table["status"].tolist() == ["registered", "failed"]
+    assert table.loc["P02", "reason"].startswith("defacing:")
+    assert not (tmp_path / "out/P02").exists()
 
 
 def test_params_file_holds_exactly_these_keys():

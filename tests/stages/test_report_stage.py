@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +22,7 @@ ERROR_HU = {"sc_cyclegan": 60.0, "mean_ct": 200.0, "intensity_map": 150.0}
 INTERVALS = report.Intervals(
     bootstrap_samples=200, seed=3, windows_8bit_hu={"full": (-1024.0, 3000.0), "brain": (-60.0, 140.0)}
 )
+write_audit = runpy.run_path(str(Path(__file__).parents[1] / "reporting/audit_factory.py"))["write_audit"]
 Volumes = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
@@ -58,26 +60,7 @@ def write_inputs(
 def _write_audit(folders: Folders, dicom: bool) -> None:
     layout = {"layout": "dicom" if dicom else "volumes", "registered": not dicom, "mr_weighting": "t1"}
     write_json(folders.anonymized / "manifest.json", layout)
-    if not dicom:
-        return
-    actions = ["kept"] * 90 + ["rejected"] * 4 + ["duplicate"] * 3 + ["skipped"] * 3
-    reasons = {
-        "kept": "",
-        "rejected": "secondary capture",
-        "duplicate": "same pixels twice",
-        "skipped": "not DICOM",
-    }
-    files = pd.DataFrame(
-        {"source_index": range(100), "action": actions, "reason": [reasons[a] for a in actions]}
-    )
-    write_table(folders.anonymized / "audit/files.csv", files.assign(output=""))
-    attributes = [("0010,0010", "PatientName", "changed", 90), ("0010,1040", "PatientAddress", "dropped", 88),
-                  ("0008,0060", "Modality", "kept", 90), ("0009,1001", "", "dropped", 40)]  # fmt: skip
-    table = pd.DataFrame(attributes, columns=["tag", "keyword", "action", "count"])
-    write_table(folders.anonymized / "audit/attributes.csv", table)
-    write_json(
-        folders.anonymized / "audit/summary.json", {"files_written": 90, "attributes": {"dropped": 128}}
-    )
+    write_audit(folders.anonymized / "audit", dicom)
 
 
 def _write_selection(folders: Folders, patients: list[str], dicom: bool, volumes: Volumes) -> None:
@@ -240,6 +223,29 @@ def test_reference_methods_are_called_beaten_only_with_enough_patients(
     assert "Only 4 test patients" in few
 
 
+def test_page_to_sign_states_standard_counts_proof_and_what_stays(made: tuple[Folders, Path, str]) -> None:
+    folders, _, html = made
+    start = html.index('<section id="deidentification">')
+    text = text_only(html[start : html.index("</section>", start)])
+    for wanted in (
+        "edition 2026c", "Clean Descriptors Option (113105)", "moved by 1 to 365 days", "Joined IDs 2,",
+        "100 files found", "3: the same image as another file", "all 100", "0 hits 92 files (47.3 MB)",
+        "1,234 values", "Faces. They were not removed", "Research use only", "signature",
+    ):  # fmt: skip
+        assert wanted in text
+    outputs = pd.read_csv(folders.anonymized / "audit/files.csv")["output"].dropna()
+    assert not any(output in html for output in outputs)
+
+
+def test_defaced_images_are_said_to_be_so_and_where_faces_still_are(tmp_path: Path) -> None:
+    folders = write_inputs(tmp_path / "in", n_test=1)
+    table = pd.read_csv(folders.registered / "patients.csv").assign(removed_face_percent=11.0)
+    write_table(folders.registered / "patients.csv", table)
+    text = text_only(make(folders, tmp_path / "out", patients=0))
+    assert "Cut off in the aligned images of 6 patients" in text
+    assert "data/selected and the small pictures of the series on this page still show them" in text
+
+
 def test_every_series_is_shown_with_its_fate(made: tuple[Folders, Path, str]) -> None:
     folders, _, html = made
     series = pd.read_csv(folders.selected / "series.csv")
@@ -290,7 +296,8 @@ def test_volumes_one_slice_and_one_direction_are_enough(tmp_path: Path) -> None:
     text = text_only(make(folders, tmp_path / "out", virtual=True))
     assert "These patients are virtual." in text
     assert "Only 1 test patient." in text
-    assert "no audit of them" in text
+    assert "image volumes without DICOM attributes" in text
+    assert "Header attributes" not in text
     assert "Every series was kept." in text
     assert "CT → MR" not in text
 
@@ -309,6 +316,9 @@ def test_no_thumbnail_no_sheet_no_picture_still_makes_a_page(tmp_path: Path) -> 
     [
         ("metrics/mean_ct/patients.csv", "evaluate"),
         ("metrics/sc_cyclegan/summary.json", "evaluate"),
+        ("anonymized/audit/files.csv", "anonymize"),
+        ("anonymized/audit/attributes.csv", "anonymize"),
+        ("anonymized/audit/summary.json", "anonymize"),
         ("selected/series.csv", "select"),
         ("registered/patients.csv", "register"),
         ("pairs/splits.csv", "pair"),

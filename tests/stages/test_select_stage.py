@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from mrct import files, params
-from mrct.dicom.classify import REJECTABLE
+from mrct.dicom.classify import DEFAULT_PREFER, DEFAULT_REJECT
 from mrct.dicom.table import SERIES_COLUMNS
-from stages.select import Params, RejectRule, run
+from stages.select import Params, run
 
 factory = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "series_factory.py"))
 write_series, smooth, stack_positions = factory["write_series"], factory["smooth"], factory["stack_positions"]
@@ -65,8 +65,9 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_keys_of_reject_are_the_rules() -> None:
-    assert set(RejectRule.__args__) == set(REJECTABLE)  # type: ignore[attr-defined]
+def test_the_committed_lists_are_the_defaults_of_the_room() -> None:
+    assert set(settings().reject) == set(DEFAULT_REJECT)
+    assert settings().prefer == DEFAULT_PREFER
 
 
 def test_outputs_follow_the_contract(source: Path, tmp_path: Path) -> None:

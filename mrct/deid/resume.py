@@ -1,0 +1,127 @@
+"""Going on where a killed run stopped: a work folder for equal runs, and a record of every chunk that is done.
+
+Names in it are keyed hashes, records hold verdicts and counts, images are de-identified: no header value of a patient
+is in the folder. Two runs with the same fingerprint write the same bytes, so that a chunk need not be written again.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mrct.deid.deidentify import Change, Options
+from mrct.deid.intake import Entry
+from mrct.deid.needles import Needles
+from mrct.deid.pseudonyms import Pseudonyms
+from mrct.deid.sweep import LeakError
+from mrct.files import read_json, write_json
+
+# reading, pixels and writing lie in the room next door
+_CODE = (Path(__file__).parent, Path(__file__).parents[1] / "dicom")
+_LIBRARIES = ("pydicom", "numpy", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
+Row = tuple[int, str, str, str]
+
+
+@dataclass
+class Result:
+    """Of a chunk: verdicts (source index, action, reason, output), what happened to the attributes, counts."""
+
+    patient: str
+    rows: list[Row] = field(default_factory=list)
+    changes: Counter[Change] = field(default_factory=Counter)
+    already_deidentified: int = 0
+    bytes: int = 0
+
+
+def fingerprint(mapping: Pseudonyms, options: Options, root: Path) -> str:
+    """16 hex digits over all that decides the output: options, key, joins, source folder, code, tables, libraries."""
+    code = [f"{path.name}\0{path.read_bytes().hex()}" for path in _code_files()]
+    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
+    joins = [f"{one}\0{other}" for one, other in sorted(mapping.same_person.items())]
+    text = "\n".join([repr(options), str(root.resolve()), *libraries, *joins, *code])
+    return mapping.digest("work", text).hex()[:16]
+
+
+def _code_files() -> list[Path]:
+    return [path for folder in _CODE for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+@contextmanager
+def work_folder(work: Path, name: str) -> Iterator[Path]:
+    """`work`/`name`, as an earlier run of the same name left it; it stays when the run is killed or fails.
+
+    It is removed after LeakError, since it holds the leak; and when the run ends well, together with what runs of
+    other options or older code left, since nothing there was published. One run at a time.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(
+            f"another run is at work in {work}; wait until it has ended, or stop it first"
+        ) from None
+    folder = work / name
+    try:
+        folder.mkdir(exist_ok=True)
+        yield folder
+        for left in work.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+    except LeakError:
+        shutil.rmtree(folder)
+        raise
+    finally:
+        lock.release()
+
+
+def needles_digest(mapping: Pseudonyms, needles: Needles) -> str:
+    """Changes when a value is added that an earlier run did not search for."""
+    kinds = [sorted(map(repr, getattr(needles, kind.name))) for kind in fields(needles)]
+    return mapping.digest("needles", repr(kinds)).hex()
+
+
+def chunk_name(mapping: Pseudonyms, entries: Iterable[Entry], needles: str) -> str:
+    """A keyed hash over the files' places, paths, sizes and times, and over the values to search for."""
+    files = []
+    for entry in entries:
+        status = entry.path.stat()
+        files.append(f"{entry.index}\0{entry.path}\0{status.st_size}\0{status.st_mtime_ns}")
+    return mapping.digest("chunk", "\n".join([needles, *files])).hex()[:32]
+
+
+def save_record(path: Path, result: Result) -> None:
+    """The chunk is done: all or nothing, without a header value."""
+    changes = [[*change, count] for change, count in sorted(result.changes.items())]
+    write_json(path, vars(result) | {"changes": changes})
+
+
+def load_record(path: Path, root: Path) -> Result | None:
+    """What an earlier run recorded, if its images are there as long as they were; else None."""
+    try:
+        content = read_json(path)
+        result = Result(**content)
+        result.rows = [(int(index), action, reason, output) for index, action, reason, output in result.rows]
+        result.changes = Counter({Change(*change[:-1]): change[-1] for change in content["changes"]})
+        size = sum((root / output).stat().st_size for *_, output in result.rows if output)
+    except (OSError, ValueError, TypeError):  # none, or torn by a power cut: the chunk is done again
+        return None
+    return result if size == result.bytes else None
+
+
+def remove_unlisted(images: Path, listed: Iterable[str]) -> None:
+    """Takes away what a killed run wrote for files that are gone or changed; `listed` is relative to the parent."""
+    wanted = {str(images.parent / output) for output in listed}
+    for folder, _, names in os.walk(images, topdown=False):
+        for name in names:
+            path = os.path.join(folder, name)
+            if path not in wanted:
+                os.unlink(path)
+        if not os.listdir(folder):
+            os.rmdir(folder)

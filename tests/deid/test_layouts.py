@@ -1,0 +1,285 @@
+"""Volume layouts: found, rewritten without their headers' text, listed when they cannot be used."""
+
+import gzip
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from mrct.deid.layouts import VolumeTask, find_cases, weighting_of, write_case
+from mrct.deid.needles import Needles
+from mrct.deid.pseudonyms import demonstration
+from mrct.deid.sweep import LeakError
+from mrct.deid.volume_texts import add_header
+
+KEYS = demonstration()
+
+
+def volume(path, values=None, size=(5, 4, 3), pixel=np.int16, notes=""):
+    """A small volume with its own geometry and free text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.arange(np.prod(size)).reshape(size[::-1]) if values is None else values
+    image = sitk.GetImageFromArray(np.asarray(array, pixel))
+    image.SetSpacing((0.5, 0.75, 4.0))
+    image.SetOrigin((-10.0, 20.0, 7.5))
+    image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, -1))
+    if notes:
+        image.SetMetaData("ITK_FileNotes", notes)
+        image.SetMetaData("aux_file", notes)
+        image.SetMetaData("Comment", notes)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def write_all(source, layout, out):
+    cases, files = find_cases(source, layout)
+    return [write_case(VolumeTask(case, out / "images", KEYS)) for case in cases], files
+
+
+def test_synthrad_cases_are_written_with_geometry_and_values(tmp_path):
+    for name, pixel in (("mr", np.float32), ("ct", np.int16), ("mask", np.uint8)):
+        volume(tmp_path / "in" / "1BA001" / f"{name}.nii.gz", pixel=pixel)
+    results, _ = write_all(tmp_path / "in", "synthrad", tmp_path / "out")
+    folder = tmp_path / "out" / "images" / KEYS.patient("1BA001")
+    assert sorted(path.name for path in folder.iterdir()) == ["ct.nii.gz", "mask.nii.gz", "mr.nii.gz"]
+    source, result = (sitk.ReadImage(str(f / "ct.nii.gz")) for f in (tmp_path / "in" / "1BA001", folder))
+    assert result.GetPixelID() == sitk.sitkFloat32
+    assert np.array_equal(sitk.GetArrayFromImage(source), sitk.GetArrayFromImage(result))
+    for point in ((0, 0, 0), (4, 3, 2)):
+        expected = source.TransformIndexToPhysicalPoint(point)
+        assert result.TransformIndexToPhysicalPoint(point) == pytest.approx(expected, abs=1e-4)
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "mask.nii.gz")))
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) == {0, 1}
+    assert [row[1] for row in results[0].rows] == ["kept"] * 3
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha", ".mhd"])
+def test_free_text_of_headers_does_not_pass(tmp_path, suffix):
+    for name in ("ct", "mr_T1"):
+        volume(tmp_path / "in" / "Quenneville" / f"{name}{suffix}", notes="Quenneville Zebulon")
+    write_all(tmp_path / "in", "rire", tmp_path / "out")
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(written) == 2
+    for path in written:
+        content = str(path).encode() + path.read_bytes()[:64] + gzip.decompress(path.read_bytes())
+        assert b"quenneville" not in content.lower()
+        assert b"zebulon" not in content.lower()
+
+
+def test_rire_takes_the_folder_itself_or_its_cases_and_the_first_mr(tmp_path):
+    for name in ("ct", "mr_T2", "mr_T1", "mr_PD"):
+        volume(tmp_path / "alone" / f"{name}.mha")
+        volume(tmp_path / "many" / "p1" / f"{name}.mha")
+    (tmp_path / "alone" / "ct_T1.standard").write_text("points")
+    for source in ("alone", "many"):
+        results, files = write_all(tmp_path / source, "rire", tmp_path / "out" / source)
+        verdicts = {files[row[0]].name: row[1] for row in results[0].rows}
+        assert verdicts == {
+            "ct.mha": "kept",
+            "mr_PD.mha": "kept",
+            "mr_T1.mha": "rejected",
+            "mr_T2.mha": "rejected",
+        }
+        assert results[0].weighting == "any"
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "weighting"),
+    [
+        ("mr_t1.nii.gz", "rire", "t1"),
+        ("mr_T1.mha", "rire", "t1"),
+        ("mr_T1_rectified.mhd", "rire", "t1"),
+        ("mr_T2.mha", "rire", "t2"),
+        ("mr_PD.mha", "rire", "any"),
+        ("mr.nii.gz", "synthrad", "any"),
+    ],
+)
+def test_the_file_name_declares_the_weighting(tmp_path, name, layout, weighting):
+    assert weighting_of(tmp_path / name, layout) == weighting
+
+
+def test_a_one_slice_volume_passes(tmp_path):
+    for name in ("ct", "mr"):
+        volume(tmp_path / "in" / "a" / f"{name}.nii.gz", size=(6, 5, 1))
+    write_all(tmp_path / "in", "synthrad", tmp_path / "out")
+    result = sitk.ReadImage(str(tmp_path / "out" / "images" / KEYS.patient("a") / "ct.nii.gz"))
+    assert result.GetSize() == (6, 5, 1)
+
+
+def test_what_cannot_be_used_is_listed_and_the_others_go_on(tmp_path):
+    for case in ("broken", "good", "lonely", "nan"):
+        volume(tmp_path / "in" / case / "ct.nii.gz")
+    for case in ("good", "broken"):
+        volume(tmp_path / "in" / case / "mr.nii.gz")
+    volume(tmp_path / "in" / "nan" / "mr.mha", np.full((3, 4, 5), np.nan), pixel=np.float32)
+    (tmp_path / "in" / "broken" / "ct.nii.gz").write_bytes(b"no volume")
+    results, _ = write_all(tmp_path / "in", "synthrad", tmp_path / "out")
+    actions = [sorted(row[1] for row in result.rows) for result in results]
+    assert actions == [
+        ["quarantined", "rejected"],
+        ["kept", "kept"],
+        ["rejected"],
+        ["quarantined", "rejected"],
+    ]
+    assert "no MR" in results[2].rows[0][2]
+    assert len(list((tmp_path / "out").rglob("*.nii.gz"))) == 2
+
+
+def test_a_source_without_the_layout_is_an_error_that_shows_it(tmp_path):
+    (tmp_path / "readme").write_text("hello")
+    with pytest.raises(FileNotFoundError, match="<case>/"):
+        find_cases(tmp_path, "synthrad")
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path):
+    for name in ("ct", "mr"):
+        volume(tmp_path / "in" / "a" / f"{name}.nii.gz")
+    contents = []
+    for out in ("one", "two"):
+        write_all(tmp_path / "in", "synthrad", tmp_path / out)
+        contents.append([path.read_bytes() for path in sorted((tmp_path / out).rglob("*.gz"))])
+    assert contents[0] == contents[1]
+
+
+def nifti(path, version=1, order="<", extension=b"", code=6, **texts):
+    """A NIfTI file (1 or 2) with free text in every field that has some, and an extension."""
+    common = ("descrip", "aux_file", "intent_name")
+    fields = {
+        1: {"data_type": (4, 10), "db_name": (14, 18)}
+        | dict(zip(common, ((148, 80), (228, 24), (328, 16)), strict=True)),
+        2: dict(zip(common, ((240, 80), (320, 24), (508, 16)), strict=True)),
+    }[version]
+    size = 348 if version == 1 else 540
+    content = bytearray(size + 4)
+    struct.pack_into(f"{order}i", content, 0, size)
+    length = -(-(len(extension) + 8) // 16) * 16 if extension else 0
+    start = size + 4 + length
+    if version == 1:
+        struct.pack_into(f"{order}8h", content, 40, 3, 5, 4, 3, 1, 1, 1, 1)
+        struct.pack_into(f"{order}2h", content, 70, 4, 16)
+        struct.pack_into(f"{order}8f", content, 76, 1, 1, 1, 1, 1, 1, 1, 1)
+        struct.pack_into(f"{order}3f", content, 108, start, 1, 0)
+        content[344:348] = b"n+1\0"
+    else:
+        content[4:12] = b"n+2\0\r\n\x1a\n"
+        struct.pack_into(f"{order}2h", content, 12, 4, 16)
+        struct.pack_into(f"{order}8q", content, 16, 3, 5, 4, 3, 1, 1, 1, 1)
+        struct.pack_into(f"{order}8d", content, 104, 1, 1, 1, 1, 1, 1, 1, 1)
+        struct.pack_into(f"{order}q2d", content, 168, start, 1, 0)
+    for keyword, text in texts.items():
+        offset, room = fields[keyword]
+        assert len(text) <= room
+        content[offset : offset + len(text)] = text.encode()
+    if extension:
+        content[size] = 1
+        content += struct.pack(f"{order}2i", length, code) + extension.ljust(length - 8, b"\0")
+    content += np.arange(60, dtype=f"{order}i2").tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(bytes(content)) if path.suffix == ".gz" else bytes(content))
+    return path
+
+
+def needles_in(path):
+    needles = Needles()
+    add_header(path, needles)
+    return needles
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("version", "field"),
+    [(1, f) for f in ("data_type", "db_name", "descrip", "aux_file", "intent_name")]
+    + [(2, f) for f in ("descrip", "aux_file", "intent_name")],
+)
+def test_every_text_of_a_nifti_header_is_a_needle(tmp_path, version, field, suffix, order):
+    path = nifti(tmp_path / f"ct{suffix}", version, order, **{field: "Zebulon Qu"})
+    assert needles_in(path).texts["zebulon"] == field
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_extensions_are_needles_as_text_and_as_dicom(tmp_path, version, order):
+    text = nifti(tmp_path / "a.nii", version, order, extension=b"history of Quenneville")
+    assert needles_in(text).texts["quenneville"] == "header extension"
+    header = pydicom.Dataset()
+    header.PatientName, header.PatientBirthDate = "Quenneville^Zebulon", "19571103"
+    stream = BytesIO()
+    pydicom.dcmwrite(stream, header, implicit_vr=True, little_endian=True)
+    embedded = needles_in(nifti(tmp_path / "b.nii", version, order, extension=stream.getvalue(), code=2))
+    assert embedded.texts["zebulon^quenneville"] == "PatientName"
+    assert embedded.numbers["03.11.1957"] == "PatientBirthDate"
+
+
+def test_names_and_comments_of_gzip_are_needles(tmp_path):
+    plain = nifti(tmp_path / "a.nii").read_bytes()
+    packed = gzip.compress(plain)
+    extra = b"\4\0abcd"
+    named = (
+        packed[:3]
+        + bytes([4 + 8 + 16])
+        + packed[4:10]
+        + extra
+        + b"Quenneville.nii\0of Zebulon\0"
+        + packed[10:]
+    )
+    (tmp_path / "b.nii.gz").write_bytes(named)
+    assert gzip.decompress(named) == plain
+    texts = needles_in(tmp_path / "b.nii.gz").texts
+    assert (texts["quenneville"], texts["zebulon"]) == ("gzip file name", "gzip comment")
+
+
+@pytest.mark.parametrize("key", ["Comment", "PatientName", "PatientID", "ElementDataFile", "TransmitterName"])
+def test_texts_of_metaimage_are_needles_and_its_numbers_are_not(tmp_path, key):
+    text = "Quenneville.raw" if key == "ElementDataFile" else "Quenneville"
+    (tmp_path / "ct.mhd").write_text(
+        f"ObjectType = Image\nNDims = 3\nDimSize = 512 512 100001\n{key} = {text}\n"
+    )
+    needles = needles_in(tmp_path / "ct.mhd")
+    assert needles.texts["quenneville"] == key
+    assert not needles.numbers
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_no_text_of_a_nifti_source_passes(tmp_path, suffix):
+    for role in ("ct", "mr"):
+        nifti(
+            tmp_path / "in" / "Ottoline" / "1957" / f"{role}{suffix}",
+            extension=b"history of Quenneville",
+            descrip="Quenneville Zebulon",
+            aux_file="Zebulon.txt",
+            db_name="Quenneville",
+            intent_name="Zebulon",
+        )
+    results, _ = write_all(tmp_path / "in", "synthrad", tmp_path / "out")
+    assert [row[1] for row in results[0].rows] == ["kept", "kept"]
+    for path in (tmp_path / "out").rglob("*.gz"):
+        content = (
+            str(path.relative_to(tmp_path)).encode()
+            + path.read_bytes()[:64]
+            + gzip.decompress(path.read_bytes())
+        )
+        assert not [name for name in (b"quenneville", b"zebulon", b"ottoline") if name in content.lower()]
+
+
+@pytest.mark.parametrize("secret", ["Quenneville", "Ottoline", "Brightwater"])
+def test_the_sweep_of_volumes_fails_on_a_text_of_header_case_or_path(tmp_path, monkeypatch, secret):
+    for role in ("ct", "mr"):
+        nifti(tmp_path / "in" / "Ottoline" / "Brightwater" / f"{role}.nii.gz", descrip="Quenneville")
+    write = sitk.WriteImage
+
+    def leaky(image, path, **options):
+        write(image, path, **options)
+        content = bytearray(gzip.decompress(Path(path).read_bytes()))
+        content[148 : 148 + len(secret)] = secret.encode()
+        Path(path).write_bytes(gzip.compress(bytes(content)))
+
+    monkeypatch.setattr(sitk, "WriteImage", leaky)
+    with pytest.raises(LeakError) as error:
+        write_all(tmp_path / "in", "synthrad", tmp_path / "out")
+    assert secret not in str(error.value)

@@ -1,0 +1,210 @@
+"""A stopped run goes on where it was, to the same bytes; what it may not trust, it does again."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from mrct.deid import patient as worker
+from mrct.deid import planning, resume
+from mrct.deid.deidentify import Options
+from mrct.deid.pseudonyms import Pseudonyms, demonstration
+from mrct.deid.sweep import LeakError
+from stages.anonymize import Params, Source, run
+
+ROOT = Path(__file__).parents[2]
+factory = runpy.run_path(str(ROOT / "tests" / "dicom" / "phi_factory.py"))
+person_dataset, save, secrets_in = factory["person_dataset"], factory["save"], factory["secrets_in"]
+PARAMS = Params(key_file="unused", max_shift_days=365, retain_age_and_sex=False)
+KEYS = demonstration()
+N_FILES = 8
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mrct.deid import patient, planning
+from mrct.deid.pseudonyms import demonstration
+from stages.anonymize import Params, Source, run
+
+honest, calls = patient._write_file, []
+
+def killing(*arguments):
+    path = honest(*arguments)
+    calls.append(path)
+    if len(calls) == int(sys.argv[2]):
+        path.with_name("." + path.name + ".partial").write_bytes(b"torn")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path
+
+patient._write_file, planning.chunk_size = killing, lambda n: 2
+folder = Path(sys.argv[1])
+run(Params(key_file="unused", max_shift_days=365, retain_age_and_sex=False),
+    Source(source=str(folder / "raw"), source_layout="dicom"), folder / "out", folder / "work", demonstration())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch):
+    monkeypatch.setenv("MRCT_WORKERS", "1")
+    monkeypatch.setattr(planning, "chunk_size", lambda n: 2)
+
+
+@pytest.fixture
+def export(tmp_path):
+    for instance in range(1, N_FILES + 1):
+        save(person_dataset("CT", instance), tmp_path / "raw" / f"Quenneville{instance}")
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def rewritten(monkeypatch):
+    """Counts the images that are written in this process."""
+    honest, calls = worker._write_file, []
+    monkeypatch.setattr(worker, "_write_file", lambda *rest: calls.append(1) or honest(*rest))
+    return calls
+
+
+def anonymize(folder, params=PARAMS, mapping=KEYS, out="out"):
+    source = Source(source=str(folder / "raw"), source_layout="dicom")
+    run(params, source, folder / out, folder / "work", mapping)
+    return tree(folder / out)
+
+
+def kill_at(folder, image):
+    """A run that gets SIGKILL after writing so many images."""
+    process = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(image)], cwd=ROOT, check=False)
+    assert process.returncode == -signal.SIGKILL
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_bytes_of_an_uninterrupted_one(
+    export, tmp_path, rewritten, capfd
+):
+    kill_at(tmp_path, 5)
+    assert not (tmp_path / "out").exists()
+    resumed = anonymize(tmp_path)
+    assert len(rewritten) == N_FILES - 4
+    assert "2 of 4 parts stand" in capfd.readouterr().err
+    assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / "lock"]
+    assert resumed == anonymize(tmp_path, out="again")
+    assert len(rewritten) == N_FILES - 4 + N_FILES
+
+
+def test_what_a_killed_run_leaves_tells_nobody_who_it_is_about(export, tmp_path):
+    kill_at(tmp_path, 5)
+    left = tree(tmp_path / "work")
+    assert any(name.endswith(".json") for name in left)
+    for name, content in left.items():
+        assert secrets_in(name.encode() + b"\n" + content) == [], name
+
+
+def test_a_changed_file_is_done_again_with_its_part_alone(export, tmp_path, rewritten):
+    kill_at(tmp_path, 7)
+    os.utime(export / "Quenneville1", ns=(1, 1))
+    anonymize(tmp_path)
+    assert len(rewritten) == 2 + 2  # of four parts three were done, and of these one is changed
+
+
+def test_what_a_killed_run_wrote_of_a_vanished_file_is_not_published(export, tmp_path):
+    kill_at(tmp_path, 7)
+    (export / "Quenneville1").unlink()
+    resumed = anonymize(tmp_path)
+    assert len([name for name in resumed if name.endswith(".dcm")]) == N_FILES - 1
+    assert not [name for name in resumed if "partial" in name]
+    assert resumed == anonymize(tmp_path, out="again")
+
+
+def test_an_image_that_vanished_from_the_work_folder_is_written_again(export, tmp_path, rewritten):
+    kill_at(tmp_path, 5)
+    folder = next(path for path in (tmp_path / "work").iterdir() if path.is_dir())
+    record = resume.load_record(sorted((folder / "done").iterdir())[0], folder / "tree")
+    (folder / "tree" / record.rows[0][3]).write_bytes(b"")
+    assert anonymize(tmp_path) == anonymize(tmp_path, out="again")
+    assert len(rewritten) == N_FILES - 2 + N_FILES
+
+
+def test_a_new_value_to_search_for_makes_a_part_be_swept_again(export, tmp_path, rewritten):
+    kill_at(tmp_path, 5)
+    image = person_dataset("CT", 99, InstitutionName="Dom Sebaldus")
+    save(image, export / "Quenneville_last")
+    anonymize(tmp_path)
+    assert len(rewritten) == N_FILES + 1
+
+
+def test_a_run_that_ends_well_takes_away_what_runs_of_other_options_left(export, tmp_path, rewritten):
+    kill_at(tmp_path, 5)
+    anonymize(tmp_path, PARAMS.model_copy(update={"max_shift_days": 30}))
+    assert len(rewritten) == N_FILES
+    assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / "lock"]
+
+
+def test_other_options_keys_joins_sources_and_code_never_resume(tmp_path, monkeypatch):
+    options = Options(365, False)
+    names = {
+        resume.fingerprint(KEYS, options, tmp_path),
+        resume.fingerprint(KEYS, replace(options, max_shift_days=30), tmp_path),
+        resume.fingerprint(KEYS, replace(options, retain_age_and_sex=True), tmp_path),
+        resume.fingerprint(Pseudonyms(b"k" * 32), options, tmp_path),
+        resume.fingerprint(replace(KEYS, same_person={"a": "b"}), options, tmp_path),
+        resume.fingerprint(KEYS, options, tmp_path / "other"),
+    }
+    (tmp_path / "code").mkdir()
+    monkeypatch.setattr(resume, "_CODE", (tmp_path / "code",))
+    for content in ("rule: drop", "rule: keep"):
+        (tmp_path / "code" / "attributes.csv").write_text(content)
+        names.add(resume.fingerprint(KEYS, options, tmp_path))
+    assert len(names) == 8
+
+
+def test_a_second_run_at_the_same_time_is_refused_and_disturbs_nothing(export, tmp_path):
+    kill_at(tmp_path, 5)
+    before = tree(tmp_path / "work")
+    with FileLock(tmp_path / "work" / "lock"), pytest.raises(RuntimeError, match="another run is at work"):
+        anonymize(tmp_path)
+    assert tree(tmp_path / "work") == before
+    assert anonymize(tmp_path)
+
+
+def test_a_leak_leaves_nothing_in_the_work_folder(export, tmp_path, monkeypatch):
+    honest = worker.deidentify
+
+    def leaky(dataset, *rest):
+        result = honest(dataset, *rest)
+        result.dataset.ImageComments = "for quenneville" if dataset.InstanceNumber == 6 else "clean"
+        return result
+
+    monkeypatch.setattr(worker, "deidentify", leaky)
+    with pytest.raises(LeakError):
+        anonymize(tmp_path)
+    assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / "lock"]
+
+
+def test_the_size_of_the_parts_changes_no_byte(export, tmp_path, monkeypatch):
+    small = anonymize(tmp_path)
+    monkeypatch.setattr(planning, "chunk_size", lambda n: 256)
+    assert anonymize(tmp_path, out="large") == small
+
+
+def test_a_value_of_one_file_is_searched_for_in_the_images_of_all_others(export, tmp_path, monkeypatch):
+    """The value stands in one part's file, the leak in another's."""
+    image = person_dataset("CT", 99, ReferringPhysicianName="Sebaldus^Ottokar")
+    save(image, export / "Quenneville_last")
+    honest = worker.deidentify
+
+    def leaky(dataset, *rest):
+        result = honest(dataset, *rest)
+        result.dataset.ImageComments = "ask sebaldus" if dataset.InstanceNumber == 1 else "clean"
+        return result
+
+    monkeypatch.setattr(worker, "deidentify", leaky)
+    with pytest.raises(LeakError, match="ReferringPhysicianName"):
+        anonymize(tmp_path)

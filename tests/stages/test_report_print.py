@@ -1,0 +1,61 @@
+"""The page to sign is one A4 page and nothing else, whatever the audit holds.  Needs Chromium; skipped without."""
+
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mrct.files import read_json, write_json, write_table
+from mrct.reporting.inputs import Folders
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--no-pdf-header-footer",
+)  # fmt: skip
+A4_POINTS = (595, 842)
+report = runpy.run_path(str(Path(__file__).with_name("test_report_stage.py")))
+
+
+def pages_of(page: Path, anchor: str, folder: Path) -> list[tuple[int, int]]:
+    """The page sizes, in points, that Chromium prints for the anchor."""
+    pdf = folder / "page.pdf"
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={pdf}"]
+    subprocess.run([*map(str, command), f"{page.as_uri()}{anchor}"], check=True, capture_output=True)
+    boxes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf.read_bytes())
+    return [(round(float(width)), round(float(height))) for width, height in boxes]
+
+
+def crowd(folders: Folders) -> None:
+    """Every verdict with five long reasons, every attribute with each code and action."""
+    audit = folders.anonymized / "audit"
+    actions = ("rejected", "quarantined", "skipped")
+    more = [(action, f"{'a reason of many words ' * 4}{n}", "") for action in actions for n in "abcde"]
+    files = pd.read_csv(audit / "files.csv").drop(columns="source_index")
+    files = pd.concat([files, pd.DataFrame(more, columns=files.columns)], ignore_index=True)
+    write_table(audit / "files.csv", files.rename_axis("source_index").reset_index())
+    summary = read_json(audit / "summary.json") | {"files": files["action"].value_counts().to_dict()}
+    summary["method_codes"] |= {f"11310{n}": "Retain Something Rather Long Option" for n in (1, 7, 8)}
+    summary["retain_age_and_sex"] = True
+    write_json(audit / "summary.json", summary)
+    codes = ("X", "X/Z", "X/D", "X/Z/D", "X/Z/U*", "Z", "Z/D", "D", "U", "")
+    rows = [
+        (f"(0011,{n:04x})", f"SomeRatherLongAttributeName{n}", code, action, 123_456)
+        for n in range(30) for code in codes for action in ("kept", "changed", "emptied", "dropped")
+    ]  # fmt: skip
+    columns = ["tag", "keyword", "profile", "action", "count"]
+    write_table(audit / "attributes.csv", pd.DataFrame(rows, columns=columns))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_opened_at_its_anchor_it_prints_as_one_a4_page_alone(tmp_path: Path) -> None:
+    folders = report["write_inputs"](tmp_path / "in", n_test=1)
+    crowd(folders)
+    report["make"](folders, tmp_path / "out", patients=0, virtual=True)
+    page = tmp_path / "out/index.html"
+    assert pages_of(page, "#deidentification", tmp_path) == [A4_POINTS]
+    assert len(pages_of(page, "", tmp_path)) > 3
