@@ -22,7 +22,7 @@ from mrct.cohort.hiding.place import save
 from mrct.cohort.persona import Persona, draw_persona
 from mrct.cohort.phi import Acquisition
 from mrct.cohort.plan import Examination, examine, inside_ct
-from mrct.cohort.scanners import ct_scanner, mr_scanner
+from mrct.cohort.scanners import SIEMENS_PET, ct_scanner, mr_scanner
 from mrct.cohort.series import streams
 from mrct.cohort.template import Template, make_template, read_labels
 from mrct.files import output_folder, write_json, write_table
@@ -82,46 +82,46 @@ def make_patient(job: Job) -> Listed:
     persona = draw_persona(n, streams(params.seed, n)["persona"])
     acquisitions = _acquisitions(examination, persona, params.seed, n)
     written: dict[str, list[Path]] = {}
-    n_images = 0
+    hidden: list[Kind] = []
     for acquisition in acquisitions:
-        paths = _write_series(acquisition, n_images, job.export)
-        n_images += len(paths)
+        paths = _write_series(acquisition, hidden, job.export)
         written.setdefault(acquisition.series.kind, []).extend(paths)
-    kinds = _kinds(n, n_images)
+    kinds = _kinds(n, sum(map(len, written.values())), hidden)
     if params.contamination:
-        top = written["clean"][0].relative_to(job.export).parts[0]
+        top = next(iter(written.values()))[0].relative_to(job.export).parts[0]
         kinds += add_junk(job.export / top, acquisitions[0].secrets, n, written)
     _write_truth(job.truth / str(n), examination)
     return _rows(acquisitions, persona, kinds)
 
 
 def _acquisitions(examination: Examination, persona: Persona, seed: int, n: int) -> list[Acquisition]:
-    scanners = {"CT": ct_scanner(n), "MR": mr_scanner(n)}
+    scanners = {"CT": ct_scanner(n), "MR": mr_scanner(n), "PT": SIEMENS_PET}
     return [
         Acquisition(series, persona, scanners[series.modality], seed, n, number)
         for number, series in enumerate(examination.series, 1)
     ]
 
 
-def _write_series(acquisition: Acquisition, first: int, export: Path) -> list[Path]:
-    """`first` counts the patient's images before: each image gets the next hiding place in turn."""
+def _write_series(acquisition: Acquisition, hidden: list[Kind], export: Path) -> list[Path]:
+    """Each image of slices gets the next hiding place in turn, which is added to `hidden`."""
     paths = []
-    for index, image in enumerate(instances(acquisition), first):
-        path = export / instance_path(acquisition, int(image.InstanceNumber), image.SOPInstanceUID)
+    for number, image in enumerate(instances(acquisition), 1):
+        path = export / instance_path(acquisition, number, image.SOPInstanceUID)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what hides there is no valid value, on purpose
-            place_of_turn(acquisition.n, index).put(image, acquisition.secrets)
+            if acquisition.series.form == "slices":
+                place = place_of_turn(acquisition.n, len(hidden))
+                place.put(image, acquisition.secrets)
+                hidden.append((place.kind, place.where))
             save(image, path)
         paths.append(path)
     return paths
 
 
-def _kinds(n: int, n_images: int) -> Counter[Kind]:
+def _kinds(n: int, n_images: int, hidden: list[Kind]) -> Counter[Kind]:
     """In how many of the patient's images each kind of hiding place is."""
-    turns = [place_of_turn(n, index) for index in range(n_images)]
-    kinds = Counter((place.kind, place.where) for place in turns)
     always = [(place.kind, place.where) for place in EVERY_HEADER]
-    return kinds + Counter(dict.fromkeys((*always, *path_kinds(n)), n_images))
+    return Counter(hidden) + Counter(dict.fromkeys((*always, *path_kinds(n)), n_images))
 
 
 def _write_truth(folder: Path, examination: Examination) -> None:
@@ -149,6 +149,8 @@ def _rows(acquisitions: list[Acquisition], persona: Persona, kinds: Counter[Kind
             "series_uid": a.series_uid,
             "modality": a.series.modality,
             "kind": a.series.kind,
+            "wanted": a.series.wanted,
+            "te_ms": a.series.wanted_te_ms,
         }
         for a in acquisitions
     ]

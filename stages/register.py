@@ -25,6 +25,8 @@ from mrct.runner import run_stage
 SOURCE = Path("data/selected")
 OUT = Path("data/registered")
 TURNED_DEG = 90.0
+# scans of one frame of reference lie right as they are; a patient moves by less between two of them
+SAME_FRAME_MM, SAME_FRAME_DEG = 5.0, 5.0
 WRONG_POSITION = "turned round: the patient position in the header of the CT or MR seems to be wrong"
 COLUMNS = [
     "patient",
@@ -55,6 +57,7 @@ class Job:
     source: Path
     out: Path
     settings: Params
+    same_frame: bool
 
 
 def main() -> None:
@@ -66,11 +69,14 @@ def run(settings: Params, source: Path, out: Path) -> None:
     """Fill `out` from `source`; ValueError if the method does not suit the source or nobody is registered."""
     _require_suitable_method(settings, source)
     patients = files.read_table(source / "patients.csv")
-    paired = sorted(patients.loc[patients["status"] == "paired", "patient"])
-    if not paired:
+    paired = patients[patients["status"] == "paired"].sort_values("patient")
+    if paired.empty:
         raise ValueError(f"{source}: no patient has both a CT and an MR; the reasons are in its patients.csv")
     with files.output_folder(out) as folder:
-        jobs = [Job(source / patient, folder / patient, settings) for patient in paired]
+        jobs = [
+            Job(source / patient, folder / patient, settings, bool(same_frame))
+            for patient, same_frame in zip(paired["patient"], paired["same_frame"], strict=True)
+        ]
         table = pd.DataFrame(map_processes(register_patient, jobs, "register"), columns=COLUMNS)
         _require_registered(table)
         files.write_table(folder / "patients.csv", table)
@@ -95,8 +101,18 @@ def register_patient(job: Job) -> dict[str, Any]:
     if reason:
         return {**row, "reason": reason}
     _write(job.out, aligned, ct_to_mr)
-    turned = row["rotation_deg"] > TURNED_DEG
-    return {**row, "status": "registered", "reason": f"registered, but {WRONG_POSITION}" if turned else ""}
+    return {**row, "status": "registered", "reason": _doubts(row, job.same_frame)}
+
+
+def _doubts(row: dict[str, Any], same_frame: bool) -> str:
+    """What to look at in a registered patient, or empty."""
+    found = [WRONG_POSITION] if row["rotation_deg"] > TURNED_DEG else []
+    if same_frame and (row["translation_mm"] > SAME_FRAME_MM or row["rotation_deg"] > SAME_FRAME_DEG):
+        found.append(
+            "CT and MR claim one frame of reference, yet registration moved the CT by "
+            f"{row['translation_mm']:.1f} mm and {row['rotation_deg']:.1f}°"
+        )
+    return f"registered, but {'; '.join(found)}" if found else ""
 
 
 def _require_suitable_method(settings: Params, source: Path) -> None:

@@ -30,7 +30,7 @@ from mrct.imaging.volumes import VolumeError, read_volume, write_volume
 from mrct.parallel import map_processes
 from mrct.runner import run_stage
 
-PATIENT_COLUMNS = ["patient", "status", "days_between", "reason"]
+PATIENT_COLUMNS = ["patient", "status", "days_between", "same_frame", "reason"]
 
 
 class Params(params.Section):
@@ -130,7 +130,8 @@ def select_dicom(task: Task) -> Outcome:
     for item in series:
         save_thumbnail(task.out / "thumbnails" / f"{task.patient}_{item.name}.png", series_thumbnail(item))
     reason = "; ".join(filter(None, [choice.reason, f"{unreadable} unreadable files" if unreadable else ""]))
-    row = _patient_row(task.patient, choice.status, choice.days_between, reason)
+    same_frame = choice.ct is not None and choice.mr is not None and _share_frame(choice.ct, choice.mr)
+    row = _patient_row(task.patient, choice.status, choice.days_between, same_frame, reason)
     return Outcome([series_row(decision) for decision in choice.decisions], row, choice)
 
 
@@ -168,7 +169,12 @@ def select_volumes(task: Task) -> Outcome:
             mask = sitk.Cast(read_volume(task.source / "mask.nii.gz") > 0, sitk.sitkUInt8)
             write_volume(task.out / task.patient / "mask.nii.gz", mask)
     status = "unpaired" if problems else "paired"
-    return Outcome(rows, _patient_row(task.patient, status, None, "; ".join(problems)))
+    return Outcome(rows, _patient_row(task.patient, status, None, False, "; ".join(problems)))
+
+
+def _share_frame(one: Series, other: Series) -> bool:
+    """Whether both headers name one frame of reference: then they claim to lie right without registration."""
+    return one.first.frame_of_reference == other.first.frame_of_reference != ""
 
 
 def _patient_row(*values: Any) -> dict[str, Any]:

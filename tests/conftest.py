@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mrct.imaging.intensity import MrScaling
+
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -61,7 +63,7 @@ def normalized(tmp_path) -> Path:
         "image_size": size,
         "pixel_spacing_mm": 2.0,
         "hu_window": [-1024.0, 3000.0],
-        "mr": {"method": "percentile", "percentiles": [0.5, 99.5]},
+        "mr": MrScaling("percentile", (0.5, 99.5)).to_json(),
         "patients": patients,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))

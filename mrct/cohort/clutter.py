@@ -57,7 +57,7 @@ def add_junk(folder: Path, secrets: Secrets, n: int, written: dict[str, list[Pat
     for stranger in strangers:
         stranger.path(folder, secrets).write_bytes(stranger.content(secrets))
     if n % 2 == 0:
-        first = written["clean"][0]
+        first = next(iter(written.values()))[0]
         shutil.copyfile(first, first.with_name(f"{first.stem} copy{first.suffix}"))
     else:
         (folder / "IM_EMPTY").write_bytes(b"")

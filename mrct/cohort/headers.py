@@ -12,11 +12,16 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mrct.cohort.ct import outside_circle
 from mrct.cohort.geometry import Grid
+from mrct.cohort.multiframe import to_multiframe
 from mrct.cohort.persona import Persona
 from mrct.cohort.phi import UID_ROOT, Acquisition, even, shared_attributes
 from mrct.cohort.snapshot import burn_in
 
-SOP_CLASSES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"}
+SOP_CLASSES = {
+    "CT": "1.2.840.10008.5.1.4.1.1.2",
+    "MR": "1.2.840.10008.5.1.4.1.1.4",
+    "PT": "1.2.840.10008.5.1.4.1.1.128",
+}
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
@@ -27,23 +32,34 @@ def instances(acquisition: Acquisition) -> Iterator[Dataset]:
     """
     series = acquisition.series
     stacks = zip(series.grids, series.values, strict=True)
-    planes = [(grid, values, k) for grid, values in stacks for k in range(len(values))]
+    each = series.each or ({},) * len(series.grids)
+    planes = [
+        (grid, values, k, own)
+        for (grid, values), own in zip(stacks, each, strict=True)
+        for k in range(len(values))
+    ]
     if acquisition.n % 5 == 2:
         rng = np.random.default_rng((acquisition.seed, acquisition.n, acquisition.number))
         planes = [planes[index] for index in rng.permutation(len(planes))]
     shared = shared_attributes(acquisition)
-    for number, (grid, values, k) in enumerate(planes, 1):
+    for number, (grid, values, k, own) in enumerate(planes, 1):
         image = Dataset()
         image.update(shared)
         image.SOPInstanceUID = f"{acquisition.series_uid}.{number}"
         image.InstanceNumber = str(number)
-        if series.kind == "secondary_capture":
+        if series.form == "capture":
             _put_snapshot(image, values[k], acquisition.persona)
         else:
             _put_geometry(image, grid, k)
             _put_pixels(image, values[k], acquisition)
+        for keyword, value in own.items():
+            image.pop(keyword, None)  # the element is shared by the series' images
+            setattr(image, keyword, value)
         image.file_meta = _file_meta(image, acquisition)
         image.preamble = _preamble(acquisition)
+        if series.form == "multiframe":
+            yield to_multiframe(image, grid, _stored(values, acquisition))
+            return
         yield image
 
 
@@ -61,8 +77,7 @@ def _put_geometry(image: Dataset, grid: Grid, k: int) -> None:
 def _put_pixels(image: Dataset, values: np.ndarray, acquisition: Acquisition) -> None:
     """12 bits unsigned, or the scanner's 16 bits signed, so that stored x slope + intercept is the value."""
     scanner = acquisition.scanner
-    low, high = (-32768, 32767) if scanner.signed else (0, 4095)
-    stored = np.clip(np.rint((values - scanner.intercept) / scanner.slope), low, high)
+    stored = _stored(values, acquisition)
     if scanner.padding is not None and acquisition.series.kind == "clean":
         stored[outside_circle(stored.shape)] = scanner.padding
         image.add_new("PixelPaddingValue", "SS", scanner.padding)
@@ -71,6 +86,13 @@ def _put_pixels(image: Dataset, values: np.ndarray, acquisition: Acquisition) ->
     image.RescaleSlope = _decimal(scanner.slope, 6)
     image.RescaleIntercept = _decimal(scanner.intercept, 6)
     image.RescaleType = "HU" if scanner.modality == "CT" else "US"
+
+
+def _stored(values: np.ndarray, acquisition: Acquisition) -> np.ndarray:
+    """Whole numbers, same shape, as far as the scanner's bits reach."""
+    scanner = acquisition.scanner
+    low, high = (-32768, 32767) if scanner.signed else (0, 4095)
+    return np.clip(np.rint((values - scanner.intercept) / scanner.slope), low, high)
 
 
 def _put_snapshot(image: Dataset, values: np.ndarray, persona: Persona) -> None:
@@ -90,7 +112,7 @@ def _put_image(image: Dataset, stored: np.ndarray, bits: int, signed: bool = Fal
 
 
 def _file_meta(image: Dataset, acquisition: Acquisition) -> FileMetaDataset:
-    captured = acquisition.series.kind == "secondary_capture"
+    captured = acquisition.series.form == "capture"
     image.SOPClassUID = SECONDARY_CAPTURE if captured else SOP_CLASSES[acquisition.series.modality]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = image.SOPClassUID

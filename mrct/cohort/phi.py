@@ -3,6 +3,7 @@
 Which attributes tell of the patient is a table, mrct/cohort/hiding/attributes.csv.
 """
 
+import datetime as dt
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -31,13 +32,18 @@ class Acquisition:
     @property
     def date(self) -> str:
         """DICOM date of the study."""
-        persona = self.persona
-        return (persona.ct_date if self.series.modality == "CT" else persona.mr_date).strftime("%Y%m%d")
+        return self.study_date.strftime("%Y%m%d")
+
+    @property
+    def study_date(self) -> dt.date:
+        """Of the modality's examination, or of a later one."""
+        first = self.persona.ct_date if self.series.modality == "CT" else self.persona.mr_date
+        return first + dt.timedelta(days=self.series.days_later)
 
     @property
     def study_uid(self) -> str:
         """Carries the patient's number and the date, as some vendors' UIDs do."""
-        study = 1 if self.series.modality == "CT" else 2
+        study = 1 if self.series.modality == "CT" else 3 if self.series.days_later else 2
         return f"{UID_ROOT}.{self.seed % 10**6}.{self.persona.patient_id}.{self.date}.{study}"
 
     @property
@@ -64,8 +70,8 @@ class Acquisition:
             institution=INSTITUTION,
             station=f"CORV{self.series.modality}{1 + self.n % 2}",
             serial=f"{41000 + (0 if is_ct else 7)}",
-            accession=persona.accession[0 if is_ct else 1],
-            study_date=persona.ct_date if is_ct else persona.mr_date,
+            accession=persona.accession[0 if is_ct else 1] + ("F" if self.series.days_later else ""),
+            study_date=self.study_date,
             study_uid=self.study_uid,
         )
 
@@ -73,14 +79,13 @@ class Acquisition:
 def shared_attributes(acquisition: Acquisition) -> Dataset:
     """All that the series' images have in common."""
     persona, series = acquisition.persona, acquisition.series
-    on = persona.ct_date if series.modality == "CT" else persona.mr_date
     named = f" {persona.family}" if acquisition.n % 4 == 1 else ""
     clock = f"{9 + acquisition.n % 8:02d}{12 + acquisition.number:02d}40"
     image = Dataset()
     for keyword, value in {
         "SpecificCharacterSet": persona.character_set,
         "PatientSex": persona.sex,
-        "PatientAge": persona.age(on),
+        "PatientAge": persona.age(acquisition.study_date),
         "PatientWeight": "71",
         "SeriesInstanceUID": acquisition.series_uid,
         "FrameOfReferenceUID": f"{acquisition.study_uid}.0",

@@ -1,12 +1,15 @@
 """Which series a virtual patient has: the wanted pair, and what contaminates a real export."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mrct.cohort.anatomy import Head, draw_build, make_head
+from mrct.cohort.contamination.kinds import contaminate
+from mrct.cohort.contamination.scene import Scene
 from mrct.cohort.geometry import Grid, sample, scanner_to_head_index
 from mrct.cohort.mr import Sequence
+from mrct.cohort.scanners import ct_scanner, mr_scanner
 from mrct.cohort.series import (
     TILT_DEG,
     Poses,
@@ -23,7 +26,9 @@ from mrct.cohort.series import (
 from mrct.cohort.template import Template
 
 UNPAIRED_FROM = 8  # with so many patients one has no MR and one has no CT
-CT_ONLY, MR_ONLY = 5, 7
+# by n % 40: what such a patient lacks, a whole modality or (of a larger cohort) its clean series alone
+NO_MODALITY = {5: "MR", 7: "CT"}
+NO_CLEAN = {21: "MR", 33: "CT"}
 INSIDE_SHARE = 0.95  # share of a slice's head that the CT must cover for the slice to count as inside
 
 
@@ -48,11 +53,23 @@ def examine(
     head = make_head(template, draw_build(rng["build"]), rng["anatomy"])
     poses = draw_poses(head, rng["plan"])
     tilt = TILT_DEG if n % 8 == 3 else 0.0
-    made = [clean_ct(head, poses, image_size, tilt, rng["ct"]), _clean_mr(head, poses, image_size, rng["mr"])]
+    made = [
+        clean_ct(head, poses, image_size, tilt, rng["ct"]),
+        _clean_mr(head, poses, image_size, mr_scanner(n).vendor, rng["mr"]),
+    ]
     if contamination:
         made += _contaminants(head, poses, made, n, image_size, rng["plan"])
-    missing = {CT_ONLY: "MR", MR_ONLY: "CT"}.get(n) if patients >= UNPAIRED_FROM and contamination else None
-    return Examination(head, poses, tuple(s for s in made if s.modality != missing))
+        vendors = mr_scanner(n).vendor, ct_scanner(n).vendor
+        made += contaminate(n, Scene(head, poses, made[0], image_size, *vendors, rng["clutter"]))
+    if contamination and patients >= UNPAIRED_FROM:
+        made = [series for series in made if not _lacks(n, series)]
+    return Examination(head, poses, tuple(made))
+
+
+def _lacks(n: int, series: Series) -> bool:
+    """Whether patient n has no such series, so that he cannot make a pair."""
+    without_clean = NO_CLEAN.get(n % 40) == series.modality and series.wanted != "no"
+    return NO_MODALITY.get(n % 40) == series.modality or without_clean
 
 
 def inside_ct(head: Head, poses: Poses, ct: Grid, mr: Grid) -> list[bool]:
@@ -68,11 +85,13 @@ def inside_ct(head: Head, poses: Poses, ct: Grid, mr: Grid) -> list[bool]:
     return [bool(value >= INSIDE_SHARE) for value in share]
 
 
-def _clean_mr(head: Head, poses: Poses, size: int, rng: np.random.Generator) -> Series:
+def _clean_mr(head: Head, poses: Poses, size: int, vendor: str, rng: np.random.Generator) -> Series:
     """The axial conventional spin echo T2 that the pipeline wants."""
     grid = mr_grid(poses.head_to_mr, size, rng)
     sequence = Sequence(tr_ms=float(rng.integers(35, 50) * 100), te_ms=float(rng.integers(90, 101)))
-    return spin_echo("clean", ("AX T2 SE", "T2W_SE_AX"), head, poses.head_to_mr, (grid,), sequence, rng)
+    names = ("t2_se_tra", "t2_se_tra_320") if vendor == "siemens" else ("AX T2 SE", "T2W_SE_AX")
+    made = spin_echo("clean", names, head, poses.head_to_mr, (grid,), sequence, rng)
+    return replace(made, wanted="yes")
 
 
 def _contaminants(
@@ -112,4 +131,5 @@ def _snapshot(source: Series) -> Series:
     grey = np.clip((middle + 10.0) * 255.0 / 90.0, 0.0, 255.0)
     image_type = ("DERIVED", "SECONDARY")
     attributes = {"BurnedInAnnotation": "YES", "ConversionType": "WSD"}
-    return Series("secondary_capture", "CT", "Key images", "", (grey,), (grid,), image_type, attributes)
+    made = Series("secondary_capture", "CT", "Key images", "", (grey,), (grid,), image_type, attributes)
+    return replace(made, form="capture")

@@ -17,6 +17,11 @@ class Scanner:
     padding: int | None = None  # stored value outside the reconstruction circle
     signed: bool = False
 
+    @property
+    def vendor(self) -> str:
+        """siemens, philips or ge."""
+        return str(self.attributes["Manufacturer"]).split()[0].lower()
+
 
 SIEMENS_CT = Scanner(
     "CT",
@@ -85,11 +90,35 @@ GE_MR = Scanner(
 )
 
 
+SIEMENS_MR = Scanner(
+    "MR",
+    {
+        "Manufacturer": "SIEMENS",
+        "ManufacturerModelName": "Skyra",
+        "SoftwareVersions": "syngo MR E11",
+        "MagneticFieldStrength": "3",
+        "TransmitCoilName": "Body",
+        "ImagingFrequency": "123.25",
+        "InPlanePhaseEncodingDirection": "ROW",
+    },
+    "SIEMENS MR HEADER",
+    0x0051,
+)
+SIEMENS_PET = Scanner(
+    "PT",
+    {"Manufacturer": "SIEMENS", "ManufacturerModelName": "Biograph mMR", "SoftwareVersions": "syngo MR E11"},
+    "SIEMENS MED PT",
+    0x0071,
+)
+
+
 def ct_scanner(n: int) -> Scanner:
     """Three patients in four go to the Siemens."""
     return GE_CT if n % 4 == 3 else SIEMENS_CT
 
 
 def mr_scanner(n: int) -> Scanner:
-    """Four patients in five go to the Philips."""
-    return GE_MR if n % 5 == 4 else PHILIPS_MR
+    """One patient in five goes to the GE, one in ten to the Siemens, the others to the Philips."""
+    if n % 5 == 4:
+        return GE_MR
+    return SIEMENS_MR if n % 10 == 6 else PHILIPS_MR

@@ -40,7 +40,8 @@ class Series:
     attributes: dict[str, Any] = field(default_factory=dict)
     each: tuple[dict[str, Any], ...] = ()
     wanted: Wanted = "no"
-    form: Literal["slices", "capture", "multiframe", "mosaic"] = "slices"
+    wanted_te_ms: str = ""  # the echo to which `wanted` applies, where a series has several
+    form: Literal["slices", "capture", "multiframe"] = "slices"
     days_later: int = 0  # than the modality's examination, in a study of its own
 
 
@@ -144,8 +145,8 @@ def spin_echo(
 def timing_attributes(sequence: Sequence) -> dict[str, Any]:
     """What a header tells of the sequence, as if it were a 2D spin echo."""
     timing: dict[str, Any] = {
-        "RepetitionTime": f"{sequence.tr_ms:.0f}",
-        "EchoTime": f"{sequence.te_ms:.0f}",
+        "RepetitionTime": f"{sequence.tr_ms:g}",
+        "EchoTime": f"{sequence.te_ms:g}",
         "EchoTrainLength": str(sequence.echo_train_length),
         "ScanningSequence": "SE" if sequence.ti_ms is None else ["SE", "IR"],
         "SequenceVariant": "SK" if sequence.echo_train_length > 1 else "NONE",

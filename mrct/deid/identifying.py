@@ -1,6 +1,7 @@
 """The elements of a dataset that may name a person, a place or a device (identifying.txt), as text and as stored."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from pydicom import DataElement, Dataset
@@ -29,12 +30,13 @@ def identifying_elements(
     declared = dataset.get("SpecificCharacterSet")
     charset = convert_encodings(declared) if declared else charset
     for part in (getattr(dataset, "file_meta", None) or Dataset(), dataset):
-        for tag in part.keys():  # noqa: SIM118  # iterating a Dataset parses every element at once
+        for tag, raw in list(
+            part.items()
+        ):  # as they were read: iterating a Dataset would parse every element
+            if not _may_identify(tag, raw.VR):
+                continue
             try:
-                raw = part.get_item(tag)
-                if raw is None or tag.group == 0x7FE0 or _is_known(raw, tuple(charset), seen):
-                    continue
-                if not _may_identify(tag, raw.VR):
+                if _is_known(raw, tuple(charset), seen):
                     continue
                 stored = _stored(raw)
                 element = part[tag]
@@ -59,8 +61,11 @@ def _is_known(raw: DataElement | RawDataElement, charset: tuple[str, ...], seen:
     return known
 
 
+@lru_cache(maxsize=4096)
 def _may_identify(tag: BaseTag, vr: str | None) -> bool:
-    """Spares the others the conversion, which takes most of the time."""
+    """Spares the others the conversion, which takes most of the time; the pixels are searched, not asked."""
+    if tag.group == 0x7FE0:
+        return False
     return _standard_vr(tag, vr) in _ALWAYS or tag in _TAGS or (tag.is_private and vr in ("UN", None))
 
 

@@ -12,9 +12,11 @@ _REACH = 256
 
 def is_readable(lowered: bytes, hit: Hit) -> bool:
     """Whether the find is a word or number of its own, in text rather than in numbers or code."""
-    if isinstance(hit.text, bytes) or not hit.text.isascii():
-        return True
     text, start, end = _window(lowered, hit)
+    if isinstance(hit.text, bytes) or not hit.text.isascii():
+        # a name of two characters is four bytes, which occur by chance in every gigabyte of numbers
+        is_long = hit.end - hit.start >= SHORTEST_IN_BINARY
+        return is_long or is_cell(lowered, hit) or _is_text(_beside(text, start, end))
     before, after = text[max(start - 1, 0) : start], text[end : end + 1]
     is_short = len(hit.text) < SHORTEST_IN_BINARY
     for edge, beside in ((hit.text[0], before), (hit.text[-1], after)):
@@ -22,9 +24,13 @@ def is_readable(lowered: bytes, hit: Hit) -> bool:
             return False
         if is_short and edge.isalnum() and beside.isalnum():
             return False
-    if is_short and not _is_text(text[max(start - 16, 0) : start] + b" " + text[end : end + 16]):
+    if is_short and not _is_text(_beside(text, start, end)):
         return False
     return len(hit.text) >= _SHORTEST_IN_CODE or not _is_in_code(text, start, end)
+
+
+def _beside(text: bytes, start: int, end: int) -> bytes:
+    return text[max(start - 16, 0) : start] + b" " + text[end : end + 16]
 
 
 def _is_text(around: bytes) -> bool:

@@ -91,8 +91,8 @@ def _fill_cavities(mask: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
     """Cavities that reach the outside only through a narrow opening become head, the skin stays as it is.
 
     A plain closing would also fill the furrow behind each ear; here only what the thickened mask encloses is
-    filled, and grown back (and into its corners) within the closed outline. Filled before it is thinned again: the bridge over a gap in
-    a thin ring (scalp over dark bone) does not outlive the thinning.
+    filled, and grown back, into its corners too, within the closed outline. It is filled before it is thinned
+    again: the bridge over a gap in a thin ring (scalp over dark bone) does not outlive the thinning.
     """
     thick = dilate(mask, CAVITY_GATE_MM, spacing_kji_mm)
     filled = _fill_slices(thick)

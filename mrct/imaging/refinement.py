@@ -18,12 +18,13 @@ from mrct.imaging.similarity import mutual_information_nats
 from mrct.imaging.volumes import affine, to_array, transform_points
 
 SPACING_MM = 2.0
-SAMPLES = 40_000
+SAMPLES = 60_000
 BINS = 64
 SEED = 20
 # wide enough to look over the bumps, and at the end so narrow that the hill's two sides are alike
 FIRST_REACH_MM, LAST_REACH_MM = 2.0, 0.5
-ROUNDS = 12
+CONVERGED_MM = 0.04
+ROUNDS = 16
 
 
 @dataclass(frozen=True)
@@ -46,32 +47,36 @@ def refine(fixed: Head, moving: Head, pose: np.ndarray) -> np.ndarray:
         scores = [similarity(here, there, moved(pose, step, center, radius_mm)) for step in steps]
         step = top(steps, np.array(scores), reach_mm)
         pose = moved(pose, step, center, radius_mm)
-        if np.linalg.norm(step) < reach_mm / 2:
-            if reach_mm <= LAST_REACH_MM:
-                break
-            reach_mm /= 2
+        length_mm = float(np.linalg.norm(step))
+        if length_mm < CONVERGED_MM:
+            break
+        if length_mm < reach_mm / 2:
+            reach_mm = max(reach_mm / 2, LAST_REACH_MM)
     return pose
 
 
 def sample(head: Head) -> Samples:
-    """At most SAMPLES voxels of the region, evenly chosen, each at a random place within itself.
+    """About SAMPLES voxels of the region, evenly spread, each at a random place within itself.
 
-    The jitter keeps the sum from favoring poses that bring grid points onto grid points.
+    The jitter keeps the sum from favoring poses that bring grid points onto grid points. It is drawn for
+    the whole grid, so that a voxel more or less at the region's edge leaves all other samples as they are.
     """
-    indices = head.indices()
-    chosen = indices[:: max(1, len(indices) // SAMPLES)].astype(float)
-    places = chosen + np.random.default_rng(SEED).uniform(-0.5, 0.5, chosen.shape)
-    array, to_mm = to_array(head.image), affine(head.image)
+    array, region, to_mm = to_array(head.image), to_array(head.region) > 0, affine(head.image)
+    rng = np.random.default_rng(SEED)
+    jitter = rng.uniform(-0.5, 0.5, (*region.shape, 3))
+    chosen = region & (rng.uniform(size=region.shape) < SAMPLES / max(1, np.count_nonzero(region)))
+    places = np.argwhere(chosen) + jitter[chosen]
     values = ndimage.map_coordinates(array, places.T, order=1, mode="nearest")
     return Samples(transform_points(to_mm, places[:, ::-1]), values, array, np.linalg.inv(to_mm))
 
 
 def similarity(fixed: Samples, moving: Samples, pose: np.ndarray) -> float:
     """Mean of the mutual information in nats seen from either image: interpolating one of them biases it."""
-    return (_information(fixed, moving, pose) + _information(moving, fixed, np.linalg.inv(pose))) / 2
+    return (information(fixed, moving, pose) + information(moving, fixed, np.linalg.inv(pose))) / 2
 
 
-def _information(one: Samples, other: Samples, pose: np.ndarray) -> float:
+def information(one: Samples, other: Samples, pose: np.ndarray) -> float:
+    """Mutual information in nats of the points of `one` that `pose` brings into `other`."""
     index = transform_points(other.to_index @ pose, one.points_mm)[:, ::-1].T
     last = np.array(other.array.shape)[:, None] - 1
     inside = ((index >= 0) & (index <= last)).all(axis=0)

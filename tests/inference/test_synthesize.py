@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from mrct.cli import app
 from mrct.dicom.write import write_synthetic_series
+from mrct.imaging.intensity import MrScaling
 from mrct.imaging.volumes import read_volume
 from mrct.inference.model import load_model, save_model
 from mrct.inference.synthesize import WrongInputError, synthesize, translate_volume
@@ -20,7 +21,7 @@ NORMALIZATION = {
     "image_size": 64,
     "pixel_spacing_mm": 4.0,
     "hu_window": [-1024.0, 3000.0],
-    "mr": {"method": "percentile", "percentiles": [0.5, 99.5]},
+    "mr": MrScaling("percentile", (0.5, 99.5)).to_json(),
 }
 
 

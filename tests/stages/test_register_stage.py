@@ -37,12 +37,13 @@ def head_pair(slices=6, shift_i=0, bottom_mm=0.0):
     )
 
 
-def select(folder, pairs, registered=True, status="paired"):
+def select(folder, pairs, registered=True, status="paired", same_frame=False):
     """A data/selected folder of {patient: (ct, mr)}."""
     for patient, (ct, mr) in pairs.items():
         volumes.write_volume(folder / patient / "ct.nii.gz", ct)
         volumes.write_volume(folder / patient / "mr.nii.gz", mr)
-    table = pd.DataFrame({"patient": list(pairs), "status": status, "days_between": 0, "reason": ""})
+    columns = {"status": status, "days_between": 0, "same_frame": same_frame, "reason": ""}
+    table = pd.DataFrame({"patient": list(pairs), **columns})
     files.write_table(folder / "patients.csv", table)
     files.write_json(folder / "manifest.json", {"registered": registered})
     return folder
@@ -206,12 +207,12 @@ def real_pair():
     return [volumes.read_volume(SAMPLE / f"{name}.nii.gz") for name in ("ct", "mr_t1")]
 
 
-def register_as(monkeypatch, folder, matrix, **changes):
+def register_as(monkeypatch, folder, matrix, same_frame=False, **changes):
     """The real patient's row, as if the registration had found `matrix`; his folder is `folder`/P01."""
     monkeypatch.setattr(alignment, "register_pair", lambda pair, fixed: matrix)
     source = select(folder / "selected", {"P01": real_pair()}, registered=False)
     chosen = settings(method="rigid", min_similarity=0.0, min_overlap=0.0, **changes)
-    return register.register_patient(register.Job(source / "P01", folder / "P01", chosen))
+    return register.register_patient(register.Job(source / "P01", folder / "P01", chosen, same_frame))
 
 
 def test_defacing_takes_one_half_space_from_all_four_images_and_nothing_else(tmp_path, monkeypatch):
@@ -265,3 +266,17 @@ def test_params_file_holds_exactly_these_keys():
     assert params.load(register.Params, "register", ROOT / "params.yaml").method == "rigid"
     with pytest.raises(params.ParamsError, match="min_overlap"):
         settings(min_overlpa=0.5)
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "same_frame", "doubted"), [(9, True, True), (9, False, False), (3, True, False)]
+)
+def test_trap_51_one_frame_of_reference_is_checked_not_believed(
+    tmp_path, monkeypatch, shift_mm, same_frame, doubted
+):
+    """The headers say that the scans lie right already; where registration disagrees, somebody has to look."""
+    matrix = np.eye(4)
+    matrix[0, 3] = shift_mm
+    row = register_as(monkeypatch, tmp_path, matrix, same_frame=same_frame)
+    assert row["status"] == "registered"
+    assert ("one frame of reference, yet registration moved the CT by 9.0 mm" in row["reason"]) is doubted

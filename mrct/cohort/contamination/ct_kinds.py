@@ -43,7 +43,8 @@ def _grid(scene: Scene, count: int = 0, spacing_mm: float = 0.0, shift_mm: float
 
 
 def _bone(scene: Scene) -> Series:
-    window = {"ConvolutionKernel": "BONE", "WindowCenter": "500", "WindowWidth": "2000"}
+    kernel = "BONE" if scene.ct_vendor == "ge" else ["J70h", "3"]
+    window = {"ConvolutionKernel": kernel, "WindowCenter": "500", "WindowWidth": "2000"}
     return _ct("ct_bone", "Head 5.0 routine", scene, _grid(scene), SHARP, 28.0, window)
 
 
@@ -63,7 +64,9 @@ def _thin(scene: Scene) -> Series:
     """The same scan in thin slices: as true as the thick ones."""
     grid = scene.clean_ct.grids[0]
     count = round(grid.shape[0] * grid.spacing_mm / 2.5)
-    return replace(_ct("ct_thin", "Head 2.5 thin", scene, _grid(scene, count, 2.5), noise_hu=7.0), wanted="acceptable")
+    return replace(
+        _ct("ct_thin", "Head 2.5 thin", scene, _grid(scene, count, 2.5), noise_hu=7.0), wanted="acceptable"
+    )
 
 
 def _missing(scene: Scene) -> Series:
@@ -73,7 +76,9 @@ def _missing(scene: Scene) -> Series:
 def _two_thicknesses(scene: Scene) -> Series:
     """Fine slices through the skull base and coarse ones above, in one series, as older protocols do."""
     parts = [_ct("ct_two_thicknesses", "Head routine", scene, grid) for grid in _two_stacks(scene)]
-    return replace(parts[0], values=sum((p.values for p in parts), ()), grids=sum((p.grids for p in parts), ()))
+    return replace(
+        parts[0], values=sum((p.values for p in parts), ()), grids=sum((p.grids for p in parts), ())
+    )
 
 
 def _two_stacks(scene: Scene) -> tuple[Grid, Grid]:
@@ -107,7 +112,7 @@ def _dynamic(kind: str, name: str, scene: Scene, slices: int, technique: Techniq
 
 
 def _topogram(scene: Scene) -> Series:
-    """A lateral-free scout: one thick coronal picture, as a projection."""
+    """A scout: one thick coronal picture, as a projection."""
     middle = scene.clean_ct.grids[0]
     center = (middle.index_to_mm @ np.append((np.array(middle.shape[::-1]) - 1) / 2, 1.0))[:3]
     size = scene.size // 2
@@ -120,7 +125,7 @@ def _sinus(scene: Scene) -> Series:
     """The face alone, for bone."""
     grid = scene.clean_ct.grids[0]
     bottom = -grid.shape[0] * grid.spacing_mm / 2
-    kernel = {"ConvolutionKernel": "H60s"}
+    kernel = {"ConvolutionKernel": "BONEPLUS" if scene.ct_vendor == "ge" else "H60s"}
     return _ct("ct_sinus", "Sinus 3.0", scene, _grid(scene, 14, 3.0, bottom + 21.0), SHARP, 20.0, kernel)
 
 

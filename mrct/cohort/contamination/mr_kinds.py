@@ -92,7 +92,9 @@ def _attributes(row: Row, sequence: Sequence, name: str) -> dict[str, Any]:
     given = dict(pair.split("=") for pair in row["attributes"].split(";") if pair)
     flip = {} if sequence.flip_deg is None else {"FlipAngle": f"{sequence.flip_deg:.0f}"}
     text = {**given, "ScanningSequence": row["scanning"], "SequenceName": name, **given}
-    split = {key: value.split("|") if "|" in value else value for key, value in text.items()}
+    split: dict[str, Any] = {key: value.split("|") if "|" in value else value for key, value in text.items()}
+    if "DiffusionBValue" in split:
+        split["DiffusionBValue"] = float(split["DiffusionBValue"])  # a binary VR
     found = {**timing_attributes(sequence), **flip, **split}
     return {key: value for key, value in found.items() if value != ""}
 
@@ -148,7 +150,8 @@ def _dual_echo(row: Row, scene: Scene) -> Series:
     second = _scan({**row, "te_ms": str(T2_ECHO_MS)}, scene)
     echoes = [float(row["te_ms"]), T2_ECHO_MS]
     each = tuple({"EchoTime": f"{te:.0f}", "EchoNumbers": str(n)} for n, te in enumerate(echoes, 1))
-    return replace(first, values=first.values + second.values, grids=first.grids * 2, each=each)
+    both = {"values": first.values + second.values, "grids": first.grids * 2, "each": each}
+    return replace(first, wanted_te_ms=f"{T2_ECHO_MS:g}", **both)  # type: ignore[arg-type]
 
 
 def _dynamic(row: Row, scene: Scene) -> Series:
@@ -156,8 +159,21 @@ def _dynamic(row: Row, scene: Scene) -> Series:
     made = _scan(row, scene)
     drop = 1.0 - 0.4 * np.exp(-(((np.arange(REPEATS) - 4.5) / 1.5) ** 2))
     values = tuple((made.values[0] * np.float32(share)) for share in drop)
-    each = tuple({"TemporalPositionIdentifier": str(n), "AcquisitionNumber": str(n)} for n in range(1, REPEATS + 1))
+    each = tuple(
+        {"TemporalPositionIdentifier": str(n), "AcquisitionNumber": str(n)} for n in range(1, REPEATS + 1)
+    )
     return replace(made, values=values, grids=made.grids * REPEATS, each=each)
+
+
+def _mosaic(row: Row, scene: Scene) -> Series:
+    """All slices side by side in one picture around the first, as Siemens stores functional series."""
+    made = _scan(row, scene)
+    grid, values = made.grids[0], made.values[0]
+    side, size = round(len(values) ** 0.5), grid.shape[1]
+    tiles = values.reshape(side, side, size, size).swapaxes(1, 2).reshape(1, side * size, side * size)
+    matrix = grid.index_to_mm.copy()
+    matrix[:3, 3] -= matrix[:3, :2].sum(axis=1) * size * (side - 1) / 2
+    return replace(made, values=(tiles,), grids=(Grid(matrix, tiles.shape, grid.thickness_mm),))
 
 
 def _screenshot(row: Row, scene: Scene) -> Series:
@@ -172,7 +188,7 @@ SPECIAL: Mapping[str, Callable[[Row, Scene], Series]] = {
     "missing_slices": _missing,
     "follow_up": _follow_up,
     "multiframe": lambda row, scene: replace(_scan(row, scene), form="multiframe"),
-    "mosaic": lambda row, scene: replace(_scan(row, scene), form="mosaic"),
+    "mosaic": _mosaic,
     "dual_echo": _dual_echo,
     "perfusion": _dynamic,
     "screenshot": _screenshot,

@@ -11,13 +11,14 @@ from mrct.cohort.series import Poses, Series
 
 @dataclass(frozen=True)
 class Scene:
-    """A patient's head, poses and clean series; `mr_vendor` is siemens, philips or ge; `rng` is consumed."""
+    """A patient's head, poses and clean series; vendors are siemens, philips or ge; `rng` is consumed."""
 
     head: Head
     poses: Poses
     clean_ct: Series
     size: int  # pixels of a slice of the clean series
     mr_vendor: str
+    ct_vendor: str
     rng: np.random.Generator
 
 
@@ -30,5 +31,11 @@ def regrid(
     middle = grid.index_to_mm @ np.append((np.array(grid.shape[::-1]) - 1) / 2, 1.0)
     pixel_mm = grid.pixel_spacing_mm * grid.shape[2] / size
     return stack(
-        rotation, middle[:3] + shift_mm * table, (count, size, size), pixel_mm, spacing_mm, thickness_mm, table
+        rotation,
+        middle[:3] + shift_mm * table,
+        (count, size, size),
+        pixel_mm,
+        spacing_mm,
+        thickness_mm,
+        table,
     )

@@ -15,6 +15,7 @@ from pydicom.charset import convert_encodings, encode_string
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRLittleEndian
@@ -79,7 +80,7 @@ def _put_row(where: str, vr: str, template: str, image: Dataset, secrets: Secret
 def old_text(image: Dataset, tag: BaseTag | str) -> str:
     """What a top-level text attribute holds, several values joined by backslashes as in the file."""
     value = image[tag].value if tag in image else ""
-    return value if isinstance(value, str) else "\\".join(map(str, value))
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
 
 
 def put_text(image: Dataset, path: list[BaseTag], text: str, vr: str = "") -> None:
