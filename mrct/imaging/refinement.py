@@ -1,7 +1,8 @@
 """The last millimeter of a rigid registration: the top of a paraboloid through the similarity around it.
 
 Mutual information of thick slices is flat and bumpy: 0.5 mm beside its top it has lost a thousandth, and a
-descent ends on the nearest bump, another one from each start. A quadratic fitted to values around it (a response surface: Box and Wilson, J. R. Stat. Soc. B 13:1, 1951) has one top, whatever the start.
+descent ends on the nearest bump, another one from each start. A quadratic fitted to values around it (a response
+surface: Box and Wilson, J. R. Stat. Soc. B 13:1, 1951) has one top, whatever the start.
 
 Convention: a pose is 4x4, a point of `fixed` to the point of `moving`, LPS mm. A step is six numbers in mm:
 rotations about x, y, z through the fixed head's centroid times the head's radius, then shifts.
@@ -64,7 +65,7 @@ def sample(head: Head) -> Samples:
     array, region, to_mm = to_array(head.image), to_array(head.region) > 0, affine(head.image)
     rng = np.random.default_rng(SEED)
     jitter = rng.uniform(-0.5, 0.5, (*region.shape, 3))
-    chosen = region & (rng.uniform(size=region.shape) < SAMPLES / max(1, np.count_nonzero(region)))
+    chosen = region & (rng.uniform(size=region.shape) < SAMPLES / max(1, int(np.count_nonzero(region))))
     places = np.argwhere(chosen) + jitter[chosen]
     values = ndimage.map_coordinates(array, places.T, order=1, mode="nearest")
     return Samples(transform_points(to_mm, places[:, ::-1]), values, array, np.linalg.inv(to_mm))

@@ -75,7 +75,7 @@ def _search_around(fixed: Head, moving: Head, turn: np.ndarray) -> np.ndarray:
     candidates = []
     for angles in product(GRID_ANGLES_DEG, repeat=3):
         rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ turn
-        poses = [_about(rotation, center, target + (0.0, 0.0, shift)) for shift in GRID_SHIFTS_MM]
+        poses = [_about(rotation, center, target + np.array([0.0, 0.0, shift])) for shift in GRID_SHIFTS_MM]
         candidates.append(
             max(((_score(fixed, moving, pose), pose) for pose in poses), key=lambda pair: pair[0])
         )

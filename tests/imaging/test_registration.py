@@ -164,13 +164,3 @@ def test_mutual_information_of_independent_or_constant_images_vanishes():
     assert mutual_information_nats(rng.uniform(size=200_000), rng.uniform(size=200_000)) < 0.01
     assert mutual_information_nats(np.ones(10), np.arange(10.0)) == 0.0
     assert mutual_information_nats(np.array([]), np.array([])) == 0.0
-
-
-def test_halfway_lies_between():
-    center = np.array([10.0, 20.0, 30.0])
-    one, other = rigid((0, 0, 10), (0, 0, 0)), rigid((0, 0, 20), (4, 0, 0))
-    mean = registration.halfway(one, other, center)
-    assert volumes.rotation_deg(mean) == pytest.approx(15.0)
-    images = [volumes.transform_points(matrix, center[None])[0] for matrix in (one, other, mean)]
-    assert images[2] == pytest.approx((images[0] + images[1]) / 2)
-    assert np.allclose(registration.halfway(one, one, center), one)
