@@ -92,6 +92,12 @@ def _anonymize_dicom(params: Params, root: Path, out: Path, work: Path, mapping:
     joins = same_person.locate(root, params.same_person) if params.same_person else None
     if joins:
         mapping = replace(mapping, same_person=same_person.read_same_person(joins))
+    if resume.is_new_key(work, mapping, root):
+        print(
+            "anonymize: this is not the key of the last run on this source: every pseudonym and every date shift "
+            "changes. If the key was lost and a new one made, put the old key file back and run again",
+            file=sys.stderr,
+        )
     with resume.work_folder(work, resume.fingerprint(mapping, options, root)) as folder:
         tree = folder / "tree"
         entries, values = survey(root, joins)

@@ -4,6 +4,7 @@ Names in it are keyed hashes, records hold verdicts and counts, images are de-id
 is in the folder. Two runs with the same fingerprint write the same bytes, so that a chunk need not be written again.
 """
 
+import hashlib
 import os
 import shutil
 from collections import Counter
@@ -20,7 +21,7 @@ from mrct.deid.intake import Entry
 from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.deid.sweep import LeakError
-from mrct.files import read_json, write_json
+from mrct.files import atomic_file, read_json, write_json
 
 # reading, pixels and writing lie in the room next door
 _CODE = (Path(__file__).parent, Path(__file__).parents[1] / "dicom")
@@ -79,6 +80,16 @@ def work_folder(work: Path, name: str) -> Iterator[Path]:
         raise
     finally:
         lock.release()
+
+
+def is_new_key(work: Path, mapping: Pseudonyms, root: Path) -> bool:
+    """Whether an earlier run on the same source folder used another key; remembers this one, by a keyed hash."""
+    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    record, mark = work / f"key-{place}", mapping.digest("key", "").hex()
+    before = record.read_text() if record.is_file() else mark
+    with atomic_file(record) as partial:
+        partial.write_text(mark)
+    return before != mark
 
 
 def needles_digest(mapping: Pseudonyms, needles: Needles) -> str:

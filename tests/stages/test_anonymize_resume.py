@@ -94,7 +94,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_bytes_of_an_uninterrupted_one(
     resumed = anonymize(tmp_path)
     assert len(rewritten) == N_FILES - 4
     assert "2 of 4 parts stand" in capfd.readouterr().err
-    assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / "lock"]
+    assert not [path for path in (tmp_path / "work").iterdir() if path.is_dir()]
     assert resumed == anonymize(tmp_path, out="again")
     assert len(rewritten) == N_FILES - 4 + N_FILES
 
@@ -144,7 +144,7 @@ def test_a_run_that_ends_well_takes_away_what_runs_of_other_options_left(export,
     kill_at(tmp_path, 5)
     anonymize(tmp_path, PARAMS.model_copy(update={"max_shift_days": 30}))
     assert len(rewritten) == N_FILES
-    assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / "lock"]
+    assert not [path for path in (tmp_path / "work").iterdir() if path.is_dir()]
 
 
 def test_other_options_keys_joins_sources_and_code_never_resume(tmp_path, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_leak_leaves_nothing_in_the_work_folder(export, tmp_path, monkeypatch)
     monkeypatch.setattr(worker, "deidentify", leaky)
     with pytest.raises(LeakError):
         anonymize(tmp_path)
-    assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / "lock"]
+    assert not [path for path in (tmp_path / "work").iterdir() if path.is_dir()]
 
 
 def test_the_size_of_the_parts_changes_no_byte(export, tmp_path, monkeypatch):

@@ -407,6 +407,17 @@ def test_trap_21_the_key_lies_apart_and_a_lost_one_is_announced(tmp_path, monkey
             choose_pseudonyms(params.model_copy(update={"key_file": str(refused)}), source)
 
 
+def test_trap_21_another_key_than_last_time_is_said(export, tmp_path, capsys):
+    export.add("a")
+    source = Source(source=str(export.raw), source_layout="dicom")
+    params = Params(key_file="unused", max_shift_days=365, retain_age_and_sex=False)
+    said = []
+    for key in (b"a" * 32, b"a" * 32, b"b" * 32, b"b" * 32):
+        run(params, source, tmp_path / "out", tmp_path / "work", Pseudonyms(key))
+        said.append("not the key of the last run" in capsys.readouterr().err)
+    assert said == [False, False, True, False]
+
+
 def test_trap_22_files_without_the_prefix_are_tried_and_their_class_checked(export):
     content = export.add("a").read_bytes()
     export.add("a", instance=2)
