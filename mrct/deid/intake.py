@@ -11,30 +11,13 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import (
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-    MediaStorageDirectoryStorage,
-    MRImageStorage,
-)
+from pydicom.uid import MediaStorageDirectoryStorage
 
+from mrct.deid.allow_list import IODS
 from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import strip
 from mrct.dicom.read import Unreadable, read_dataset
 
-IMAGES = frozenset(
-    {
-        CTImageStorage,
-        MRImageStorage,
-        EnhancedCTImageStorage,
-        EnhancedMRImageStorage,
-        LegacyConvertedEnhancedCTImageStorage,
-        LegacyConvertedEnhancedMRImageStorage,
-    }
-)
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
@@ -103,7 +86,7 @@ def _judge(entry: Entry, dataset: Dataset) -> Entry:
     sop_class = strip(str(dataset.get("SOPClassUID", "") or _meta_class(dataset)))
     if sop_class == MediaStorageDirectoryStorage:
         return entry.turned_away("rejected", "a media directory (DICOMDIR); it is never copied")
-    if sop_class not in IMAGES:
+    if sop_class not in IODS:
         kind = UID_dictionary[sop_class][0] if sop_class in UID_dictionary else "an unknown kind of object"
         return entry.turned_away("rejected", f"not a CT or MR image: {kind}")
     if not entry.patient_id:
