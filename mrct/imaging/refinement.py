@@ -1,4 +1,4 @@
-"""The last millimeter of a rigid registration: the top of a paraboloid through the similarity around it.
+"""The last millimeters of a rigid registration: the top of a paraboloid through the similarity around it.
 
 Mutual information of thick slices is flat and bumpy: 0.5 mm beside its top it has lost a thousandth, and a
 descent ends on the nearest bump, another one from each start. A quadratic fitted to values around it (a response
@@ -9,80 +9,59 @@ rotations about x, y, z through the fixed head's centroid times the head's radiu
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from mrct.imaging.head import Head
-from mrct.imaging.similarity import mutual_information_nats
-from mrct.imaging.volumes import affine, to_array, transform_points
+from mrct.imaging.views import View, information
 
-SPACING_MM = 2.0
-SAMPLES = 60_000
-BINS = 64
-SEED = 20
-# wide enough to look over the bumps, and at the end so narrow that the hill's two sides are alike
-FIRST_REACH_MM, LAST_REACH_MM = 2.0, 0.5
-CONVERGED_MM = 0.04
-ROUNDS = 16
+BINS = 96  # many narrow ones: what lies together in a wide bin cannot be told apart, and pulls the top aside
+ROUNDS = 12
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Jittered points of a head's region with its values there, and what reads the values of another."""
+class Level:
+    """One resolution: how far the first and the last paraboloid reach, and the step that ends it."""
 
-    points_mm: np.ndarray
-    values: np.ndarray
-    array: np.ndarray
-    to_index: np.ndarray
+    spacing_mm: float
+    first_reach_mm: float
+    last_reach_mm: float
+    converged_mm: float
+
+
+# wide enough to look over the bumps, and at the end so narrow that the hill's two sides are alike
+LEVELS = (Level(4.0, 4.0, 1.0, 0.4), Level(3.0, 0.5, 0.5, 0.1))
 
 
 def refine(fixed: Head, moving: Head, pose: np.ndarray) -> np.ndarray:
-    """The pose, at most a few mm away, where both images explain each other best."""
-    here, there = (sample(head.at(SPACING_MM)) for head in (fixed, moving))
+    """The pose, a few mm away, where both images explain each other best."""
+    for level in LEVELS:
+        pose = _climb(fixed, moving, pose, level)
+    return pose
+
+
+def _climb(fixed: Head, moving: Head, pose: np.ndarray, level: Level) -> np.ndarray:
+    here, there = (View.of(head.at(level.spacing_mm), BINS) for head in (fixed, moving))
     center, radius_mm = fixed.centroid_mm(), np.sqrt(fixed.mean_square_radius_mm2())
-    reach_mm = FIRST_REACH_MM
+    reach_mm = level.first_reach_mm
     for _ in range(ROUNDS):
-        steps = reach_mm * _design()
+        steps = reach_mm * DESIGN
         scores = [similarity(here, there, moved(pose, step, center, radius_mm)) for step in steps]
         step = top(steps, np.array(scores), reach_mm)
         pose = moved(pose, step, center, radius_mm)
         length_mm = float(np.linalg.norm(step))
-        if length_mm < CONVERGED_MM:
+        if length_mm < level.converged_mm:
             break
         if length_mm < reach_mm / 2:
-            reach_mm = max(reach_mm / 2, LAST_REACH_MM)
+            reach_mm = max(reach_mm / 2, level.last_reach_mm)
     return pose
 
 
-def sample(head: Head) -> Samples:
-    """About SAMPLES voxels of the region, evenly spread, each at a random place within itself.
-
-    The jitter keeps the sum from favoring poses that bring grid points onto grid points. It is drawn for
-    the whole grid, so that a voxel more or less at the region's edge leaves all other samples as they are.
-    """
-    array, region, to_mm = to_array(head.image), to_array(head.region) > 0, affine(head.image)
-    rng = np.random.default_rng(SEED)
-    jitter = rng.uniform(-0.5, 0.5, (*region.shape, 3))
-    chosen = region & (rng.uniform(size=region.shape) < SAMPLES / max(1, int(np.count_nonzero(region))))
-    places = np.argwhere(chosen) + jitter[chosen]
-    values = ndimage.map_coordinates(array, places.T, order=1, mode="nearest")
-    return Samples(transform_points(to_mm, places[:, ::-1]), values, array, np.linalg.inv(to_mm))
-
-
-def similarity(fixed: Samples, moving: Samples, pose: np.ndarray) -> float:
+def similarity(fixed: View, moving: View, pose: np.ndarray) -> float:
     """Mean of the mutual information in nats seen from either image: interpolating one of them biases it."""
-    return (information(fixed, moving, pose) + information(moving, fixed, np.linalg.inv(pose))) / 2
-
-
-def information(one: Samples, other: Samples, pose: np.ndarray) -> float:
-    """Mutual information in nats of the points of `one` that `pose` brings into `other`."""
-    index = transform_points(other.to_index @ pose, one.points_mm)[:, ::-1].T
-    last = np.array(other.array.shape)[:, None] - 1
-    inside = ((index >= 0) & (index <= last)).all(axis=0)
-    values = ndimage.map_coordinates(other.array, index[:, inside], order=1, mode="nearest")
-    return mutual_information_nats(one.values[inside], values, BINS)
+    return (information(fixed, moving, pose)[0] + information(moving, fixed, np.linalg.inv(pose))[0]) / 2
 
 
 def moved(pose: np.ndarray, step: np.ndarray, center_mm: np.ndarray, radius_mm: float) -> np.ndarray:
@@ -103,15 +82,20 @@ def top(steps: np.ndarray, scores: np.ndarray, reach: float) -> np.ndarray:
     upper[rows, columns] = fit[n + 1 :]
     curvature, axes = np.linalg.eigh(upper + upper.T)
     slope = axes.T @ fit[1 : n + 1]
-    # along an axis on which the fit is no hill, uphill as far as allowed
-    along = np.where(curvature < 0, -slope / np.minimum(curvature, -1e-12), np.sign(slope) * reach)
+    # along axes on which the fit is no hill, up the steepest as far as allowed
+    uphill = slope * (reach / max(float(np.abs(slope).max()), 1e-12))
+    along = np.where(curvature < 0, -slope / np.minimum(curvature, -1e-12), uphill)
     step = axes @ np.clip(along, -reach, reach)
     return step * min(1.0, reach / max(float(np.linalg.norm(step)), 1e-12))
 
 
 def _design() -> np.ndarray:
-    """(72, 6) steps: each axis both ways, and each pair of axes all four ways; opposites cancel bumps."""
-    axes = np.eye(6)
-    pairs = [axes[i] + sign * axes[j] for i in range(6) for j in range(i) for sign in (1, -1)]
-    half = np.concatenate([axes, pairs])
-    return np.concatenate([half, -half])
+    """(44, 6) steps: each axis both ways, and half of a cube's corners (central composite design, ibid.).
+
+    Every pair of axes meets four ways alike among the corners; they are drawn in to 1.4 times the axes' length.
+    """
+    corners = np.array([(*signs, np.prod(signs)) for signs in product((-1.0, 1.0), repeat=5)])
+    return np.concatenate([np.eye(6), -np.eye(6), corners * 1.4 / np.sqrt(6)])
+
+
+DESIGN = _design()

@@ -1,4 +1,4 @@
-"""The rigid pose of two heads from any start, to about 1 mm: a grid of poses, then gradient descent.
+"""The rigid pose of two heads from any start, to a few mm: a grid of poses, then gradient descent.
 
 Convention: a pose is 4x4, a point of `fixed` to the point of `moving`, LPS mm. The volumes are blurred and
 resampled here, not by ITK's own pyramid, which fails on few slices.
@@ -6,16 +6,16 @@ resampled here, not by ITK's own pyramid, which fails on few slices.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from scipy.spatial.transform import Rotation
 
 from mrct.imaging.head import Head, RegistrationError
-from mrct.imaging.similarity import mutual_information_nats
-from mrct.imaging.volumes import to_array, to_matrix, to_transform, transform_points
+from mrct.imaging.views import View, information
+from mrct.imaging.volumes import to_matrix, transform_points
 
 BINS = 32
 SEED = 20
@@ -29,30 +29,32 @@ HALF_TURNS = [np.diag(signs) for signs in ((1.0, 1, 1), (1.0, -1, -1), (-1.0, 1,
 HALF_TURN_GAIN = 1.2
 
 
-@dataclass(frozen=True)
-class Level:
-    """One resolution of the descent."""
-
-    spacing_mm: float
-    first_step_mm: float
-    last_step_mm: float
-    max_samples: int
-    iterations: int
+SPACING_MM = 8.0
+FIRST_STEP_MM, LAST_STEP_MM, ITERATIONS = 4.0, 0.1, 60
+MAX_SAMPLES = 30_000
 
 
-COARSE = Level(8.0, 4.0, 0.1, 30_000, 60)
-FINE = Level(4.0, 2.0, 0.02, 30_000, 100)
+class Scored(NamedTuple):
+    """A pose and how well it explains the images."""
+
+    score: float
+    pose: np.ndarray
 
 
 def search(fixed: Head, moving: Head) -> np.ndarray:
     """The pose that explains the images best, the axes as stored or a half turn off."""
     with _one_thread():
-        here, there = fixed.at(COARSE.spacing_mm), moving.at(COARSE.spacing_mm)
-        best = [_search_around(here, there, turn) for turn in HALF_TURNS]
-        scores = [_score(here, there, pose) for pose in best]
-        turned = int(np.argmax(scores))
-        pose = best[turned] if scores[turned] > HALF_TURN_GAIN * scores[0] else best[0]
-        return _descend(fixed.at(FINE.spacing_mm), moving.at(FINE.spacing_mm), pose, FINE)
+        here, there = fixed.at(SPACING_MM), moving.at(SPACING_MM)
+        views = View.of(here, BINS), View.of(there, BINS)
+        center, target = fixed.centroid_mm(), moving.centroid_mm()
+        as_stored, *turned = (_grid(*views, turn, center, target) for turn in HALF_TURNS)
+        best = _descended(here, there, views, as_stored[:STARTS])
+        for starts in turned:
+            # a true half turn shows on the grid already; the descents are what costs
+            if starts[0].score >= as_stored[0].score:
+                other = _descended(here, there, views, starts[:STARTS])
+                best = other if other.score > HALF_TURN_GAIN * best.score else best
+        return best.pose
 
 
 @contextmanager
@@ -66,22 +68,28 @@ def _one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def _search_around(fixed: Head, moving: Head, turn: np.ndarray) -> np.ndarray:
-    """The best descent from the best rotations of a grid, each with its best shift along the body.
+def _grid(
+    fixed: View, moving: View, turn: np.ndarray, center: np.ndarray, target: np.ndarray
+) -> list[Scored]:
+    """The rotations of a grid, each with its best shift along the body, best first.
 
     One start a rotation: the best poses of the whole grid are often one rotation with neighboring shifts.
     """
-    center, target = fixed.centroid_mm(), moving.centroid_mm()
-    candidates = []
+    starts = []
     for angles in product(GRID_ANGLES_DEG, repeat=3):
         rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ turn
         poses = [_about(rotation, center, target + np.array([0.0, 0.0, shift])) for shift in GRID_SHIFTS_MM]
-        candidates.append(
-            max(((_score(fixed, moving, pose), pose) for pose in poses), key=lambda pair: pair[0])
-        )
-    candidates.sort(key=lambda pair: -pair[0])
-    optimized = [_descend(fixed, moving, pose, COARSE) for _, pose in candidates[:STARTS]]
-    return max(optimized, key=lambda pose: _score(fixed, moving, pose))
+        starts.append(_best([Scored(_score(fixed, moving, pose), pose) for pose in poses]))
+    return sorted(starts, key=lambda start: -start.score)
+
+
+def _descended(fixed: Head, moving: Head, views: tuple[View, View], starts: list[Scored]) -> Scored:
+    poses = [_descend(fixed, moving, start.pose) for start in starts]
+    return _best([Scored(_score(*views, pose), pose) for pose in poses])
+
+
+def _best(found: list[Scored]) -> Scored:
+    return max(found, key=lambda one: one.score)
 
 
 def _about(rotation: np.ndarray, center_mm: np.ndarray, image_mm: np.ndarray) -> np.ndarray:
@@ -92,20 +100,16 @@ def _about(rotation: np.ndarray, center_mm: np.ndarray, image_mm: np.ndarray) ->
     return matrix
 
 
-def _score(fixed: Head, moving: Head, pose: np.ndarray) -> float:
+def _score(fixed: View, moving: View, pose: np.ndarray) -> float:
     """Mutual information in nats times the share of the fixed head that the moving volume covers.
 
     The information alone grows as the overlap shrinks to a few alike voxels.
     """
-    region = to_array(fixed.region) > 0
-    transform = to_transform(pose)
-    placed = to_array(sitk.Resample(moving.image, fixed.image, transform, sitk.sitkLinear, -1.0))[region]
-    covered = placed >= 0
-    information = mutual_information_nats(to_array(fixed.image)[region][covered], placed[covered], BINS)
-    return information * float(covered.mean())
+    nats, covered = information(fixed, moving, pose)
+    return nats * covered
 
 
-def _descend(fixed: Head, moving: Head, start: np.ndarray, level: Level) -> np.ndarray:
+def _descend(fixed: Head, moving: Head, start: np.ndarray) -> np.ndarray:
     """Gradient descent on Mattes mutual information over jittered samples of the fixed head and its rim."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
@@ -114,10 +118,10 @@ def _descend(fixed: Head, moving: Head, start: np.ndarray, level: Level) -> np.n
     method.MetricUseFixedImageGradientFilterOff()
     method.SetMetricFixedMask(fixed.region)
     method.SetMetricSamplingStrategy(method.REGULAR)  # and jittered: no artifacts where grids coincide
-    method.SetMetricSamplingPercentage(min(1.0, level.max_samples / len(fixed.indices())), SEED)
+    method.SetMetricSamplingPercentage(min(1.0, MAX_SAMPLES / len(fixed.indices())), SEED)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        level.first_step_mm, level.last_step_mm, level.iterations, gradientMagnitudeTolerance=1e-9
+        FIRST_STEP_MM, LAST_STEP_MM, ITERATIONS, gradientMagnitudeTolerance=1e-9
     )
     method.SetOptimizerScales([fixed.mean_square_radius_mm2()] * 3 + [1.0] * 3)
     pose = _euler(start, fixed.centroid_mm())

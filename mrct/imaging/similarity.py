@@ -19,7 +19,7 @@ def mutual_information_nats(one: np.ndarray, other: np.ndarray, bins: int = 32) 
     for offset in (-1, 0, 1, 2):
         weight = _cubic_b_spline(place - (base + offset))
         joint += np.bincount(row * width + base + offset, weight, bins * width)
-    return _information(joint.reshape(bins, width))
+    return joint_information_nats(joint.reshape(bins, width))
 
 
 def _scaled(values: np.ndarray, top: int) -> np.ndarray:
@@ -33,9 +33,9 @@ def _cubic_b_spline(x: np.ndarray) -> np.ndarray:
     return np.where(x < 1, (4 - 6 * x**2 + 3 * x**3) / 6, np.clip(2 - x, 0, None) ** 3 / 6)
 
 
-def _information(joint: np.ndarray) -> float:
-    """sum p log(p / (p_row p_column)) of a joint histogram, natural logarithm."""
-    p = joint / joint.sum()
+def joint_information_nats(joint: np.ndarray) -> float:
+    """sum p log(p / (p_row p_column)) of a joint histogram (rows, columns), natural logarithm; empty: 0."""
+    p = joint / max(joint.sum(), 1)
     independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
     seen = p > 0
     return float(np.sum(p[seen] * np.log(p[seen] / independent[seen])))
