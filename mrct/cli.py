@@ -44,7 +44,10 @@ def check(
 @app.command()
 def synthesize(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="folder of one DICOM series, or a NIfTI/MHA file")
+        Path,
+        typer.Argument(
+            metavar="IN", help="one DICOM series (folder or multi-frame file), or a NIfTI/MHA file"
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="new folder for DICOM, or a .nii.gz/.mha file")],
     model: Annotated[Path, typer.Option(help="a trained direction")] = Path(

@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from mrct import params as parameters
+from mrct import resume
 from mrct.files import output_folder, read_json, read_table, save_array, write_json, write_table
 from mrct.imaging.bias import without_bias
 from mrct.imaging.grid import cropped_fraction, make_grid, to_grid
@@ -69,6 +70,19 @@ class Intensities:
     mr: MrScaling
 
 
+@dataclass(frozen=True)
+class Job:
+    """One patient: his registered folder, the folder to write, the slices that are pairs, the grid's pixels."""
+
+    source: Path
+    out: Path
+    split: str
+    pairs: tuple[int, ...]
+    intensities: Intensities
+    image_size: int
+    pixel_spacing_mm: float
+
+
 class TopLevel(Section):
     """The key at the top of params.yaml that this stage shares with training."""
 
@@ -80,22 +94,31 @@ def run(params: Params, image_size: int, registered: Path, pairs_folder: Path, o
     require_trainable(read_json(pairs_folder / "summary.json"))
     pairs = read_table(pairs_folder / "pairs.csv")
     require_no_leakage(pairs)
-    patients = sorted(pairs["patient"].unique())
     intensities = learn_intensities(params, registered, training_patients(pairs))
-    with output_folder(out) as folder:
+    with resume.work_folder(out) as work, output_folder(out) as folder:
         grid = (image_size, params.pixel_spacing_mm)
-        work = partial(normalize_patient, intensities, grid, registered, folder, pairs)
-        entries = map_processes(work, patients, "normalizing")
+        jobs = [
+            Job(
+                registered / patient, folder / patient, *_split_and_slices(pairs, patient), intensities, *grid
+            )
+            for patient in sorted(pairs["patient"].unique())
+        ]
+        entries = resume.map_resumable(normalize_patient, jobs, "normalize", work)
         manifest = {
             "image_size": image_size,
             "pixel_spacing_mm": params.pixel_spacing_mm,
             "hu_window": list(intensities.hu_window),
             "mr": intensities.mr.to_json(),
-            "patients": dict(zip(patients, entries, strict=True)),
+            "patients": {job.source.name: entry for job, entry in zip(jobs, entries, strict=True)},
         }
         write_table(folder / "pairs.csv", pairs[["patient", "k", "split"]])
         write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def _split_and_slices(pairs: pd.DataFrame, patient: str) -> tuple[str, tuple[int, ...]]:
+    rows = pairs[pairs["patient"] == patient]
+    return str(rows["split"].iloc[0]), tuple(map(int, rows["k"]))
 
 
 def require_trainable(summary: Mapping[str, Any]) -> None:
@@ -145,32 +168,24 @@ def mr_landmarks(scaling: MrScaling, registered: Path, patient: str) -> np.ndarr
     return landmarks(to_array(without_bias(mr) if scaling.n4 else mr), scaling.percentiles)
 
 
-def normalize_patient(
-    intensities: Intensities,
-    image_grid: tuple[int, float],
-    registered: Path,
-    out: Path,
-    pairs: pd.DataFrame,
-    patient: str,
-) -> dict[str, Any]:
-    """Write the patient's arrays on the grid (pixels, mm a pixel); returns its entry in the manifest."""
-    mr, ct, mask = (read_volume(registered / patient / f"{name}.nii.gz") for name in ("mr", "ct", "mask"))
-    grid = make_grid(mr, *image_grid)
-    mr = without_bias(mr) if intensities.mr.n4 else mr
-    scale = intensities.mr.fit(to_array(mr))
+def normalize_patient(job: Job) -> dict[str, Any]:
+    """Write the patient's arrays on the grid; returns his entry in the manifest."""
+    mr, ct, mask = (read_volume(job.source / f"{name}.nii.gz") for name in ("mr", "ct", "mask"))
+    grid = make_grid(mr, job.image_size, job.pixel_spacing_mm)
+    mr = without_bias(mr) if job.intensities.mr.n4 else mr
+    scale = job.intensities.mr.fit(to_array(mr))
     ct_hu = to_grid(ct, grid, fill=AIR_HU)
-    rows = pairs[pairs["patient"] == patient]
     arrays = {
         "mr": scale.to_signed(to_grid(mr, grid, fill=scale.low)),
-        "ct": hu_to_signed(ct_hu, intensities.hu_window),
+        "ct": hu_to_signed(ct_hu, job.intensities.hu_window),
         "ct_hu": ct_hu,
         "mask": to_grid(mask, grid, fill=0.0, nearest=True).astype(np.uint8),
-        "valid": np.isin(np.arange(grid.depth), rows["k"]),
+        "valid": np.isin(np.arange(grid.depth), job.pairs),
     }
     for name, array in arrays.items():
-        save_array(out / patient / f"{name}.npy", array)
+        save_array(job.out / f"{name}.npy", array)
     return {
-        "split": str(rows["split"].iloc[0]),
+        "split": job.split,
         "depth": grid.depth,
         "mr_low": scale.low,
         "mr_high": scale.high,

@@ -9,6 +9,7 @@ trained on it.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from mrct import params as parameters
+from mrct import resume
 from mrct.files import output_folder, read_table, write_json, write_table
 from mrct.imaging.pair_sheets import draw_page, pages, read_patient
 from mrct.imaging.pairing import BEYOND_QUOTA, KEYS, Rules, judge_slices, keep_exactly
@@ -75,19 +77,29 @@ class Params(Section):
         )
 
 
+@dataclass(frozen=True)
+class Job:
+    """One patient: his registered folder and what makes a pair; he writes nothing to `out`."""
+
+    source: Path
+    out: Path
+    rules: Rules
+
+
 def run(params: Params, source: Path, out: Path) -> dict[str, Any]:
     """Judge every slice, split the patients, draw the sheets; returns the content of summary.json."""
     patients = registered_patients(source)
-    judge = partial(judge_patient, source, params.rules())
-    slices = pd.concat(map_processes(judge, patients, "judging slices"), ignore_index=True)
-    require_pairs(slices, params)
-    slices["split"] = slices["patient"].map(split(slices[slices["rule"] == ""], params))
-    if params.exact_pairs:
-        slices = without_surplus(slices, dict(zip(SPLITS, params.exact_pairs, strict=True)))
-    pairs, rejected = slices[slices["rule"] == ""], slices[slices["rule"] != ""]
-    require_no_leakage(pairs)
-    summary = summarize(patients, pairs, rejected)
-    with output_folder(out) as folder:
+    with resume.work_folder(out) as work, output_folder(out) as folder:
+        jobs = [Job(source / patient, folder, params.rules()) for patient in patients]
+        tables = map(pd.DataFrame, resume.map_resumable(judge_patient, jobs, "judge slices", work))
+        slices = pd.concat(tables, ignore_index=True)
+        require_pairs(slices, params)
+        slices["split"] = slices["patient"].map(split(slices[slices["rule"] == ""], params))
+        if params.exact_pairs:
+            slices = without_surplus(slices, dict(zip(SPLITS, params.exact_pairs, strict=True)))
+        pairs, rejected = slices[slices["rule"] == ""], slices[slices["rule"] != ""]
+        require_no_leakage(pairs)
+        summary = summarize(patients, pairs, rejected)
         write_table(folder / "pairs.csv", pairs[PAIR_COLUMNS])
         write_table(folder / "rejected.csv", rejected[["patient", "k", "rule", "reason"]])
         splits = pairs.groupby(["patient", "split"]).size().reset_index(name="n_pairs")
@@ -128,12 +140,11 @@ def registered_patients(source: Path) -> list[str]:
     return patients
 
 
-def judge_patient(source: Path, rules: Rules, patient: str) -> pd.DataFrame:
-    """The patient's slices as `judge_slices` tells, with the column patient in front."""
-    mr, ct, mask, coverage = read_patient(source, patient)
-    table = judge_slices(mr, ct, mask, coverage, rules)
-    table.insert(0, "patient", patient)
-    return table
+def judge_patient(job: Job) -> dict[Any, list[Any]]:
+    """The columns of the table that `judge_slices` gives of the patient's slices, and the column patient."""
+    mr, ct, mask, coverage = read_patient(job.source.parent, job.source.name)
+    table = judge_slices(mr, ct, mask, coverage, job.rules)
+    return table.assign(patient=job.source.name).to_dict("list")
 
 
 def require_pairs(slices: pd.DataFrame, params: Params) -> None:

@@ -1,11 +1,12 @@
 """register: CT and MR of each patient on one grid, head mask, coverage.  data/selected -> data/registered
 
 The image named by `grid` is fixed and keeps its slices; the other one is registered to it (rigid, mutual
-information) and resampled. A patient who fails a check is listed with the reason and left out. With `deface`
-the last act is to remove the face from all four images by one plane (mrct/imaging/deface).
+information) and resampled. With `deformable: bspline` a smooth warp follows; the matrix stays the rigid one.
+A patient who fails a check is listed with the reason and left out. With `deface` the last act is to remove the
+face from all four images by one plane (mrct/imaging/deface).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,11 @@ import pandas as pd
 import SimpleITK as sitk  # noqa: N813
 from pydantic import Field
 
-from mrct import files, params
-from mrct.imaging import alignment, deface, volumes
+from mrct import files, params, resume
+from mrct.imaging import alignment, deface, deformable, volumes
 from mrct.imaging.deface import DefaceError
 from mrct.imaging.masks import MaskError
 from mrct.imaging.registration import RegistrationError
-from mrct.parallel import map_processes
 from mrct.runner import run_stage
 
 SOURCE = Path("data/selected")
@@ -33,9 +33,12 @@ COLUMNS = [
     "status",
     "similarity",
     "overlap",
+    "residual_edge_mm",
     "rotation_deg",
     "translation_mm",
     "removed_face_percent",
+    "warp_mm",
+    "min_jacobian",
     "reason",
 ]
 
@@ -45,8 +48,10 @@ class Params(params.Section):
 
     method: Literal["rigid", "none"]
     grid: Literal["mr", "ct"]
+    deformable: Literal["none", "bspline"]
     min_overlap: float = Field(ge=0, le=1)
     min_similarity: float = Field(ge=0)
+    max_residual_mm: float = Field(gt=0)
     deface: bool
 
 
@@ -72,12 +77,13 @@ def run(settings: Params, source: Path, out: Path) -> None:
     paired = patients[patients["status"] == "paired"].sort_values("patient")
     if paired.empty:
         raise ValueError(f"{source}: no patient has both a CT and an MR; the reasons are in its patients.csv")
-    with files.output_folder(out) as folder:
+    with resume.work_folder(out) as work, files.output_folder(out) as folder:
         jobs = [
             Job(source / patient, folder / patient, settings, bool(same_frame))
             for patient, same_frame in zip(paired["patient"], paired["same_frame"], strict=True)
         ]
-        table = pd.DataFrame(map_processes(register_patient, jobs, "register"), columns=COLUMNS)
+        rows = resume.map_resumable(register_patient, jobs, "register", work)
+        table = pd.DataFrame(rows, columns=COLUMNS)
         _require_registered(table)
         files.write_table(folder / "patients.csv", table)
 
@@ -90,21 +96,46 @@ def register_patient(job: Job) -> dict[str, Any]:
         ct_to_mr = np.eye(4)
         if job.settings.method == "rigid":
             ct_to_mr = alignment.register_pair(pair, job.settings.grid)
-        aligned = alignment.align(pair, ct_to_mr, job.settings.grid, _source_mask(job.source))
+        warp, refused = _warp(pair, ct_to_mr, job.settings)
+        aligned = alignment.align(pair, ct_to_mr, job.settings.grid, _source_mask(job.source), warp)
         quality = _quality(aligned, pair, ct_to_mr)
+        quality["residual_edge_mm"] = alignment.residual_edge_mm(
+            aligned, pair, ct_to_mr, job.settings.grid, warp
+        )
+        if warp is not None:
+            quality |= {"warp_mm": warp.largest_mm, "min_jacobian": warp.smallest_jacobian}
         row |= {name: round(value, 4) for name, value in quality.items()}
         reason = _failed_check(quality, job.settings)
         if job.settings.deface and not reason:
-            aligned, row["removed_face_percent"] = _defaced(aligned, pair, ct_to_mr, job.settings.grid)
+            aligned, row["removed_face_percent"] = _defaced(
+                aligned, pair, ct_to_mr, job.settings.grid, warp.largest_mm if warp else 0.0
+            )
     except (volumes.VolumeError, MaskError, RegistrationError, DefaceError) as error:
         reason = str(error)
     if reason:
         return {**row, "reason": reason}
     _write(job.out, aligned, ct_to_mr)
-    return {**row, "status": "registered", "reason": _doubts(row, job.same_frame)}
+    if warp is not None:
+        moving: alignment.Modality = "ct" if job.settings.grid == "mr" else "mr"
+        read = alignment.reading(ct_to_mr, job.settings.grid, warp)[moving]
+        sitk.WriteTransform(read, str(job.out / "grid_to_moving.tfm"))
+    return {**row, "status": "registered", "reason": _doubts(row, job.same_frame, refused)}
 
 
-def _doubts(row: dict[str, Any], same_frame: bool) -> str:
+def _warp(pair: alignment.Pair, ct_to_mr: np.ndarray, settings: Params) -> tuple[deformable.Warp | None, str]:
+    """(The warp or None, why it was refused or empty): a larger warp than heads have is an error of its own."""
+    if settings.deformable == "none":
+        return None, ""
+    warp = alignment.warp_pair(pair, ct_to_mr, settings.grid)
+    if warp.largest_mm <= deformable.BOUND_MM and warp.smallest_jacobian > 0:
+        return warp, ""
+    return None, (
+        f"the warp was refused and the rigid result kept: it moves the head by {warp.largest_mm:.1f} mm, more than "
+        f"{deformable.BOUND_MM:g} mm, or folds it (smallest Jacobian {warp.smallest_jacobian:.2f})"
+    )
+
+
+def _doubts(row: dict[str, Any], same_frame: bool, refused: str) -> str:
     """What to look at in a registered patient, or empty."""
     found = [WRONG_POSITION] if row["rotation_deg"] > TURNED_DEG else []
     if same_frame and (row["translation_mm"] > SAME_FRAME_MM or row["rotation_deg"] > SAME_FRAME_DEG):
@@ -112,6 +143,7 @@ def _doubts(row: dict[str, Any], same_frame: bool) -> str:
             "CT and MR claim one frame of reference, yet registration moved the CT by "
             f"{row['translation_mm']:.1f} mm and {row['rotation_deg']:.1f}°"
         )
+    found += [refused] if refused else []
     return f"registered, but {'; '.join(found)}" if found else ""
 
 
@@ -129,7 +161,8 @@ def _require_registered(table: pd.DataFrame) -> None:
     reasons = "\n".join(f"  {patient}: {reason}" for patient, reason in table[["patient", "reason"]].values)
     raise ValueError(
         f"registration failed for all {len(table)} patients:\n{reasons}\n"
-        "look at these volumes in data/selected; register.min_overlap and min_similarity relax the checks"
+        "look at these volumes in data/selected; "
+        "register.min_overlap, min_similarity and max_residual_mm relax the checks"
     )
 
 
@@ -164,17 +197,31 @@ def _failed_check(quality: dict[str, float], settings: Params) -> str:
             f"mutual information {quality['similarity']:.3f} nats, register.min_similarity asks for "
             f"{settings.min_similarity:g}: the anatomy does not match, or the registration went astray"
         )
+    if quality["residual_edge_mm"] > settings.max_residual_mm:
+        return (
+            f"the skin lies {quality['residual_edge_mm']:.1f} mm apart in CT and MR, register.max_residual_mm "
+            f"allows {settings.max_residual_mm:g} mm: the registration went astray, or one of the two is distorted"
+        )
     return ""
 
 
 def _defaced(
-    aligned: alignment.Aligned, pair: alignment.Pair, ct_to_mr: np.ndarray, grid: alignment.Modality
+    aligned: alignment.Aligned,
+    pair: alignment.Pair,
+    ct_to_mr: np.ndarray,
+    grid: alignment.Modality,
+    warp_mm: float,
 ) -> tuple[alignment.Aligned, float]:
     """The pair without the face, and the percentage of the head that went; DefaceError if it is not found."""
     if volumes.rotation_deg(ct_to_mr) > TURNED_DEG:
         raise DefaceError(f"defacing: it is not known where the face is: {WRONG_POSITION}")
     plane = deface.face_plane(pair.ct, pair.heads["ct"])
-    defaced, percent = deface.remove_face(aligned, plane.moved(ct_to_mr) if grid == "mr" else plane)
+    if (
+        grid == "mr"
+    ):  # the plane moves with the rigid pose; so much farther the CT's brain may lie in the warped CT
+        moved = plane.moved(ct_to_mr)
+        plane = replace(moved, offset_mm=moved.offset_mm + warp_mm)
+    defaced, percent = deface.remove_face(aligned, plane)
     return defaced, round(percent, 2)
 
 

@@ -8,14 +8,14 @@ Writes `<patient>/{ct,mr,mask}.nii.gz` of paired patients, the tables, thumbnail
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk  # noqa: N813
 from pydantic import Field
 
-from mrct import files, params
+from mrct import files, params, resume
 from mrct.dicom.choose import Choice, choose
 from mrct.dicom.classify import Preference, RejectRule, Rules
 from mrct.dicom.explain import explain_empty
@@ -41,10 +41,13 @@ class Params(params.Section):
     prefer: tuple[Preference, ...]
     max_angle_deg: Annotated[float, Field(ge=0, le=90)]
     max_days_between: Annotated[int, Field(ge=0)]
+    min_coverage_mm: Annotated[float, Field(ge=0)]
+    min_field_mm: Annotated[float, Field(ge=0)]
+    max_spacing_mm: Annotated[float, Field(ge=0)]
 
     def rules(self) -> Rules:
         """As the rules that the room of DICOM knows."""
-        return Rules(self.weighting, self.reject, self.prefer, self.max_angle_deg, self.max_days_between)
+        return Rules(**dict(self))
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,12 @@ class Task:
     declared_weighting: str
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Rows of series.csv and patients.csv; for DICOM also the choice, headers only."""
+class Outcome(TypedDict):
+    """Rows of series.csv, the row of patients.csv, and the series whose pixels failed, with the reason."""
 
     series: list[dict[str, Any]]
     patient: dict[str, Any]
-    choice: Choice | None = None
+    broken: dict[str, str]
 
 
 def main() -> None:
@@ -81,17 +83,17 @@ def run(settings: Params, source: Path, out: Path) -> None:
     patients = sorted(path for path in (source / "images").glob("*") if path.is_dir())
     if not patients:
         raise ValueError(f"select: {source / 'images'} holds no patient; the audit of anonymize tells why")
-    with files.output_folder(out) as folder:
+    with resume.work_folder(out) as work, files.output_folder(out) as folder:
         tasks = [
             Task(path.name, path, folder, settings.rules(), manifest["mr_weighting"]) for path in patients
         ]
-        outcomes = map_processes(select_volumes if volumes else select_dicom, tasks, "select")
-        rows = [row for outcome in outcomes for row in outcome.series]
-        if not any(outcome.patient["status"] == "paired" for outcome in outcomes):
-            raise ValueError(_explain(outcomes, settings.rules()))
+        outcomes = resume.map_resumable(select_volumes if volumes else select_dicom, tasks, "select", work)
+        rows = [row for outcome in outcomes for row in outcome["series"]]
+        if not any(outcome["patient"]["status"] == "paired" for outcome in outcomes):
+            raise ValueError(_nobody(outcomes) if volumes else _explain(tasks, outcomes, settings.rules()))
         whole = {"n_slices": "Int64", "echo_train_length": "Int64"}
         files.write_table(folder / "series.csv", pd.DataFrame(rows, columns=SERIES_COLUMNS).astype(whole))
-        table = pd.DataFrame([outcome.patient for outcome in outcomes], columns=PATIENT_COLUMNS)
+        table = pd.DataFrame([outcome["patient"] for outcome in outcomes], columns=PATIENT_COLUMNS)
         files.write_table(folder / "patients.csv", table.astype({"days_between": "Int64"}))
         files.write_json(folder / "manifest.json", {"registered": bool(manifest["registered"])})
 
@@ -132,7 +134,8 @@ def select_dicom(task: Task) -> Outcome:
     reason = "; ".join(filter(None, [choice.reason, f"{unreadable} unreadable files" if unreadable else ""]))
     same_frame = choice.ct is not None and choice.mr is not None and _share_frame(choice.ct, choice.mr)
     row = _patient_row(task.patient, choice.status, choice.days_between, same_frame, reason)
-    return Outcome([series_row(decision) for decision in choice.decisions], row, choice)
+    listed = [series_row(decision) for decision in choice.decisions]
+    return {"series": listed, "patient": row, "broken": broken}
 
 
 def _read_series(task: Task) -> tuple[list[Series], int]:
@@ -169,7 +172,8 @@ def select_volumes(task: Task) -> Outcome:
             mask = sitk.Cast(read_volume(task.source / "mask.nii.gz") > 0, sitk.sitkUInt8)
             write_volume(task.out / task.patient / "mask.nii.gz", mask)
     status = "unpaired" if problems else "paired"
-    return Outcome(rows, _patient_row(task.patient, status, None, False, "; ".join(problems)))
+    row = _patient_row(task.patient, status, None, False, "; ".join(problems))
+    return {"series": rows, "patient": row, "broken": {}}
 
 
 def _share_frame(one: Series, other: Series) -> bool:
@@ -204,11 +208,21 @@ def _save_volume_thumbnail(task: Task, name: str, image: sitk.Image) -> None:
     save_thumbnail(task.out / "thumbnails" / f"{task.patient}_{name}.png", picture)
 
 
-def _explain(outcomes: list[Outcome], rules: Rules) -> str:
-    choices = [outcome.choice for outcome in outcomes if outcome.choice is not None]
-    if choices:
-        return explain_empty(choices, rules)
-    reasons = sorted({outcome.patient["reason"] for outcome in outcomes})
+def _explain(tasks: list[Task], outcomes: list[Outcome], rules: Rules) -> str:
+    """Why no patient of DICOM is paired; the headers are read again, which a run that goes well need not keep."""
+    broken = [outcome["broken"] for outcome in outcomes]
+    choices = map_processes(_choose_again, list(zip(tasks, broken, strict=True)), "explain")
+    return explain_empty(choices, rules)
+
+
+def _choose_again(task_and_broken: tuple[Task, dict[str, str]]) -> Choice:
+    task, broken = task_and_broken
+    return choose(task.patient, _read_series(task)[0], task.rules, broken)
+
+
+def _nobody(outcomes: list[Outcome]) -> str:
+    """Why no patient of a layout of volumes is paired."""
+    reasons = sorted({outcome["patient"]["reason"] for outcome in outcomes})
     listed = f" Reasons: {'; '.join(reasons[:3])}." if reasons else ""
     found = f"none of {len(outcomes)} patients has a CT and an MR volume"
     return f"select: {found}.{listed} Check the key `source`."

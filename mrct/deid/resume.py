@@ -14,14 +14,13 @@ from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from mrct.deid.deidentify import Change, Options
 from mrct.deid.intake import Entry
 from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.deid.sweep import LeakError
 from mrct.files import atomic_file, read_json, write_json
+from mrct.resume import locked_folder
 
 # reading, pixels and writing lie in the room next door
 _CODE = (Path(__file__).parent, Path(__file__).parents[1] / "dicom")
@@ -60,26 +59,17 @@ def work_folder(work: Path, name: str) -> Iterator[Path]:
     It is removed after LeakError, since it holds the leak; and when the run ends well, together with what runs of
     other options or older code left, since nothing there was published. One run at a time.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RuntimeError(
-            f"another run is at work in {work}; wait until it has ended, or stop it first"
-        ) from None
-    folder = work / name
-    try:
+    with locked_folder(work):
+        folder = work / name
         folder.mkdir(exist_ok=True)
-        yield folder
+        try:
+            yield folder
+        except LeakError:
+            shutil.rmtree(folder)
+            raise
         for left in work.iterdir():
             if left.is_dir():
                 shutil.rmtree(left)
-    except LeakError:
-        shutil.rmtree(folder)
-        raise
-    finally:
-        lock.release()
 
 
 def is_new_key(work: Path, mapping: Pseudonyms, root: Path) -> bool:

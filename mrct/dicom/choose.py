@@ -3,11 +3,12 @@
 The stage `select` and the dry run share it, so that what `check` announces is what happens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mrct.dicom.classify import Rules, Verdict, classify
-from mrct.dicom.prefer import Candidate, best, why_not
+from mrct.dicom.extent import falls_short
+from mrct.dicom.prefer import Candidate, best
 from mrct.dicom.series import Series
 from mrct.dicom.stack import GeometryError, Stack, stack
 
@@ -47,18 +48,20 @@ def choose(
     verdicts = {item.name: _verdict(item, rules, broken or {}, stacks) for item in series}
     usable = [item for item in series if not verdicts[item.name].rule]
     chosen: dict[str, Series | None] = {}
-    for modality in ("MR", "CT"):  # the MR first: the CT nearest to it in time is wanted
-        other = chosen.get("MR")
+    for modality in ("MR", "CT"):
+        # the MR nearest to any CT, then the CT nearest to that MR
+        others = [chosen["MR"]] if "MR" in chosen else [item for item in usable if item.modality == "CT"]
         candidates = [
-            Candidate(item, stacks[item.name], days_between(item, other))
+            Candidate(item, stacks[item.name], nearest_days(item, others))
             for item in usable
             if item.modality == modality
         ]
-        winner = best(candidates, rules.prefer)
-        chosen[modality] = None if winner is None else winner.series
-        for one in candidates:
-            if winner is not None and one is not winner:
-                verdicts[one.series.name] = _not_chosen(one, winner, rules)
+        if not candidates:
+            chosen[modality] = None
+            continue
+        winner, why = best(candidates, rules.prefer)
+        chosen[modality] = winner.series
+        verdicts |= {loser: _not_chosen(reason, winner.series) for loser, reason in why.items()}
     ct, mr = chosen["CT"], chosen["MR"]
     decisions = tuple(_decision(item, verdicts[item.name], stacks.get(item.name)) for item in series)
     days = days_between(ct, mr)
@@ -66,11 +69,17 @@ def choose(
     return Choice(patient, decisions, ct, mr, status, days, reason)
 
 
-def days_between(ct: Series | None, mr: Series | None) -> int | None:
+def days_between(one: Series | None, other: Series | None) -> int | None:
     """Whole days between the two acquisitions; None without both dates."""
-    if ct is None or mr is None or ct.first.acquired is None or mr.first.acquired is None:
+    if one is None or other is None or one.first.acquired is None or other.first.acquired is None:
         return None
-    return abs((ct.first.acquired - mr.first.acquired).days)
+    return abs((one.first.acquired - other.first.acquired).days)
+
+
+def nearest_days(item: Series, others: Iterable[Series | None]) -> int | None:
+    """Whole days to the nearest of the others; None where no date tells."""
+    known = [days for other in others if (days := days_between(item, other)) is not None]
+    return min(known, default=None)
 
 
 def _verdict(item: Series, rules: Rules, broken: Mapping[str, str], stacks: dict[str, Stack]) -> Verdict:
@@ -81,6 +90,9 @@ def _verdict(item: Series, rules: Rules, broken: Mapping[str, str], stacks: dict
         stacks[item.name] = stack(item)
     except GeometryError as error:
         return Verdict("geometry", str(error), ("geometry",))
+    rule, reason = falls_short(item, stacks[item.name], rules)
+    if rule:
+        return Verdict(rule, reason, (rule,))
     if item.name in broken:
         return Verdict("pixels", broken[item.name], ("pixels",))
     return verdict
@@ -92,9 +104,8 @@ def _decision(item: Series, verdict: Verdict, layout: Stack | None) -> Decision:
     return Decision(item, verdict, round(layout.slice_spacing_mm, 4), layout.notes)
 
 
-def _not_chosen(loser: Candidate, winner: Candidate, rules: Rules) -> Verdict:
-    why = why_not(loser, winner, rules.prefer)
-    reason = f"series {winner.series.name} of this patient was chosen {why}"
+def _not_chosen(why: str, winner: Series) -> Verdict:
+    reason = f"series {winner.name} of this patient was chosen; this one {why}"
     return Verdict("not_chosen", reason, ("not_chosen",))
 
 
@@ -102,8 +113,8 @@ def _status(ct: Series | None, mr: Series | None, days: int | None, rules: Rules
     if ct is None or mr is None:
         lacking = " and ".join(name for name, item in (("CT", ct), ("MR", mr)) if item is None)
         return "unpaired", f"no usable {lacking}"
-    if rules.max_days_between and days is None:
-        return "left_out", "the days between CT and MR are unknown: a date is missing"
+    if rules.max_days_between and days is None:  # de-identified exports often come without dates
+        return "paired", "the days between CT and MR are unknown: a date is missing"
     if rules.max_days_between and days is not None and days > rules.max_days_between:
         return "left_out", f"CT and MR are {days} days apart, more than {rules.max_days_between}"
     return "paired", ""

@@ -11,18 +11,22 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from mrct.dicom import kinds
-from mrct.dicom.naming import named
+from mrct.dicom import kinds, technique
 from mrct.dicom.series import Series
 from mrct.dicom.stack import GeometryError, axes, orientations
-from mrct.dicom.weighting import contrast_agent, kernel_class, turbo_spin_echo, weighting
+from mrct.dicom.weighting import weighting
 
 RejectRule = Literal[
     "localizer",
     "calibration",
+    "timing",
     "derived",
     "fieldmap",
+    "phase",
     "body_part",
+    "cone_beam",
+    "low_dose",
+    "tube_voltage",
     "sagittal",
     "coronal",
     "oblique",
@@ -34,15 +38,15 @@ RejectRule = Literal[
     "flair",
     "t1",
     "pd",
+    "fat_suppressed",
     "contrast",
     "sharp_kernel",
     "tse",
+    "uneven",
 ]
 REJECTABLE: tuple[str, ...] = get_args(RejectRule)
-# a CT of a sharp kernel is used where there is no other
-DEFAULT_REJECT = tuple(name for name in REJECTABLE if name != "sharp_kernel")
 Preference = Literal[
-    "soft_kernel", "nearest_date", "more_coverage", "more_slices", "finer_pixels", "first", "last"
+    "soft_kernel", "nearest_date", "more_coverage", "finer_pixels", "more_slices", "first", "last"
 ]
 DEFAULT_PREFER: tuple[str, ...] = get_args(Preference)[:-1]
 
@@ -52,14 +56,18 @@ class Rules:
     """The params section `select`: what is wanted and what is refused.
 
     `reject` names rules of REJECTABLE. The weighting that is asked for is not refused by its own name, so
-    that `weighting: t1` works beside a list that holds t1. `max_days_between` 0 means any distance.
+    that `weighting: t1` works beside a list that holds t1. A limit of 0 is none, except of `max_angle_deg`; the
+    last three are asked of the stack (mrct/dicom/extent), and "uneven" of `reject` is as well.
     """
 
     weighting: str = "t2"
-    reject: tuple[str, ...] = DEFAULT_REJECT
+    reject: tuple[str, ...] = REJECTABLE
     prefer: tuple[str, ...] = DEFAULT_PREFER
     max_angle_deg: float = 20.0
     max_days_between: int = 0
+    min_coverage_mm: float = 0.0
+    min_field_mm: float = 0.0
+    max_spacing_mm: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -128,16 +136,6 @@ def _oblique(series: Series, rules: Rules) -> str:
     return f"oblique: {angle:.1f}° from axial, more than select.max_angle_deg = {rules.max_angle_deg:g}"
 
 
-def _flair(series: Series, rules: Rules) -> str:
-    first = series.first
-    if weighting(first) == "flair":
-        return f"FLAIR: inversion time {first.ti_ms:.0f} ms suppresses CSF"
-    if "FLUID ATTENUATED" in first.image_type:
-        return "FLAIR by its acquisition contrast"
-    found = "" if first.modality != "MR" or first.ti_ms else named(first, "flair")
-    return f"FLAIR: {found}; the header holds no inversion time" if found else ""
-
-
 def _weighted(kind: str, text: str) -> Rule:
     def rule(series: Series, rules: Rules) -> str:
         if weighting(series.first) != kind:
@@ -145,22 +143,6 @@ def _weighted(kind: str, text: str) -> Rule:
         return f"{text} (TE {series.first.te_ms:g} ms, TR {series.first.tr_ms:g} ms)"
 
     return rule
-
-
-def _contrast(series: Series, rules: Rules) -> str:
-    found = contrast_agent(series.first)
-    return f"contrast-enhanced: {found}" if found else ""
-
-
-def _sharp_kernel(series: Series, rules: Rules) -> str:
-    if series.modality == "CT" and kernel_class(series.first) == "sharp":
-        return "reconstructed with a sharp kernel, as for bone or lung"
-    return ""
-
-
-def _tse(series: Series, rules: Rules) -> str:
-    found = turbo_spin_echo(series.first) if series.modality == "MR" else ""
-    return f"turbo or fast spin echo: {found}" if found else ""
 
 
 def _weighting(series: Series, rules: Rules) -> str:
@@ -182,11 +164,16 @@ RULES: dict[str, Rule] = {
     "mosaic": _is(kinds.mosaic),
     "localizer": _is(kinds.localizer),
     "calibration": _is(kinds.calibration),
+    "timing": _is(kinds.timing),
     "derived": _is(kinds.derived),
     "fieldmap": _is(kinds.fieldmap),
+    "phase": _is(kinds.phase),
     "geometry": _geometry,
     "rescale": _is(kinds.rescale),
     "body_part": _is(kinds.body_part),
+    "cone_beam": _is(technique.cone_beam),
+    "low_dose": _is(technique.low_dose),
+    "tube_voltage": _is(technique.tube_voltage),
     "sagittal": _in_plane("sagittal"),
     "coronal": _in_plane("coronal"),
     "oblique": _oblique,
@@ -195,11 +182,12 @@ RULES: dict[str, Rule] = {
     "perfusion": _is(kinds.perfusion),
     "dwi": _is(kinds.dwi),
     "epi": _is(kinds.epi),
-    "flair": _flair,
+    "flair": _is(technique.flair),
     "t1": _weighted("t1", "T1-weighted"),
     "pd": _weighted("pd", "proton density"),
-    "contrast": _contrast,
-    "sharp_kernel": _sharp_kernel,
-    "tse": _tse,
+    "fat_suppressed": _is(technique.fat_suppressed),
+    "contrast": _is(technique.contrast),
+    "sharp_kernel": _is(technique.sharp_kernel),
+    "tse": _is(technique.tse),
     "weighting": _weighting,
 }

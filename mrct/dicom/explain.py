@@ -11,6 +11,8 @@ _ADVICE = {
     "body_part": "BodyPartExamined is often the protocol's, not the patient's",
     "oblique": "select.max_angle_deg admits more tilt",
 }
+# rules that ask the stack, and the key whose 0 lifts each
+_LIMITS = {"coverage": "min_coverage_mm", "field_of_view": "min_field_mm", "spacing": "max_spacing_mm"}
 
 
 def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
@@ -19,7 +21,9 @@ def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
     head = f"select: no patient has both a CT and a {wanted}."
     decisions = [decision for choice in choices for decision in choice.decisions]
     far = [choice for choice in choices if choice.status == "left_out"]
-    if far:
+    if far and len(far) >= sum(
+        any(_is_missed(one, choice) for one in choice.decisions) for choice in choices
+    ):
         return (
             f"{head} {len(far)} patients were left out by select.max_days_between = {rules.max_days_between} "
             f"({far[0].reason}); relax it with -S select.max_days_between=0 (0 means any)."
@@ -48,6 +52,8 @@ def _relax(rule: str, rules: Rules, removed: Sequence[Decision]) -> str:
         others = ",".join(name for name in rules.reject if name != rule)
         advice = f"{_ADVICE[rule]}: " if rule in _ADVICE else ""
         return f"{advice}keep them with -S 'select.reject=[{others}]'."
+    if rule in _LIMITS:
+        return f"admit them with -S select.{_LIMITS[rule]}=0."
     if rule == "weighting":
         kinds = ", ".join(sorted({decision.verdict.reason.split(" ")[0] for decision in removed}))
         return f"they are: {kinds}; accept others with -S select.weighting=any (or t1, t2)."
@@ -61,10 +67,14 @@ def _costliest_rule(choices: Sequence[Choice]) -> tuple[str, str]:
     for choice in choices:
         for decision in choice.decisions:
             modality, verdict = decision.series.modality, decision.verdict
-            lacking = (choice.ct is None and modality == "CT") or (choice.mr is None and modality == "MR")
-            if not lacking or decision.kept:
+            if not _is_missed(decision, choice):
                 continue
             all_removed[modality, verdict.rule] += 1
             alone[modality, verdict.rule] += len(verdict.matches) == 1
     ranked = sorted(all_removed, key=lambda key: (-alone[key], -all_removed[key], key))
     return ranked[0] if ranked else ("", "")
+
+
+def _is_missed(decision: Decision, choice: Choice) -> bool:
+    """Whether the patient has no series of this one's modality."""
+    return {"CT": choice.ct, "MR": choice.mr}.get(decision.series.modality, decision) is None

@@ -26,7 +26,6 @@ _DERIVED_TYPES = {
     "PROJECTION IMAGE": "a projection",
     "ADC": "an ADC map",
     "FA": "an anisotropy map",
-    "TRACEW": "a trace image",
     "PHASE MAP": "a phase map",
     "T1MAP": "a T1 map",
     "T2MAP": "a T2 map",
@@ -35,7 +34,8 @@ _DERIVED_TYPES = {
     "VRT": "a volume rendering",
     "SCREEN SAVE": "a screen shot",
 }
-_NO_MAGNITUDE = {"P", "PHASE", "R", "REAL", "I", "IMAGINARY", "B0 MAP", "B1 MAP", "VELOCITY", "FIELD MAP"}
+_NO_MAGNITUDE = {"P", "PHASE", "R", "REAL", "I", "IMAGINARY", "VELOCITY"}
+_FIELD_MAP_TYPES = {"B0 MAP", "B1 MAP", "FIELD MAP"}
 _PERFUSION_TYPES = {"PERFUSION", "ASL", "CBF", "CBV", "RCBF", "RCBV", "MTT", "TTP", "FMRI", "TMAX"}
 _ANGIOGRAPHY_TYPES = {"ANGIO", "TOF", "TIME OF FLIGHT", "FLOW ENCODED", "PHASE CONTRAST"}
 _SWI_TYPES = {"SWI", "SUSCEPTIBILITY", "MSUM"}
@@ -76,7 +76,7 @@ def localizer(series: Series) -> str:
 
 
 def calibration(series: Series) -> str:
-    return _by_name("calibration, reference or timing scan", series, "calibration")
+    return _by_name("calibration, reference or quality scan", series, "calibration")
 
 
 def derived(series: Series) -> str:
@@ -85,7 +85,7 @@ def derived(series: Series) -> str:
         return f"not an original image: {found} by its image type"
     if series.first.from_images:
         return "not an original image: its header names the images it was computed from"
-    gap_mm, thickness_mm = slice_gap_mm(series), series.first.thickness_mm or 0.0
+    gap_mm, thickness_mm = slice_gap_mm(series), _thickness_mm(series)
     if gap_mm and thickness_mm >= _SLAB_OVERLAP * gap_mm:
         return (
             f"not an original image: slabs of {thickness_mm:g} mm every {gap_mm:.3g} mm, as projections are"
@@ -93,10 +93,20 @@ def derived(series: Series) -> str:
     return _by_name("not an original image", series, "derived")
 
 
+def timing(series: Series) -> str:
+    return _by_name("timing scan of a contrast bolus", series, "timing")
+
+
 def fieldmap(series: Series) -> str:
+    if _typed(series, _FIELD_MAP_TYPES):
+        return "field map by its image type"
+    return _by_name("field, phase or parameter map", series, "fieldmap")
+
+
+def phase(series: Series) -> str:
     if series.modality == "MR" and _share(series, _is_no_magnitude):
         return "phase or a part of the complex signal, no magnitude, by its image type"
-    return _by_name("field, phase or parameter map", series, "fieldmap")
+    return ""
 
 
 def _is_no_magnitude(instance: Instance) -> bool:
@@ -105,8 +115,7 @@ def _is_no_magnitude(instance: Instance) -> bool:
 
 
 def body_part(series: Series) -> str:
-    found = other_body_part(series.first)
-    return f"not the head: {found}" if found else ""
+    return other_body_part(series.first)
 
 
 def angiography(series: Series) -> str:
@@ -158,6 +167,12 @@ def slice_gap_mm(series: Series) -> float:
     gaps = np.diff(np.sort([float(np.dot(item.position or (), normal)) for item in groups[0]]))
     gaps = gaps[gaps > SAME_LEVEL_MM]
     return float(np.median(gaps)) if len(gaps) else 0.0
+
+
+def _thickness_mm(series: Series) -> float:
+    """Median over the slices that tell theirs: a series may be thin at the skull base and thick above."""
+    known = [item.thickness_mm for item in series.instances if item.thickness_mm]
+    return float(np.median(known)) if known else 0.0
 
 
 def _by_name(what: str, series: Series, kind: str) -> str:

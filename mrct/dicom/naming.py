@@ -11,6 +11,7 @@ from mrct.dicom.series import Instance
 
 _TABLE = Path(__file__).with_name("series_words.txt")
 _READOUTS = {"tse", "flair"}
+_PARTS = {"body_part": "not the head", "part_of_head": "only a part of the head"}
 # "T2TSE" and "tse2d1": a word also begins after a digit, and ends before 2D or 3D
 _JOINED = re.compile(r"(?<=[A-Z])(?=[23]D)|(?<=[23]D)(?=[A-Z])")
 _PLUS = re.compile(r"(?<![A-Z])C ?\+|\+ ?C(?![A-Z])")
@@ -33,14 +34,24 @@ def named_contrast(instance: Instance) -> str:
     return _found("contrast", instance, ("series description",))
 
 
+def named_device(instance: Instance, kind: str) -> str:
+    """What in the names of the device and of the series says `kind`, or empty."""
+    return _found(kind, instance, ("device model",)) or named(instance, kind)
+
+
 def other_body_part(instance: Instance) -> str:
-    """What says that this is not the head, or empty: a name, else BodyPartExamined; a name of the head wins."""
-    names = ("protocol name", "series description")
-    if _found("head", instance, names):
-        return ""
-    tag = ("body part tag",)
-    untagged = "" if _found("head", instance, tag) else _found("body_part", instance, tag)
-    return _found("body_part", instance, names) or untagged
+    """Why this is not the whole head, or empty: the first place that names a part of the body decides.
+
+    The series' own name is the closest, the protocol's may be the whole examination's, and the tag is often
+    the protocol's as well. Where a place names the head and another part, the head is in it.
+    """
+    for place in ("series description", "protocol name", "body part tag"):
+        if _found("head", instance, (place,)):
+            return ""
+        for kind, what in _PARTS.items():
+            if found := _found(kind, instance, (place,)):
+                return f"{what}: {found}"
+    return ""
 
 
 def _found(kind: str, instance: Instance, places: tuple[str, ...]) -> str:
@@ -49,6 +60,7 @@ def _found(kind: str, instance: Instance, places: tuple[str, ...]) -> str:
         "protocol name": instance.protocol,
         "series description": instance.description,
         "body part tag": instance.body_part,
+        "device model": instance.model,
     }
     for place in places:
         word = _word(kind, texts[place])

@@ -1,6 +1,7 @@
 """What makes one usable series better than another: named criteria, applied in the order of `select.prefer`.
 
-A criterion measures a series as a number, less is better, and says in words what set two series apart.
+A criterion measures a series as a number, less is better. It decides only by a difference that means something:
+who is within its tolerance of the best goes on to the next criterion.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +16,14 @@ from mrct.dicom.weighting import kernel_class
 _KERNEL_RANK = {"soft": 0, "unknown": 1, "sharp": 2}
 # from the skull base to the vertex; what a series covers beyond it is neck
 _WHOLE_HEAD_MM = 150.0
-# differences below it are how the slices happened to be placed
-_COVERAGE_STEP_MM = 10.0
+# two slices at the ends are how the technician happened to place the block
+_COVERAGE_TOLERANCE_MM = 10.0
+# pixels and slices finer by less are another rounding of the same prescription
+_TENTH = float(np.log(1.1))
 
 
 class Candidate(NamedTuple):
-    """A usable series with its stack, and the days between it and the other modality's choice, if known."""
+    """A usable series with its stack, and the days to the nearest (or the chosen) one of the other modality."""
 
     series: Series
     stack: Stack
@@ -32,8 +35,7 @@ class Candidate(NamedTuple):
 
     @property
     def coverage_mm(self) -> float:
-        """Height that the slices span, one slice spacing for each."""
-        return self.n_slices * self.stack.slice_spacing_mm
+        return self.stack.n_slices * self.stack.slice_spacing_mm
 
     @property
     def pixel_mm(self) -> float:
@@ -45,62 +47,73 @@ class Candidate(NamedTuple):
 
 
 class Criterion(NamedTuple):
-    """`cost` of a candidate, and `why` (loser, winner) a candidate of higher cost lost."""
+    """`cost` of a candidate, the `tolerance` of the cost, and `why` (loser, better) a candidate lost."""
 
     cost: Callable[[Candidate], float]
+    tolerance: float
     why: Callable[[Candidate, Candidate], str]
 
 
 CRITERIA: dict[str, Criterion] = {
     "soft_kernel": Criterion(
         lambda one: _KERNEL_RANK[one.kernel],
-        lambda loser, winner: f"a {winner.kernel} kernel is preferred to a {loser.kernel} one",
+        0,
+        lambda loser, better: f"has a {loser.kernel} kernel, a better one a {better.kernel} one",
     ),
     "nearest_date": Criterion(
         lambda one: np.inf if one.days is None else one.days,
-        lambda loser, winner: f"{_days(loser)} from the chosen MR, the chosen one {_days(winner)}",
+        0,
+        lambda loser, better: f"is {_days(loser)} from the {_other(loser)}, a better one {_days(better)}",
     ),
     "more_coverage": Criterion(
-        lambda one: -round(min(one.coverage_mm, _WHOLE_HEAD_MM) / _COVERAGE_STEP_MM),
-        lambda loser, winner: (
-            f"covers {loser.coverage_mm:.0f} mm, the chosen one {winner.coverage_mm:.0f} mm"
+        lambda one: -min(one.coverage_mm, _WHOLE_HEAD_MM),
+        _COVERAGE_TOLERANCE_MM,
+        lambda loser, better: f"covers {loser.coverage_mm:.0f} mm, a better one {better.coverage_mm:.0f} mm",
+    ),
+    "finer_pixels": Criterion(
+        lambda one: np.log(one.pixel_mm),
+        _TENTH,
+        lambda loser, better: (
+            f"has pixels of {loser.pixel_mm:.3g} mm, a better one of {better.pixel_mm:.3g} mm"
         ),
     ),
     "more_slices": Criterion(
-        lambda one: -one.n_slices,
-        lambda loser, winner: f"{loser.n_slices} usable slices, the chosen one has {winner.n_slices}",
-    ),
-    "finer_pixels": Criterion(
-        lambda one: round(one.pixel_mm, 3),
-        lambda loser, winner: (
-            f"pixels of {loser.pixel_mm:.3g} mm, the chosen one has {winner.pixel_mm:.3g} mm"
-        ),
+        lambda one: -np.log(one.n_slices),
+        _TENTH,
+        lambda loser, better: f"has {loser.n_slices} usable slices, a better one {better.n_slices}",
     ),
     "first": Criterion(
         lambda one: one.series.first.series_number,
-        lambda loser, winner: "as good as the chosen one, which comes first",
+        0,
+        lambda loser, better: "is as good, the chosen one comes first",
     ),
     "last": Criterion(
         lambda one: -one.series.first.series_number,
-        lambda loser, winner: "as good as the chosen one, which comes last",
+        0,
+        lambda loser, better: "is as good, the chosen one comes last",
     ),
 }
 
 
-def best(candidates: Sequence[Candidate], prefer: Sequence[str]) -> Candidate | None:
-    """The one that the criteria put first; the series' name settles what they leave open."""
-    ordered = sorted(
-        candidates, key=lambda one: (*(CRITERIA[name].cost(one) for name in prefer), one.series.name)
-    )
-    return ordered[0] if ordered else None
+def best(candidates: Sequence[Candidate], prefer: Sequence[str]) -> tuple[Candidate, dict[str, str]]:
+    """Of one or more, the one that is left when each criterion has dropped those who fall behind; {loser's name: why}.
 
-
-def why_not(loser: Candidate, winner: Candidate, prefer: Sequence[str]) -> str:
-    """The criterion that decided, and its numbers."""
+    The series' name settles what the criteria leave open.
+    """
+    left = sorted(candidates, key=lambda one: one.series.name)
+    why: dict[str, str] = {}
     for name in prefer:
-        if CRITERIA[name].cost(loser) != CRITERIA[name].cost(winner):
-            return f"by {name}: {CRITERIA[name].why(loser, winner)}"
-    return "as good as the chosen one by all of select.prefer; the name decided"
+        cost, tolerance, words = CRITERIA[name]
+        lead = min(left, key=cost)
+        dropped = {one.series.name: one for one in left if cost(one) > cost(lead) + tolerance}
+        why |= {loser: f"{words(one, lead)} (by {name})" for loser, one in dropped.items()}
+        left = [one for one in left if one.series.name not in dropped]
+    why |= {one.series.name: "is as good by all of select.prefer; the name decided" for one in left[1:]}
+    return left[0], why
+
+
+def _other(one: Candidate) -> str:
+    return "CT" if one.series.modality == "MR" else "MR"
 
 
 def _days(one: Candidate) -> str:

@@ -49,6 +49,7 @@ class Instance:
     description: str = ""
     protocol: str = ""
     vendor: str = ""
+    model: str = ""
     series_number: int = 0
     instance_number: int = 0
     acquisition_number: int = 0
@@ -74,6 +75,7 @@ class Instance:
     sequence_name: str = ""
     contrast_agent: bool = False
     kernel: str = ""
+    tube_kv: float | None = None
     body_part: str = ""
     angiography: bool = False
     time_points: int = 1
@@ -123,6 +125,7 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
         description=text(dataset, "SeriesDescription", keep_case=True),
         protocol=text(dataset, "ProtocolName"),
         vendor=vendor_name(text(dataset, "Manufacturer")),
+        model=text(dataset, "ManufacturerModelName"),
         series_number=number.whole("SeriesNumber") or 0,
         instance_number=number.whole("InstanceNumber") or 0,
         acquisition_number=number.whole("AcquisitionNumber") or 0,
@@ -148,6 +151,7 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
         sequence_name=f"{text(dataset, 'SequenceName')} {text(dataset, 'PulseSequenceName')}".strip(),
         contrast_agent=has_agent(dataset),
         kernel=text(dataset, "ConvolutionKernel"),
+        tube_kv=number.one("KVP"),
         body_part=text(dataset, "BodyPartExamined"),
         angiography=text(dataset, "AngioFlag") == "Y",
         time_points=number.whole("NumberOfTemporalPositions") or 1,

@@ -48,7 +48,8 @@ def write_synthetic_series(
 
     volume: 3D; for CT in HU, clipped to `hu_range` before the integer cast; for MR any unit, kept to 1/4095
     of its largest value by RescaleSlope, negative values at 0. reference: headers of the images that it was
-    made from; the series joins their patient, study and frame of reference. UIDs follow from the content.
+    made from (a frame's with its ReferencedFrameNumber); the series joins their patient, study and frame of
+    reference. UIDs follow from the content.
     Raises ValueError for another dimension, another modality or values that are not finite.
     """
     array, slope, intercept = _stored_values(volume, modality, hu_range)
@@ -189,6 +190,8 @@ def _reference_item(dataset: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = dataset.SOPClassUID
     item.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+    if "ReferencedFrameNumber" in dataset:  # of a multi-frame image one frame (PS3.3 table 10-3)
+        item.ReferencedFrameNumber = dataset.ReferencedFrameNumber
     return item
 
 

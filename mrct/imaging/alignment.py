@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from mrct.imaging import masks, volumes
-from mrct.imaging.head import ct_head, mr_head, window_ct, window_mr
+from mrct.imaging import deformable, masks, residual, volumes
+from mrct.imaging.head import Head, ct_head, mr_head, window_ct, window_mr
 from mrct.imaging.registration import register_rigid
 from mrct.imaging.similarity import mutual_information_nats
 
@@ -52,28 +52,48 @@ def make_pair(ct: sitk.Image, mr: sitk.Image) -> Pair:
 
 def register_pair(pair: Pair, fixed: Modality) -> np.ndarray:
     """ct_to_mr, 4x4 LPS mm, with the named image fixed."""
-    ct = ct_head(volumes.coarsened(pair.ct, WORK_SPACING_MM), volumes.to_array(pair.heads["ct"]) > 0)
-    mr = mr_head(volumes.coarsened(pair.mr, WORK_SPACING_MM), volumes.to_array(pair.heads["mr"]) > 0)
+    ct, mr = _heads_of(pair)
     if fixed == "mr":
         return register_rigid(fixed=mr, moving=ct)
     return np.linalg.inv(register_rigid(fixed=ct, moving=mr))
 
 
-def align(pair: Pair, ct_to_mr: np.ndarray, fixed: Modality, drawn: sitk.Image | None = None) -> Aligned:
+def warp_pair(pair: Pair, ct_to_mr: np.ndarray, fixed: Modality) -> deformable.Warp:
+    """The smooth warp of the named image's space that is left after the rigid pose."""
+    ct, mr = _heads_of(pair)
+    heads = {"ct": deformable.with_brain_contrast(ct), "mr": mr}
+    moving: Modality = "ct" if fixed == "mr" else "mr"
+    return deformable.refine_bspline(heads[fixed], heads[moving], _moves(ct_to_mr, fixed)[moving])
+
+
+def _heads_of(pair: Pair) -> tuple[Head, Head]:
+    ct = ct_head(volumes.coarsened(pair.ct, WORK_SPACING_MM), volumes.to_array(pair.heads["ct"]) > 0)
+    mr = mr_head(volumes.coarsened(pair.mr, WORK_SPACING_MM), volumes.to_array(pair.heads["mr"]) > 0)
+    return ct, mr
+
+
+def align(
+    pair: Pair,
+    ct_to_mr: np.ndarray,
+    fixed: Modality,
+    drawn: sitk.Image | None = None,
+    warp: deformable.Warp | None = None,
+) -> Aligned:
     """Everything on the grid of the fixed image.
 
     drawn: a head mask that came with the source; it replaces the one found here, which is the CT's where
     the CT has data (it shows the skin without distortion) and the MR's where the CT ends.
+    warp: the moving image is read once, through the warp and the rigid pose together.
     """
     grid = pair.mr if fixed == "mr" else pair.ct
-    moves = _moves(ct_to_mr, fixed)
-    has_ct, has_mr = (_data_on(grid, getattr(pair, name), moves[name]) for name in ("ct", "mr"))
-    in_ct, in_mr = (_head_on(grid, pair.heads[name], moves[name]) for name in ("ct", "mr"))
+    reads = reading(ct_to_mr, fixed, warp)
+    has_ct, has_mr = (_data_on(grid, getattr(pair, name), reads[name]) for name in ("ct", "mr"))
+    in_ct, in_mr = (_head_on(grid, pair.heads[name], reads[name]) for name in ("ct", "mr"))
     return Aligned(
         grid=grid,
-        ct=_image_on(grid, pair.ct, moves["ct"], AIR_HU),
-        mr=_image_on(grid, pair.mr, moves["mr"], 0.0),
-        mask=np.where(has_ct, in_ct, in_mr) if drawn is None else _drawn_on(grid, drawn, pair, moves),
+        ct=_image_on(grid, pair.ct, reads["ct"], AIR_HU),
+        mr=_image_on(grid, pair.mr, reads["mr"], 0.0),
+        mask=np.where(has_ct, in_ct, in_mr) if drawn is None else _drawn_on(grid, drawn, pair, reads),
         coverage=has_ct & has_mr,
         both_heads=in_ct & in_mr & has_ct & has_mr,
     )
@@ -91,6 +111,16 @@ def overlap(aligned: Aligned, pair: Pair) -> float:
     """Volume where both images show head, over the smaller of the two heads; 0 to about 1."""
     both = np.count_nonzero(aligned.both_heads) * volumes.voxel_volume_mm3(aligned.grid)
     return float(both / min(_volume_mm3(head) for head in pair.heads.values()))
+
+
+def residual_edge_mm(
+    aligned: Aligned, pair: Pair, ct_to_mr: np.ndarray, fixed: Modality, warp: deformable.Warp | None = None
+) -> float:
+    """How far apart the skin lies in CT and MR; NaN where no slice shows it in both."""
+    reads = reading(ct_to_mr, fixed, warp)
+    in_ct, in_mr = (_head_on(aligned.grid, pair.heads[name], reads[name]) for name in ("ct", "mr"))
+    pixel_mm = volumes.spacing_kji_mm(aligned.grid)[1:]
+    return residual.outline_distance_mm(in_ct, in_mr, aligned.coverage, pixel_mm)
 
 
 def _volume_mm3(mask: sitk.Image) -> float:
@@ -113,34 +143,56 @@ def _moves(ct_to_mr: np.ndarray, fixed: Modality) -> dict[Modality, np.ndarray]:
     return {"ct": np.eye(4), "mr": np.linalg.inv(ct_to_mr)}
 
 
-def _image_on(grid: sitk.Image, volume: sitk.Image, move: np.ndarray, outside: float) -> np.ndarray:
+def reading(
+    ct_to_mr: np.ndarray, fixed: Modality, warp: deformable.Warp | None
+) -> dict[Modality, sitk.Transform]:
+    """For each image the transform of a point of the grid to the point of the image that belongs there."""
+    moves = _moves(ct_to_mr, fixed)
+    reads: dict[Modality, sitk.Transform] = {
+        name: volumes.to_transform(np.linalg.inv(move)) for name, move in moves.items()
+    }
+    if warp is not None:
+        moving: Modality = "ct" if fixed == "mr" else "mr"
+        reads[moving] = deformable.fixed_to_moving(warp, moves[moving])
+    return reads
+
+
+def _resampled(
+    volume: sitk.Image, grid: sitk.Image, read: sitk.Transform, outside: float, nearest: bool = False
+) -> np.ndarray:
+    """As volumes.resample_onto, through any transform."""
+    how = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
+    return volumes.to_array(sitk.Resample(volume, grid, read, how, outside, volume.GetPixelID()))
+
+
+def _image_on(grid: sitk.Image, volume: sitk.Image, read: sitk.Transform, outside: float) -> np.ndarray:
     if volume is grid:
         return volumes.to_array(volume)
     blurred = volumes.match_resolution(volume, volumes.spacing_kji_mm(grid))
-    return volumes.to_array(volumes.resample_onto(blurred, grid, move, outside))
+    return _resampled(blurred, grid, read, outside)
 
 
-def _head_on(grid: sitk.Image, head: sitk.Image, move: np.ndarray) -> np.ndarray:
+def _head_on(grid: sitk.Image, head: sitk.Image, read: sitk.Transform) -> np.ndarray:
     smooth = sitk.Cast(head, sitk.sitkFloat32)
-    return volumes.to_array(volumes.resample_onto(smooth, grid, move, 0.0)) >= 0.5
+    return _resampled(smooth, grid, read, 0.0) >= 0.5
 
 
-def _data_on(grid: sitk.Image, volume: sitk.Image, move: np.ndarray) -> np.ndarray:
+def _data_on(grid: sitk.Image, volume: sitk.Image, read: sitk.Transform) -> np.ndarray:
     """Where the volume was measured; a slice of one single value is padding."""
     array = volumes.to_array(volume)
     measured = np.zeros(array.shape, bool)
     measured[np.ptp(array, axis=(1, 2)) > 0] = True
-    return volumes.to_array(volumes.resample_onto(volumes.like(measured, volume), grid, move, 0.0, True)) > 0
+    return _resampled(volumes.like(measured, volume), grid, read, 0.0, nearest=True) > 0
 
 
 def _drawn_on(
-    grid: sitk.Image, drawn: sitk.Image, pair: Pair, moves: dict[Modality, np.ndarray]
+    grid: sitk.Image, drawn: sitk.Image, pair: Pair, reads: dict[Modality, sitk.Transform]
 ) -> np.ndarray:
     """The source's mask; it moves with the image on whose grid alone it was drawn, else it stays."""
-    move = np.eye(4)
+    read: sitk.Transform = volumes.to_transform(np.eye(4))
     if not volumes.same_grid(drawn, grid):
         if volumes.same_grid(drawn, pair.ct):
-            move = moves["ct"]
+            read = reads["ct"]
         elif volumes.same_grid(drawn, pair.mr):
-            move = moves["mr"]
-    return volumes.to_array(volumes.resample_onto(drawn, grid, move, 0.0, nearest=True)) > 0
+            read = reads["mr"]
+    return _resampled(drawn, grid, read, 0.0, nearest=True) > 0

@@ -16,6 +16,8 @@ CT_TISSUE_HU = -300.0  # between foam (under -500) and fat (-100), near half-way
 BRIDGE_MM = 3.0  # what is thinner than twice this is cut off first: table shells, holders, and ears
 RESTORE_MM = 12.0  # so far along itself what was cut off grows back: ears and nose, little of a holder
 CAVITY_GATE_MM = 4.0  # an opening narrower than twice this does not join a cavity to the outside
+BESIDE_PADDING_MM = 5.0  # thicker than the skin, which is dark in some sequences
+BETWEEN_MM = 8.0  # dark bone between brain and scalp is thinner than twice this
 MR_MEDIAN_MM = 3.0  # side of the median's window; noise must not decide where the skin is
 IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
 
@@ -40,8 +42,27 @@ def head_mask_of_mr(intensity: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarra
         raise MaskError("the MR volume is constant: no head in it; check the selected series")
     window = [1, *(2 * round((MR_MEDIAN_MM / step - 1) / 2) + 1 for step in spacing_kji_mm[1:])]
     root = np.sqrt(np.clip(ndimage.median_filter(intensity.astype(np.float32), window), 0.0, None))
-    tissue = _fill_cavities(root > threshold_li(root), spacing_kji_mm)
+    tissue = _fill_cavities(_bright(root, spacing_kji_mm), spacing_kji_mm)
     return _head_of_tissue(tissue, spacing_kji_mm)
+
+
+def _bright(root: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
+    """What is above Li's threshold; in a padded volume less of what is hardly above it.
+
+    Much padding (a volume that was masked, turned or sheared) draws the threshold down into noise and ghosts. It
+    is padding, not a background that was set to 0 up to the skin, if what lies beside it is background too, less
+    than half as bright as the threshold of the values that are none: then that one tells tissue, and what is
+    darker counts only between brighter parts.
+    """
+    bright, padding = root > threshold_li(root), root == root.min()
+    beside = dilate(padding, BESIDE_PADDING_MM, spacing_kji_mm) & ~padding
+    if not beside.any():
+        return bright
+    stricter = threshold_li(root[~padding])
+    if not np.median(root[beside]) ** 2 < stricter**2 / 2:
+        return bright
+    sure = root > stricter
+    return sure | (bright & erode(dilate(sure, BETWEEN_MM, spacing_kji_mm), BETWEEN_MM, spacing_kji_mm))
 
 
 def dilate(mask: np.ndarray, radius_mm: float, spacing_kji_mm: Spacing) -> np.ndarray:

@@ -13,8 +13,9 @@ import SimpleITK as sitk  # noqa: N813
 from pydicom import Dataset
 
 from mrct.dicom.classify import plane
+from mrct.dicom.frames import frame_dataset, read_instances
 from mrct.dicom.read import Unreadable, find_files, read_dataset
-from mrct.dicom.series import Series, group, read_instance
+from mrct.dicom.series import Series, group
 from mrct.dicom.volume import build_volume
 from mrct.dicom.write import write_synthetic_series
 from mrct.imaging.bias import without_bias
@@ -45,7 +46,7 @@ class Source:
 
 
 def synthesize(path: Path, out: Path, model: Model) -> tuple[list[Path], tuple[str, ...]]:
-    """Translate `path` (a folder with one DICOM series, or a NIfTI or MetaImage file) into `out`.
+    """Translate `path` (one DICOM series: a folder or a multi-frame file; or a NIfTI or MetaImage file) into `out`.
 
     DICOM gives a DICOM series in the folder `out`; a volume file gives a volume file, or a DICOM series where
     `out` has no volume suffix. Returns the files written and notes worth telling. Raises WrongInputError for a
@@ -92,15 +93,31 @@ def read_source(path: Path, modality: str) -> Source:
         return Source(volume, None, (f"{path.name}: no header says that this is {modality}; taken as such",))
     series = only_series(path, modality)
     name, angle_deg = plane(series)
-    if name != "axial" or (angle_deg or 0.0) > MAX_ANGLE_DEG:
+    if angle_deg is None:
+        raise WrongInputError(
+            f"the {modality} series does not tell how its slices or frames lie (no usable orientation); "
+            "expected one stack of axial slices: export it anew, as single images where it is one file"
+        )
+    if name != "axial" or angle_deg > MAX_ANGLE_DEG:
         raise WrongInputError(
             f"the {modality} series is {name}, {angle_deg} degrees from axial; expected axial within "
             f"{MAX_ANGLE_DEG:g} degrees, as the model was trained on"
         )
     volume, notes = build_volume(series)
     require_plausible(to_array(volume), modality, "the series")
-    headers = [read_dataset(instance.path, pixels=False) for instance in series.instances]
-    return Source(volume, headers, notes)
+    return Source(volume, image_headers(series), notes)
+
+
+def image_headers(series: Series) -> list[Dataset]:
+    """The header of every image; a frame's own is told apart by ReferencedFrameNumber, which counts from 1."""
+    files = {path: read_dataset(path, pixels=False) for path in {one.path for one in series.instances}}
+    headers = []
+    for one in series.instances:
+        header = files[one.path] if one.frame is None else frame_dataset(files[one.path], one.frame)
+        if one.frame is not None:
+            header.ReferencedFrameNumber = one.frame + 1
+        headers.append(header)
+    return headers
 
 
 def only_series(path: Path, modality: str) -> Series:
@@ -108,7 +125,7 @@ def only_series(path: Path, modality: str) -> Series:
     instances = []
     for file in find_files(path) if path.is_dir() else [path]:
         try:
-            instances.append(read_instance(file))
+            instances += read_instances(file)
         except Unreadable:
             continue  # a folder from a CD holds viewers and indexes beside the images
     series = group(instances, key=lambda instance: ("", instance.series_uid))

@@ -169,6 +169,8 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _spread_of(registered: pd.DataFrame) -> list[dict[str, Any]]:
     """Median and extremes of each registration number."""
     names = {"similarity": ("mutual information, nats", 2), "overlap": ("shared head", 2),
+             "residual_edge_mm": ("skin CT to MR, mm", 1), "warp_mm": ("largest warp, mm", 1),
+             "min_jacobian": ("smallest Jacobian", 2),
              "rotation_deg": ("rotation, °", 1), "translation_mm": ("translation, mm", 1)}  # fmt: skip
     done = registered[registered["status"] == "registered"]
     rows = []

@@ -14,6 +14,8 @@ UNEXPLAINED = "no reason given"
 RULES = {
     "tse": "TSE", "flair": "FLAIR", "t1": "T1-weighted", "t2": "T2-weighted", "pd": "PD-weighted",
     "dwi": "DWI", "contrast": "contrast agent", "swi": "SWI", "epi": "EPI", "fieldmap": "field map",
+    "tube_voltage": "tube voltage", "cone_beam": "cone-beam CT", "low_dose": "low-dose CT",
+    "fat_suppressed": "fat suppressed", "timing": "bolus timing",
     "sharp_kernel": "sharp kernel", "perfusion": "perfusion or time series", "multiframe": "multi-frame",
 }  # fmt: skip
 

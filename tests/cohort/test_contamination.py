@@ -9,6 +9,7 @@ import pytest
 
 from mrct.cohort.contamination.ct_kinds import MAKERS
 from mrct.cohort.contamination.kinds import A_PATIENT, KINDS, kinds_of
+from mrct.cohort.contamination.later_kinds import LATER
 from mrct.cohort.contamination.mr_kinds import REPEATS, ROWS, make_mr, without
 from mrct.cohort.contamination.scene import Scene, regrid
 from mrct.cohort.geometry import pose, stack
@@ -37,7 +38,7 @@ def scene(head):
 def made(scene):
     """{kind: Series} of every kind."""
     found = {kind: make_mr(kind, scene) for kind in ROWS}
-    return found | {kind: maker(scene) for kind, maker in MAKERS.items()}
+    return found | {kind: maker(scene) for kind, maker in {**MAKERS, **LATER}.items()}
 
 
 def _images(series, vendor="siemens"):
@@ -45,20 +46,18 @@ def _images(series, vendor="siemens"):
     return list(instances(Acquisition(series, draw_persona(1, np.random.default_rng(1)), scanner, 7, 1, 1)))
 
 
-def test_every_kind_is_in_the_default_cohort_although_two_patients_lack_a_modality():
+def test_every_kind_is_in_the_default_cohort_although_two_patients_lack_a_modality(made):
     there = {
-        kind
-        for n in range(PATIENTS)
-        for kind in kinds_of(n)
-        if NO_MODALITY.get(n) != ("CT" if kind in MAKERS else "MR")
+        kind for n in range(PATIENTS) for kind in kinds_of(n) if NO_MODALITY.get(n) != made[kind].modality
     }
-    assert there == set(KINDS) == {*ROWS, *MAKERS}
+    assert there == {*KINDS, *LATER}
+    assert set(KINDS) == {*ROWS, *MAKERS}
 
 
 def test_at_the_size_of_the_paper_every_kind_is_there_at_least_four_times():
     turns = list(itertools.chain.from_iterable(kinds_of(n) for n in range(87)))
-    assert len(turns) == 87 * A_PATIENT
-    assert min(turns.count(kind) for kind in KINDS) >= 4
+    assert len(turns) == 87 * (A_PATIENT + 1)
+    assert min(turns.count(kind) for kind in (*KINDS, *LATER)) >= 4
     assert NO_CLEAN.keys().isdisjoint(range(PATIENTS))
 
 

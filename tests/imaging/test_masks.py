@@ -88,6 +88,52 @@ def test_mr_with_zeroed_background():
     assert dice(masks.head_mask_of_mr(image, SPACING), head) > 0.98
 
 
+def padded_mr(bone_mm):
+    """(MR, head): scalp and brain apart by dark bone, noise and a ghost beside the face, 0 beyond 20 mm of air."""
+    head = disk((240, 220), (120, 110), (70, 58))
+    inner = ndimage.distance_transform_edt(head)
+    signal = np.where(head & ((inner <= 6) | (inner > 6 + bone_mm)), 1.0, np.where(head, 0.1, 0.0))
+    signal[55:90, 150:185] += 0.09 * ~head[55:90, 150:185]  # between noise and tissue
+    noise = np.random.default_rng(4).normal(0, 0.02, (2, *head.shape))
+    mr = np.hypot(signal + noise[0], noise[1])
+    return np.where(ndimage.distance_transform_edt(~head) < 20, mr, 0.0)[None].astype(np.float32), head
+
+
+@pytest.mark.parametrize(("bone_mm", "edge"), [(1, 0), (9, 0), (9, 65)], ids=["thin", "thick", "cut open"])
+def test_padding_does_not_draw_ghosts_into_the_mr_head(bone_mm, edge):
+    mr, head = padded_mr(bone_mm)
+    head = head[:, edge:]
+    found = masks.head_mask_of_mr(mr[:, :, edge:], SPACING)[0]
+    assert dice(found, head) > 0.99
+    assert not (found & (ndimage.distance_transform_edt(~head) > 3)).any()
+
+
+def test_dark_skin_beside_a_background_of_zeros_is_no_padding():
+    head = disk((180, 160), (90, 80), (70, 58))
+    signal = np.where(ndimage.distance_transform_edt(head) > 6, 1.0, 0.3)
+    noisy = signal + np.random.default_rng(5).normal(0, 0.02, head.shape)
+    found = masks.head_mask_of_mr(np.where(head, noisy, 0.0)[None].astype(np.float32), SPACING)[0]
+    assert dice(found, head) > 0.99
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_blank_slice_is_no_padding():
+    head = ct_volume(3)[1]
+    noise = np.random.default_rng(6).uniform(1, 2, head.shape)
+    image = np.where(head, 100.0, noise)
+    image[1] = 0.0
+    found = masks.head_mask_of_mr(image, SPACING)
+    assert dice(found[[0]], head[[0]]) > 0.98
+    assert not found[1].any()
+
+
+def test_a_spike_that_the_median_takes_away_is_no_head():
+    mr = np.zeros((1, 40, 40), np.float32)
+    mr[0, 20, 20] = 9.0
+    with pytest.raises(masks.MaskError, match="no head"):
+        masks.head_mask_of_mr(mr, SPACING)
+
+
 def test_a_broken_ring_of_scalp_around_dark_bone_belongs_to_the_mr_head():
     """As T2 shows it: the scalp 4 mm thin, dark under it for 12 mm, two gaps of 4 mm in the ring."""
     head = disk((180, 160), (90, 80), (70, 58))

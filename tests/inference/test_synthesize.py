@@ -10,9 +10,11 @@ import torch
 from typer.testing import CliRunner
 
 from mrct.cli import app
+from mrct.cohort.geometry import Grid
+from mrct.cohort.multiframe import to_multiframe
 from mrct.dicom.write import write_synthetic_series
 from mrct.imaging.intensity import MrScaling
-from mrct.imaging.volumes import read_volume
+from mrct.imaging.volumes import affine, read_volume
 from mrct.inference.model import load_model, save_model
 from mrct.inference.synthesize import WrongInputError, synthesize, translate_volume
 from mrct.methods.intensity_map import IntensityMap
@@ -84,6 +86,48 @@ def test_dicom_in_dicom_out_at_the_same_places(tmp_path, mr, model_file):
     hu = headers[5].pixel_array * float(headers[5].RescaleSlope) + float(headers[5].RescaleIntercept)
     assert hu[26, 28] > 800
     assert hu[2, 2] < -900
+
+
+def _enhanced(folder: Path, image: sitk.Image) -> Path:
+    """The series as one enhanced file, as the virtual hospital writes it."""
+    files = sorted(_dicom(folder.with_name("classic"), image, "MR").iterdir())
+    headers = [pydicom.dcmread(file) for file in files]
+    headers[0].update({"EchoTime": 100.0, "RepetitionTime": 4000.0, "EchoTrainLength": 1, "FlipAngle": 90.0})
+    headers[0].RescaleType = "US"
+    assert all(element.tag for element in headers[0])  # pydicom parses an element when it is asked for
+    grid = Grid(affine(image), image.GetSize()[::-1], image.GetSpacing()[2])
+    whole = to_multiframe(headers[0], grid, np.stack([header.pixel_array for header in headers]))
+    folder.mkdir()
+    whole.save_as(folder / "enhanced.dcm")
+    return folder
+
+
+def test_an_enhanced_file_gives_what_its_slices_would(tmp_path, mr, model_file):
+    source, model = _enhanced(tmp_path / "enhanced", mr), load_model(model_file)
+    files, _ = synthesize(source, tmp_path / "out", model)
+    reference, _ = synthesize(tmp_path / "classic", tmp_path / "expected", model)
+    uids = {pydicom.dcmread(source / "enhanced.dcm").SOPInstanceUID}
+    assert len(files) == len(reference) == 10
+    for number, pair in enumerate(zip(files, reference, strict=True), 1):
+        found, expected = map(pydicom.dcmread, pair)
+        assert np.allclose(found.ImagePositionPatient, expected.ImagePositionPatient, atol=1e-4)
+        assert np.abs(found.pixel_array.astype(int) - expected.pixel_array).max() <= 1
+        assert found.StudyInstanceUID == expected.StudyInstanceUID
+        assert {item.ReferencedSOPInstanceUID for item in found.SourceImageSequence} == uids
+        assert [item.ReferencedFrameNumber for item in found.SourceImageSequence] == [number]
+        assert "ReferencedFrameNumber" not in expected.SourceImageSequence[0]
+    assert synthesize(source / "enhanced.dcm", tmp_path / "again", model)[
+        0
+    ]  # the file by its name does as well
+
+
+def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, mr, model_file):
+    file = _enhanced(tmp_path / "enhanced", mr) / "enhanced.dcm"
+    image = pydicom.dcmread(file)
+    del image.PerFrameFunctionalGroupsSequence
+    image.save_as(file)
+    with pytest.raises(WrongInputError, match="does not tell how its slices or frames lie"):
+        synthesize(file, tmp_path / "out", load_model(model_file))
 
 
 def test_the_input_alone_decides(tmp_path, mr, model_file):

@@ -246,6 +246,16 @@ def test_defaced_images_are_said_to_be_so_and_where_faces_still_are(tmp_path: Pa
     assert "data/selected and the small pictures of the series on this page still show them" in text
 
 
+def test_registration_shows_how_far_skin_and_warp_went_and_a_patient_without_a_warp(tmp_path: Path) -> None:
+    folders = write_inputs(tmp_path / "in", n_test=1)
+    table = pd.read_csv(folders.registered / "patients.csv").assign(residual_edge_mm=2.7, warp_mm=4.3)
+    table.loc[0, "warp_mm"] = np.nan
+    write_table(folders.registered / "patients.csv", table)
+    text = text_only(make(folders, tmp_path / "out", patients=0))
+    assert "skin CT to MR, mm 2.7 2.7 2.7" in " ".join(text.split())
+    assert "largest warp, mm 4.3 4.3 4.3" in " ".join(text.split())
+
+
 def test_every_series_is_shown_with_its_fate(made: tuple[Folders, Path, str]) -> None:
     folders, _, html = made
     series = pd.read_csv(folders.selected / "series.csv")

@@ -20,7 +20,7 @@ SHARP = Technique(grain_mm=0.2)
 _AGENT = {"ContrastBolusAgent": "Ultravist 370", "ContrastBolusRoute": "IV"}
 
 
-def _ct(
+def reconstruct(
     kind: str,
     name: str,
     scene: Scene,
@@ -35,7 +35,7 @@ def _ct(
     return replace(made, attributes={**made.attributes, **(attributes or {})})
 
 
-def _grid(scene: Scene, count: int = 0, spacing_mm: float = 0.0, shift_mm: float = 0.0) -> Grid:
+def clean_extent(scene: Scene, count: int = 0, spacing_mm: float = 0.0, shift_mm: float = 0.0) -> Grid:
     """The clean CT's extent at half its matrix, or other slices of it."""
     grid = scene.clean_ct.grids[0]
     spacing = spacing_mm or grid.spacing_mm
@@ -45,19 +45,23 @@ def _grid(scene: Scene, count: int = 0, spacing_mm: float = 0.0, shift_mm: float
 def _bone(scene: Scene) -> Series:
     kernel = "BONE" if scene.ct_vendor == "ge" else ["J70h", "3"]
     window = {"ConvolutionKernel": kernel, "WindowCenter": "500", "WindowWidth": "2000"}
-    return _ct("ct_bone", "Head 5.0 routine", scene, _grid(scene), SHARP, 28.0, window)
+    return reconstruct("ct_bone", "Head 5.0 routine", scene, clean_extent(scene), SHARP, 28.0, window)
 
 
 def _angiography(scene: Scene) -> Series:
-    return _ct("ct_angiography", "CTA Head 1.5", scene, _grid(scene, 24, 1.5, -15.0), ARTERIAL, 9.0, _AGENT)
+    return reconstruct(
+        "ct_angiography", "CTA Head 1.5", scene, clean_extent(scene, 24, 1.5, -15.0), ARTERIAL, 9.0, _AGENT
+    )
 
 
 def _contrast_tag(scene: Scene) -> Series:
-    return _ct("ct_contrast_tag", "Head 5.0 routine", scene, _grid(scene), VENOUS, attributes=_AGENT)
+    return reconstruct(
+        "ct_contrast_tag", "Head 5.0 routine", scene, clean_extent(scene), VENOUS, attributes=_AGENT
+    )
 
 
 def _contrast_name(scene: Scene) -> Series:
-    return _ct("ct_contrast_name", "Head 5.0 post contrast", scene, _grid(scene), VENOUS)
+    return reconstruct("ct_contrast_name", "Head 5.0 post contrast", scene, clean_extent(scene), VENOUS)
 
 
 def _thin(scene: Scene) -> Series:
@@ -65,17 +69,20 @@ def _thin(scene: Scene) -> Series:
     grid = scene.clean_ct.grids[0]
     count = round(grid.shape[0] * grid.spacing_mm / 2.5)
     return replace(
-        _ct("ct_thin", "Head 2.5 thin", scene, _grid(scene, count, 2.5), noise_hu=7.0), wanted="acceptable"
+        reconstruct("ct_thin", "Head 2.5 thin", scene, clean_extent(scene, count, 2.5), noise_hu=7.0),
+        wanted="acceptable",
     )
 
 
 def _missing(scene: Scene) -> Series:
-    return without(_ct("ct_missing_slices", "Head 5.0 routine", scene, _grid(scene)), (8, 15, 16))
+    return without(
+        reconstruct("ct_missing_slices", "Head 5.0 routine", scene, clean_extent(scene)), (8, 15, 16)
+    )
 
 
 def _two_thicknesses(scene: Scene) -> Series:
     """Fine slices through the skull base and coarse ones above, in one series, as older protocols do."""
-    parts = [_ct("ct_two_thicknesses", "Head routine", scene, grid) for grid in _two_stacks(scene)]
+    parts = [reconstruct("ct_two_thicknesses", "Head routine", scene, grid) for grid in _two_stacks(scene)]
     return replace(
         parts[0], values=sum((p.values for p in parts), ()), grids=sum((p.grids for p in parts), ())
     )
@@ -85,11 +92,11 @@ def _two_stacks(scene: Scene) -> tuple[Grid, Grid]:
     """Twelve slices of 2.5 mm, and nine of 10 mm that begin where those end, both in the clean CT's extent."""
     extent = scene.clean_ct.grids[0].shape[0] * scene.clean_ct.grids[0].spacing_mm
     bottom = -extent / 2
-    return _grid(scene, 12, 2.5, bottom + 15.0), _grid(scene, 9, 10.0, bottom + 30.0 + 45.0)
+    return clean_extent(scene, 12, 2.5, bottom + 15.0), clean_extent(scene, 9, 10.0, bottom + 30.0 + 45.0)
 
 
 def _duplicated(scene: Scene) -> Series:
-    made = _ct("ct_duplicated_slices", "Head 5.0 routine", scene, _grid(scene))
+    made = reconstruct("ct_duplicated_slices", "Head 5.0 routine", scene, clean_extent(scene))
     return replace(made, values=made.values * 2, grids=made.grids * 2, wanted="acceptable")
 
 
@@ -103,8 +110,8 @@ def _reformat_original(scene: Scene) -> Series:
 def _dynamic(kind: str, name: str, scene: Scene, slices: int, technique: Technique) -> Series:
     """The same few slices REPEATS times, the vessels filling."""
     grid = regrid(scene.clean_ct.grids[0], scene.size // 4, slices, 5.0, 5.0)
-    rest = _ct(kind, name, scene, grid, noise_hu=8.0, attributes=_AGENT)
-    full = _ct(kind, name, scene, grid, technique, noise_hu=8.0)
+    rest = reconstruct(kind, name, scene, grid, noise_hu=8.0, attributes=_AGENT)
+    full = reconstruct(kind, name, scene, grid, technique, noise_hu=8.0)
     shares = np.linspace(0.0, 1.0, REPEATS, dtype=np.float32)
     values = tuple((1 - share) * rest.values[0] + share * full.values[0] for share in shares)
     each = tuple({"AcquisitionNumber": str(n)} for n in range(1, REPEATS + 1))
@@ -117,7 +124,7 @@ def _topogram(scene: Scene) -> Series:
     center = (middle.index_to_mm @ np.append((np.array(middle.shape[::-1]) - 1) / 2, 1.0))[:3]
     size = scene.size // 2
     grid = stack(CORONAL, center, (1, size, size), 240.0 / size, 200.0, 120.0)
-    made = _ct("topogram", "Topogram 0.6", scene, grid, noise_hu=3.0)
+    made = reconstruct("topogram", "Topogram 0.6", scene, grid, noise_hu=3.0)
     return replace(made, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"))
 
 
@@ -126,12 +133,14 @@ def _sinus(scene: Scene) -> Series:
     grid = scene.clean_ct.grids[0]
     bottom = -grid.shape[0] * grid.spacing_mm / 2
     kernel = {"ConvolutionKernel": "BONEPLUS" if scene.ct_vendor == "ge" else "H60s"}
-    return _ct("ct_sinus", "Sinus 3.0", scene, _grid(scene, 14, 3.0, bottom + 21.0), SHARP, 20.0, kernel)
+    return reconstruct(
+        "ct_sinus", "Sinus 3.0", scene, clean_extent(scene, 14, 3.0, bottom + 21.0), SHARP, 20.0, kernel
+    )
 
 
 def _mip(scene: Scene) -> Series:
     """Axial maximum intensity projections of the angiography, over three slices each."""
-    made = _ct("ct_mip", "CTA MIP ax", scene, _grid(scene, 16, 3.0), ARTERIAL, 6.0, _AGENT)
+    made = reconstruct("ct_mip", "CTA MIP ax", scene, clean_extent(scene, 16, 3.0), ARTERIAL, 6.0, _AGENT)
     values = made.values[0]
     highest = np.maximum(np.maximum(values, np.roll(values, 1, 0)), np.roll(values, -1, 0))
     return replace(made, values=(highest,), image_type=("DERIVED", "SECONDARY", "AXIAL", "MIP"))

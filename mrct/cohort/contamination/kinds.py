@@ -1,10 +1,12 @@
 """All kinds of contaminating series, and which of them a patient has.
 
-The list was drawn up from what hospitals send, before any selection rule was tried on it: a rule that errs on
-a kind is mended in general terms, the kind stays as it is.
+The list was drawn up from what hospitals send, before any selection rule was tried on it, and so was the later
+one, when the rules met all of the first: a rule that errs on a kind is mended in general terms, the kind stays as
+it is.
 """
 
 from mrct.cohort.contamination.ct_kinds import MAKERS
+from mrct.cohort.contamination.later_kinds import LATER
 from mrct.cohort.contamination.mr_kinds import ROWS, make_mr
 from mrct.cohort.contamination.scene import Scene
 from mrct.cohort.series import Series
@@ -34,10 +36,12 @@ KINDS = _in_turn()
 
 
 def kinds_of(n: int) -> tuple[str, ...]:
-    """The kinds that patient n has beside what every patient has."""
-    return tuple(KINDS[(n * A_PATIENT + turn) % len(KINDS)] for turn in range(A_PATIENT))
+    """The kinds that patient n has beside what every patient has: some of the first list, one of the later."""
+    first = (KINDS[(n * A_PATIENT + turn) % len(KINDS)] for turn in range(A_PATIENT))
+    return (*first, tuple(LATER)[n % len(LATER)])
 
 
 def contaminate(n: int, scene: Scene) -> list[Series]:
     """The patient's contaminating series, in the order in which they were made."""
-    return [MAKERS[kind](scene) if kind in MAKERS else make_mr(kind, scene) for kind in kinds_of(n)]
+    makers = {**MAKERS, **LATER}
+    return [makers[kind](scene) if kind in makers else make_mr(kind, scene) for kind in kinds_of(n)]

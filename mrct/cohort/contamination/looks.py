@@ -3,7 +3,7 @@
 The numbers are round ones that give the picture its likeness; a look is named in mr.csv.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +18,7 @@ CHANGED: Mapping[str, Mapping[Tissue, float]] = {
     "inflow": {Tissue.BLOOD: 0.9},
     "veins": {Tissue.BLOOD: 0.02},
     "gadolinium": {Tissue.BLOOD: 0.7, Tissue.DURA: 0.6, Tissue.TUMOR: 0.75},
+    "dark_fat": {Tissue.FAT: 0.04, Tissue.DIPLOE: 0.08},
     "bright_fluid": {Tissue.CSF: 0.9, Tissue.VITREOUS: 0.9},
     "diffusion": {Tissue.CSF: 0.01, Tissue.VITREOUS: 0.01, Tissue.INFARCT: 0.6, Tissue.FAT: 0.0},
     # apparent diffusion coefficients in 1e-3 mm²/s, a third each
@@ -47,6 +48,15 @@ def phase(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.mod(turns, 1.0).astype(np.float32) * np.float32(values.max())
 
 
+def water(head: Head) -> Head:
+    """A quality phantom: a cylinder of doped water along z, 95 mm in radius, as long as the head's array."""
+    shape = head.labels.shape
+    _, j, i = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    inside = np.hypot(j - shape[1] / 2, i - shape[2] / 2) <= 95.0
+    labels = np.where(np.broadcast_to(inside, shape), Tissue.INFARCT, 0).astype(np.uint8)
+    return Head(labels, np.zeros_like(head.texture), head.build)
+
+
 def leg(head: Head) -> Head:
     """Two bones with marrow in muscle, fat and skin, as long as the head's array: a knee's cross section."""
     shape = head.labels.shape
@@ -60,3 +70,7 @@ def leg(head: Head) -> Head:
         labels[np.broadcast_to(bone <= width, shape)] = Tissue.COMPACT_BONE
         labels[np.broadcast_to(bone <= width - 4.0, shape)] = Tissue.FAT
     return Head(labels, head.texture, head.build)
+
+
+# what is imaged instead of the head
+INSTEAD: Mapping[str, Callable[[Head], Head]] = {"leg": leg, "water": water}

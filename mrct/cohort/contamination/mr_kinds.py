@@ -27,27 +27,27 @@ FOLLOW_UP_DAYS = 200
 _FIELD_MM = 234.0
 
 
-def read_rows() -> dict[str, Row]:
-    """{kind: row} of mr.csv."""
-    with Path(__file__).with_name("mr.csv").open(newline="", encoding="ascii") as stream:
+def read_rows(table: str) -> dict[str, Row]:
+    """{kind: row} of a table beside this file."""
+    with Path(__file__).with_name(table).open(newline="", encoding="ascii") as stream:
         return {row["kind"]: row for row in csv.DictReader(stream)}
 
 
-ROWS = read_rows()
+ROWS = read_rows("mr.csv")
 
 
 def make_mr(kind: str, scene: Scene) -> Series:
     """The series of a row, as one scan makes it or as its special maker does."""
-    return SPECIAL.get(kind, _scan)(ROWS[kind], scene)
+    return SPECIAL.get(kind, scan)(ROWS[kind], scene)
 
 
-def _scan(row: Row, scene: Scene) -> Series:
+def scan(row: Row, scene: Scene) -> Series:
     """One acquisition with the row's timing, grid, look and names."""
     to_mr = scene.poses.head_to_mr
     if row["look"] == "moved":
         to_mr = pose(tuple(scene.rng.uniform(-6, 6, 3)), tuple(scene.rng.uniform(-12, 12, 3)))
     sequence, grids = _sequence(row), _grids(row, scene, to_mr)
-    head = looks.leg(scene.head) if row["look"] == "leg" else scene.head
+    head = looks.INSTEAD[row["look"]](scene.head) if row["look"] in looks.INSTEAD else scene.head
     signal = mr.head_signal(head, sequence, looks.CHANGED.get(row["look"], EMPTY))
     values = [mr.acquire(signal, grid, to_mr, 0.009, scene.rng) for grid in grids]
     scaled = tuple(_changed(row["look"], MR_SCALE * plane, scene.rng) for plane in values)
@@ -109,17 +109,17 @@ def _changed(look: str, values: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 def _duplicated(row: Row, scene: Scene) -> Series:
     """Each image twice, as after a second push to the archive, under another UID."""
-    made = _scan(row, scene)
+    made = scan(row, scene)
     return replace(made, values=made.values * 2, grids=made.grids * 2)
 
 
 def _same_number(row: Row, scene: Scene) -> Series:
-    return replace(_scan(row, scene), each=({"InstanceNumber": "1"},))
+    return replace(scan(row, scene), each=({"InstanceNumber": "1"},))
 
 
 def _missing(row: Row, scene: Scene) -> Series:
     """Without two neighbouring slices and, further up, a third."""
-    made = _scan(row, scene)
+    made = scan(row, scene)
     return without(made, (9, 10, 15))
 
 
@@ -141,13 +141,13 @@ def _part(grid: Grid, first: int, count: int) -> Grid:
 
 def _follow_up(row: Row, scene: Scene) -> Series:
     """Months later, the patient lying differently."""
-    return replace(_scan(row, scene), days_later=FOLLOW_UP_DAYS)
+    return replace(scan(row, scene), days_later=FOLLOW_UP_DAYS)
 
 
 def _dual_echo(row: Row, scene: Scene) -> Series:
     """Proton density and T2 echoes of one scan in one series; the second alone would do."""
-    first = _scan(row, scene)
-    second = _scan({**row, "te_ms": str(T2_ECHO_MS)}, scene)
+    first = scan(row, scene)
+    second = scan({**row, "te_ms": str(T2_ECHO_MS)}, scene)
     echoes = [float(row["te_ms"]), T2_ECHO_MS]
     each = tuple({"EchoTime": f"{te:.0f}", "EchoNumbers": str(n)} for n, te in enumerate(echoes, 1))
     both = {"values": first.values + second.values, "grids": first.grids * 2, "each": each}
@@ -156,7 +156,7 @@ def _dual_echo(row: Row, scene: Scene) -> Series:
 
 def _dynamic(row: Row, scene: Scene) -> Series:
     """The same slices REPEATS times while a bolus passes and darkens them."""
-    made = _scan(row, scene)
+    made = scan(row, scene)
     drop = 1.0 - 0.4 * np.exp(-(((np.arange(REPEATS) - 4.5) / 1.5) ** 2))
     values = tuple((made.values[0] * np.float32(share)) for share in drop)
     each = tuple(
@@ -167,7 +167,7 @@ def _dynamic(row: Row, scene: Scene) -> Series:
 
 def _mosaic(row: Row, scene: Scene) -> Series:
     """All slices side by side in one picture around the first, as Siemens stores functional series."""
-    made = _scan(row, scene)
+    made = scan(row, scene)
     grid, values = made.grids[0], made.values[0]
     side, size = round(len(values) ** 0.5), grid.shape[1]
     tiles = values.reshape(side, side, size, size).swapaxes(1, 2).reshape(1, side * size, side * size)
@@ -177,7 +177,7 @@ def _mosaic(row: Row, scene: Scene) -> Series:
 
 
 def _screenshot(row: Row, scene: Scene) -> Series:
-    made = _scan(row, scene)
+    made = scan(row, scene)
     grey = np.clip(made.values[0] * (255.0 / 1000.0), 0.0, 255.0)
     return replace(made, values=(grey,), form="capture")
 
@@ -187,10 +187,10 @@ SPECIAL: Mapping[str, Callable[[Row, Scene], Series]] = {
     "same_instance_number": _same_number,
     "missing_slices": _missing,
     "follow_up": _follow_up,
-    "multiframe": lambda row, scene: replace(_scan(row, scene), form="multiframe"),
+    "multiframe": lambda row, scene: replace(scan(row, scene), form="multiframe"),
     "mosaic": _mosaic,
     "dual_echo": _dual_echo,
     "perfusion": _dynamic,
     "screenshot": _screenshot,
-    "pet": lambda row, scene: replace(_scan(row, scene), modality="PT"),
+    "pet": lambda row, scene: replace(scan(row, scene), modality="PT"),
 }
