@@ -9,9 +9,13 @@ import json
 import logging
 import math
 import os
+import subprocess
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXPERIMENT = "mrct"
 FINGERPRINT = "mrct.fingerprint"
@@ -31,6 +35,12 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
 
 
+def artifact_location() -> str | None:
+    """The folder mlruns beside an sqlite file; any other server has its own place."""
+    kind, _, file = tracking_uri().partition("sqlite:///")
+    return None if kind else (Path(file).resolve().parent / "mlruns").as_uri()
+
+
 class Run:
     """One MLflow run, found or made; a terminal method a call, nothing global."""
 
@@ -40,7 +50,7 @@ class Run:
         experiment_id = (
             experiment.experiment_id
             if experiment
-            else client.create_experiment(EXPERIMENT, artifact_location=(project_root() / "mlruns").as_uri())
+            else client.create_experiment(EXPERIMENT, artifact_location=artifact_location())
         )
         found = client.search_runs([experiment_id], f"tags.`{FINGERPRINT}` = '{fingerprint}'", max_results=1)
         tags = {FINGERPRINT: fingerprint}
@@ -64,6 +74,15 @@ class Run:
         """Set or overwrite tags."""
         for key, value in values.items():
             self.client.set_tag(self.run_id, key, value)
+
+    def missing_tags(self, values: dict[str, str]) -> None:
+        """Set the tags that the run does not have yet."""
+        known = self.client.get_run(self.run_id).data.tags
+        self.tags({key: value for key, value in values.items() if key not in known})
+
+    def image(self, name: str, pixels: "np.ndarray", step: int) -> None:
+        """(H, W) uint8, shown in the run's charts under `name` with a slider over the steps."""
+        self.client.log_image(self.run_id, pixels, key=name, step=step, synchronous=True)
 
     def artifacts(self, files: list[Path], folder: str | None = None) -> None:
         """Copy the files that exist into the run."""
@@ -89,7 +108,7 @@ def record(model: Path, metrics: Path, artifacts: list[Path]) -> str:
     content = json.loads((model / "model.json").read_text())
     run = Run(content["fingerprint"], content["method"])
     run.params(content["params"] | content["normalization"])
-    run.tags({"method": content["method"], "data.sha256": content["data_sha256"]} | experiment_tags())
+    run.missing_tags({"method": content["method"], "data.sha256": content["data_sha256"]} | origin_tags())
     history = model / "history.csv"
     if history.is_file():
         with history.open(newline="") as stream:
@@ -101,7 +120,8 @@ def record(model: Path, metrics: Path, artifacts: list[Path]) -> str:
     summary = metrics / "summary.json"
     if summary.is_file():
         run.metrics(test_metrics(json.loads(summary.read_text())))
-    run.artifacts([model / "model.json", *artifacts])
+    run.artifacts([model / "model.json", *sorted(model.glob("*.safetensors"))], "model")
+    run.artifacts(artifacts)
     run.finish()
     return str(content["method"])
 
@@ -126,9 +146,23 @@ def test_metrics(summary: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def experiment_tags() -> dict[str, str]:
-    """The DVC experiment this process belongs to, for the run's tags."""
-    return {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "workspace")}
+def origin_tags() -> dict[str, str]:
+    """The DVC experiment and the git commit this process belongs to; MLflow shows the latter as the version."""
+    tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "workspace")}
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        changed = _git("status", "--porcelain", "--untracked-files=no")
+        tags |= {"mlflow.source.git.commit": commit, "git.changed": str(bool(changed)).lower()}
+    return tags
+
+
+def _git(*command: str) -> str:
+    """Its output; empty where there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

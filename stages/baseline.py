@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mrct.files import output_folder, write_json
+from mrct.files import folder_hash, output_folder, write_json
 from mrct.inference.model import save_model
 from mrct.params import ParamsError, Section, load
 from mrct.runner import run_stage
 from mrct.training.dataset import open_normalized
-from mrct.training.fingerprint import data_hash, fingerprint
+from mrct.training.fingerprint import fingerprint
 
 
 def load_method(name: str) -> Any:
@@ -31,7 +31,7 @@ def run(name: str, params: Section, source: Path, out: Path) -> None:
     pairs = ((data.patients[patient], k) for patient, k in data.split_pairs("train"))
     training = ((patient.mr[k], patient.ct[k], patient.mask[k]) for patient, k in pairs)
     fitted = load_method(name).fit(training, params)
-    identity = data_hash(source)
+    identity = folder_hash(source)
     key = fingerprint(name, params.model_dump(mode="json"), identity)
     with output_folder(out) as folder:
         for direction, (network, config) in fitted.items():

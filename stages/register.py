@@ -51,7 +51,7 @@ class Params(params.Section):
     deformable: Literal["none", "bspline"]
     min_overlap: float = Field(ge=0, le=1)
     min_similarity: float = Field(ge=0)
-    max_residual_mm: float = Field(gt=0)
+    max_residual_mm: float = Field(ge=0)
     deface: bool
 
 
@@ -197,7 +197,7 @@ def _failed_check(quality: dict[str, float], settings: Params) -> str:
             f"mutual information {quality['similarity']:.3f} nats, register.min_similarity asks for "
             f"{settings.min_similarity:g}: the anatomy does not match, or the registration went astray"
         )
-    if quality["residual_edge_mm"] > settings.max_residual_mm:
+    if 0 < settings.max_residual_mm < quality["residual_edge_mm"]:
         return (
             f"the skin lies {quality['residual_edge_mm']:.1f} mm apart in CT and MR, register.max_residual_mm "
             f"allows {settings.max_residual_mm:g} mm: the registration went astray, or one of the two is distorted"

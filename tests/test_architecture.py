@@ -11,7 +11,8 @@ BASE = {"params", "files", "parallel", "tracking"}
 MAY_IMPORT = {
     **{module: set() for module in BASE},
     "dicom": set(),
-    "deid": {"dicom"},
+    "resume": set(),
+    "deid": {"dicom", "resume"},
     "imaging": set(),
     "cohort": {"dicom", "imaging"},
     "networks": set(),

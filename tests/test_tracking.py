@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mrct.tracking import Run, flatten, project_root, record
+from mrct.tracking import Run, artifact_location, flatten, origin_tags, project_root, record
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def model(tmp_path) -> Path:
     }
     (folder / "model.json").write_text(json.dumps(content))
     pd.DataFrame({"epoch": [1, 2], "pix_ct": [0.5, 0.25]}).to_csv(folder / "history.csv", index=False)
+    (folder / "mr_to_ct.safetensors").write_bytes(b"weights")
     (tmp_path / "metrics").mkdir()
     summary = {"method": "x", "mr_to_ct": {"mae_hu": {"mean": 70.0, "low": None, "high": None}}}
     (tmp_path / "metrics/summary.json").write_text(json.dumps(summary))
@@ -36,6 +37,26 @@ def test_a_run_is_rebuilt_whole_and_only_once(model, tmp_path):
     assert data.params == {"lambda_pix": "50.0", "generator.filters": "4", "image_size": "32"}
     assert data.metrics["test_mr_to_ct_mae_hu"] == 70.0
     assert [entry.value for entry in run.client.get_metric_history(run.run_id, "pix_ct")] == [0.5, 0.25]
+    stored = {file.path for file in run.client.list_artifacts(run.run_id, "model")}
+    assert stored == {"model/model.json", "model/mr_to_ct.safetensors"}
+
+
+def test_the_origin_of_a_run_is_where_it_was_trained(model, tmp_path, monkeypatch):
+    """A later stage of another experiment completes the run and does not take it over."""
+    monkeypatch.setenv("DVC_EXP_NAME", "first")
+    run = Run(f"f-{tmp_path.name}", "x")
+    run.tags(origin_tags())
+    monkeypatch.setenv("DVC_EXP_NAME", "second")
+    record(model, tmp_path / "metrics", [])
+    tags = run.client.get_run(run.run_id).data.tags
+    assert tags["dvc.experiment"] == "first"
+    assert len(tags["mlflow.source.git.commit"]) == 40
+    assert tags["data.sha256"] == "0"
+
+
+def test_outside_a_repository_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert set(origin_tags()) == {"dvc.experiment"}
 
 
 def test_no_account_name_and_no_path_is_logged(model, tmp_path):
@@ -48,6 +69,15 @@ def test_no_account_name_and_no_path_is_logged(model, tmp_path):
 def test_a_dvc_workspace_logs_into_its_repository(tmp_path):
     assert project_root(tmp_path / "repo/.dvc/tmp/exps/tmp123") == tmp_path / "repo"
     assert project_root(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("uri", "wanted"),
+    [("sqlite:////a/b/mlflow.db", "file:///a/b/mlruns"), ("https://mlflow.example.org", None)],
+)
+def test_artifacts_lie_beside_the_database(monkeypatch, uri, wanted):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert artifact_location() == wanted
 
 
 def test_flatten():

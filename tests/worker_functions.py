@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from mrct.deid.pseudonyms import Pseudonyms
@@ -48,3 +49,34 @@ def refuse(_: int) -> None:
 def quote(_: int) -> None:
     """A defect."""
     Pseudonyms(b"").patient(17)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Shout:
+    """A job of mrct.resume: `source`/text.txt in capitals, `times` times; `marks` counts who is at work."""
+
+    source: Path
+    out: Path
+    times: int
+    marks: str
+
+
+def whisper(job: Shout) -> dict[str, float]:
+    """Another function of the same jobs."""
+    job.out.mkdir(parents=True)
+    (job.out / "first.txt").write_text("psst")
+    return {}
+
+
+def shout(job: Shout) -> dict[str, float]:
+    """Kills its process half-way through the patient that MRCT_TEST_KILL names."""
+    text = (job.source / "text.txt").read_text().upper()
+    with (Path(job.marks) / job.source.name).open("a") as mark:
+        mark.write("x")
+    job.out.mkdir(parents=True)
+    (job.out / "first.txt").write_text(text[: len(text) // 2])
+    if os.environ.get("MRCT_TEST_KILL") == job.source.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (job.out / "deeper").mkdir()
+    (job.out / "deeper" / "all.txt").write_text(text * job.times)
+    return {"share": job.times / 3}

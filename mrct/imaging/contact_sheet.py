@@ -129,7 +129,7 @@ def page(tiles: Sequence[Tile], title: str, subtitle: str) -> Image.Image:
         x = MARGIN + number % COLUMNS * (tile_width + MARGIN)
         y = HEADER + number // COLUMNS * row_height
         sheet.paste(Image.fromarray(tile.picture), (x, y))
-        _write_caption(draw, tile, x, y + PANEL + 5)
+        _write_caption(draw, tile, x, y + PANEL + 5, tile_width)
     return sheet
 
 
@@ -139,11 +139,21 @@ def save_png(path: Path, sheet: Image.Image) -> None:
         sheet.save(partial, format="PNG", compress_level=9)
 
 
-def _write_caption(draw: ImageDraw.ImageDraw, tile: Tile, x: int, y: int) -> None:
+def _write_caption(draw: ImageDraw.ImageDraw, tile: Tile, x: int, y: int, width: int) -> None:
     draw.text((x, y), tile.title, TEXT, _font(13, bold=True))
     after = x + draw.textlength(tile.title + "  ", _font(13, bold=True))
     draw.text((after, y), tile.detail, TEXT, _font(13))
-    draw.text((x, y + SECOND_LINE), tile.faint, FAINT, _font(12))
+    draw.text((x, y + SECOND_LINE), _fitted(draw, tile.faint, width), FAINT, _font(12))
+
+
+def _fitted(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
+    """As many whole words as fit under a tile; the table beside the sheet has them all."""
+    if draw.textlength(text, _font(12)) <= width:
+        return text
+    words = text.split()
+    while words and draw.textlength(" ".join(words) + " …", _font(12)) > width:
+        words.pop()
+    return " ".join([*words, "…"])
 
 
 @cache

@@ -87,8 +87,8 @@ def _judge_match(match: Match, rules: Rules) -> tuple[str, str]:
     if match.quality >= rules.min_quality:
         return "", ""
     return POOR_MATCH, (
-        f"CT and MR hardly tell of one another (normalized mutual information {match.quality:.3f}, wanted at "
-        f"least {rules.min_quality:g}): another level, or the registration is off here"
+        f"normalized mutual information of CT and MR {match.quality:.3f}, wanted at least {rules.min_quality:g}: "
+        "another level, or the registration is off here"
     )
 
 

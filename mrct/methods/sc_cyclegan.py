@@ -1,4 +1,4 @@
-"""scCycleGAN (Jeong 2024): two generators, two patch critics, four losses, one training step.
+"""scCycleGAN (Jeong 2024): two generators, two patch critics and the losses of one training step.
 
 Both directions at once: `mr_to_ct` makes CT, `ct_to_mr` makes MR; `ct_critic` and `mr_critic` judge them.
 Images are (B, 1, H, W) in [-1, 1]. What the paper leaves open is a parameter (params.yaml, Table 1's keys at
@@ -6,18 +6,17 @@ top level); departures: CycleGAN's down- and upsampling, its betas and its cycle
 name and introduction have and its loss section does not list.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from mrct.losses.adversarial import discriminator_loss, generator_loss
 from mrct.losses.pixel import pixel_translation_loss, pixel_weights
-from mrct.losses.structure import spatial_correlation_loss
+from mrct.methods.structure_term import StructureTerm
 from mrct.networks.patchgan import PatchDiscriminator
-from mrct.networks.random_features import RandomConvFeatures
 from mrct.networks.resnet import ResnetGenerator
 from mrct.params import Section
 
@@ -27,46 +26,72 @@ Network = TypeVar("Network", bound=nn.Module)
 class GeneratorParams(Section):
     """Size of both generators."""
 
-    filters: int
-    blocks: int
-    downsamplings: int
+    filters: int = Field(ge=1)
+    blocks: int = Field(ge=0)
+    downsamplings: int = Field(ge=0)
 
 
 class DiscriminatorParams(Section):
     """Size and norm of both critics."""
 
-    filters: int
+    filters: int = Field(ge=1)
     norm: Literal["batch", "instance"]
 
 
 class Params(Section):
     """Table 1 of the paper and what it leaves open."""
 
-    learning_rate: float
+    learning_rate: float = Field(gt=0)
     adam_betas: tuple[float, float]
-    lambda_adv: float
-    lambda_pix: float
-    lambda_str: float
-    lambda_cyc: float
+    lambda_adv: float = Field(ge=0)
+    lambda_pix: float = Field(ge=0)
+    lambda_str: float = Field(ge=0)
+    lambda_cyc: float = Field(ge=0)
+    lambda_idt: float = Field(ge=0)
     pixel_weighting: Literal["clip", "minmax", "none"]
-    structure_loss: Literal["sc_map", "none"]
-    structure_features: Literal["random_conv", "encoder"]
-    pretrain_epochs: int
+    structure_loss: Literal["sc_map", "mind", "none"]
+    structure_features: Literal["random_conv", "encoder", "vgg16"]
+    vgg16_weights: str
+    pretrain_epochs: int = Field(ge=0)
     generator: GeneratorParams
     discriminator: DiscriminatorParams
 
+    @property
+    def structure(self) -> bool:
+        """Whether the structure loss takes part."""
+        return self.lambda_str > 0 and self.structure_loss != "none"
+
+    @property
+    def critics(self) -> bool:
+        """Whether anything asks the critics: the adversarial loss, or the weights of the pixel loss."""
+        return self.lambda_adv > 0 or (self.lambda_pix > 0 and self.pixel_weighting != "none")
+
     @model_validator(mode="after")
     def _something_to_minimize(self) -> "Params":
-        if self.lambda_adv == self.lambda_pix == self.lambda_str == self.lambda_cyc == 0:
+        weights = (self.lambda_adv, self.lambda_pix, self.lambda_cyc, self.lambda_idt)
+        if not any(weights) and not self.structure:
             raise ValueError(
-                "all weights are zero; set one of lambda_adv, lambda_pix, lambda_str, lambda_cyc"
+                "all weights are zero; set one of lambda_adv, lambda_pix, lambda_str (with a structure_loss), "
+                "lambda_cyc, lambda_idt"
             )
+        if self.pretrain_epochs and not self.lambda_pix:
+            raise ValueError("pretrain_epochs trains by the pixel loss alone, and lambda_pix is 0; raise it")
+        if self.structure_loss == "sc_map" and self.structure_features == "vgg16" and not self.vgg16_weights:
+            raise ValueError("structure_features: vgg16 needs the file's path in vgg16_weights")
         return self
 
 
-def build_generator(params: GeneratorParams) -> ResnetGenerator:
-    """One untrained generator."""
-    return _channels_last(ResnetGenerator(params.filters, params.blocks, params.downsamplings))
+class Side(NamedTuple):
+    """What the losses of one synthetic image need: x (source) -> ŷ (synthetic), held against y (target)."""
+
+    name: str
+    forth: ResnetGenerator
+    back: ResnetGenerator
+    critic: PatchDiscriminator
+    source: Tensor
+    target: Tensor
+    synthetic: Tensor
+    identity: Tensor | None
 
 
 class ScCycleGan(nn.Module):
@@ -80,7 +105,7 @@ class ScCycleGan(nn.Module):
         critic = params.discriminator
         self.ct_critic = _channels_last(PatchDiscriminator(critic.filters, critic.norm))
         self.mr_critic = _channels_last(PatchDiscriminator(critic.filters, critic.norm))
-        self.features = RandomConvFeatures()
+        self.structure = StructureTerm(params.structure_loss, params.structure_features, params.vgg16_weights)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for the generators and for the critics, at the paper's learning rate."""
@@ -90,6 +115,7 @@ class ScCycleGan(nn.Module):
                 [weight for network in networks for weight in network.parameters()],
                 lr=self.params.learning_rate,
                 betas=self.params.adam_betas,
+                fused=True,
             )
             for name, networks in groups.items()
         }
@@ -98,103 +124,85 @@ class ScCycleGan(nn.Module):
         """The generator of each direction."""
         return {"mr_to_ct": self.mr_to_ct, "ct_to_mr": self.ct_to_mr}
 
-    def train_step(
+    def losses(
         self,
         mr: Tensor,
         ct: Tensor,
-        optimizers: dict[str, torch.optim.Optimizer],
         rng: torch.Generator,
         epoch: int,
-    ) -> dict[str, Tensor]:
-        """One update of generators, then critics; the unweighted loss terms, detached."""
+        pooled: Callable[[str, Tensor], Tensor],
+    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """The generators' loss, then the critics'; each with its unweighted terms."""
         pretraining = epoch < self.params.pretrain_epochs
-        synthetic_ct, synthetic_mr = self.mr_to_ct(mr), self.ct_to_mr(ct)
-        if pretraining:
-            terms = self._pixel_terms(mr, ct, synthetic_mr, synthetic_ct, None, None)
-        else:
-            terms = self._generator_terms(mr, ct, synthetic_mr, synthetic_ct, rng)
-        _update(optimizers["generators"], self._total(terms))
-        if not pretraining and self.params.lambda_adv > 0:
-            critics = self._critic_terms(mr, ct, synthetic_mr.detach(), synthetic_ct.detach())
-            _update(optimizers["critics"], sum(critics.values(), torch.zeros((), device=mr.device)))
-            terms |= critics
-        return {name: term.detach() for name, term in terms.items()}
+        sides = self._translate(mr, ct, identity=self.params.lambda_idt > 0 and not pretraining)
+        terms: dict[str, Tensor] = {}
+        for side in sides:
+            terms |= self._pixel_term(side, None) if pretraining else self._generator_terms(side, rng)
+        yield self._weighted(terms), terms
+        if self.params.critics and not pretraining:
+            terms = {f"critic_{side.name}": self._critic_term(side, pooled) for side in sides}
+            yield torch.stack(list(terms.values())).sum(), terms
 
-    def _total(self, terms: dict[str, Tensor]) -> Tensor:
+    def _translate(self, mr: Tensor, ct: Tensor, identity: bool) -> list[Side]:
+        """Both translations, and for the identity loss G(y) in the same pass as G(x)."""
+        sides = []
+        for name, forth, back, critic, source, target in (
+            ("ct", self.mr_to_ct, self.ct_to_mr, self.ct_critic, mr, ct),
+            ("mr", self.ct_to_mr, self.mr_to_ct, self.mr_critic, ct, mr),
+        ):
+            same = None
+            if identity:
+                synthetic, same = forth(torch.cat([source, target])).chunk(2)
+            else:
+                synthetic = forth(source)
+            sides.append(Side(name, forth, back, critic, source, target, synthetic, same))
+        return sides
+
+    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
         weights = {
-            "adv": self.params.lambda_adv,
-            "pix": self.params.lambda_pix,
-            "str": self.params.lambda_str,
-            "cyc": self.params.lambda_cyc,
+            kind: getattr(self.params, f"lambda_{kind}") for kind in ("adv", "pix", "str", "cyc", "idt")
         }
         return torch.stack([weights[name[:3]] * term for name, term in terms.items()]).sum()
 
-    def _generator_terms(
-        self, mr: Tensor, ct: Tensor, synthetic_mr: Tensor, synthetic_ct: Tensor, rng: torch.Generator
-    ) -> dict[str, Tensor]:
-        terms: dict[str, Tensor] = {}
-        ct_logits = mr_logits = None
-        weighted = self.params.lambda_pix > 0 and self.params.pixel_weighting != "none"
-        if self.params.lambda_adv > 0 or weighted:
-            for critic in (self.ct_critic, self.mr_critic):
-                critic.requires_grad_(False)  # the generators' step needs no gradient of the critics' weights
-            ct_logits, mr_logits = self.ct_critic(synthetic_ct), self.mr_critic(synthetic_mr)
-            for critic in (self.ct_critic, self.mr_critic):
-                critic.requires_grad_(True)
-        if self.params.lambda_adv > 0 and ct_logits is not None and mr_logits is not None:
-            terms |= {"adv_ct": generator_loss(ct_logits), "adv_mr": generator_loss(mr_logits)}
-        if self.params.lambda_pix > 0:
-            terms |= self._pixel_terms(mr, ct, synthetic_mr, synthetic_ct, mr_logits, ct_logits)
-        if self.params.lambda_str > 0 and self.params.structure_loss != "none":
-            terms |= self._structure_terms(mr, ct, synthetic_mr, synthetic_ct, rng)
-        if self.params.lambda_cyc > 0:
-            terms |= {
-                "cyc_mr": (self.ct_to_mr(synthetic_ct) - mr).abs().mean(),
-                "cyc_ct": (self.mr_to_ct(synthetic_mr) - ct).abs().mean(),
-            }
+    def _generator_terms(self, side: Side, rng: torch.Generator) -> dict[str, Tensor]:
+        params, terms = self.params, dict[str, Tensor]()
+        logits = _judged(side.critic, side.synthetic) if params.critics else None
+        if params.lambda_adv > 0 and logits is not None:
+            terms[f"adv_{side.name}"] = generator_loss(logits)
+        if params.lambda_pix > 0:
+            terms |= self._pixel_term(side, logits)
+        if params.structure:
+            terms[f"str_{side.name}"] = self.structure(side.forth.encoder, side.source, side.synthetic, rng)
+        if params.lambda_cyc > 0:
+            source_name = "mr" if side.name == "ct" else "ct"
+            terms[f"cyc_{source_name}"] = (side.back(side.synthetic) - side.source).abs().mean()
+        if side.identity is not None:
+            terms[f"idt_{side.name}"] = (side.identity - side.target).abs().mean()
         return terms
 
-    def _pixel_terms(
-        self,
-        mr: Tensor,
-        ct: Tensor,
-        synthetic_mr: Tensor,
-        synthetic_ct: Tensor,
-        mr_logits: Tensor | None,
-        ct_logits: Tensor | None,
-    ) -> dict[str, Tensor]:
-        def term(synthetic: Tensor, real: Tensor, logits: Tensor | None) -> Tensor:
-            weighting = "none" if logits is None else self.params.pixel_weighting
-            size = (real.shape[-2], real.shape[-1])
-            return pixel_translation_loss(
-                synthetic, real, pixel_weights(real if logits is None else logits, size, weighting)
-            )
+    def _pixel_term(self, side: Side, logits: Tensor | None) -> dict[str, Tensor]:
+        weighting = "none" if logits is None else self.params.pixel_weighting
+        size = (side.target.shape[-2], side.target.shape[-1])
+        weights = pixel_weights(side.target if logits is None else logits, size, weighting)
+        return {f"pix_{side.name}": pixel_translation_loss(side.synthetic, side.target, weights)}
 
-        return {"pix_ct": term(synthetic_ct, ct, ct_logits), "pix_mr": term(synthetic_mr, mr, mr_logits)}
+    def _critic_term(self, side: Side, pooled: Callable[[str, Tensor], Tensor]) -> Tensor:
+        shown = pooled(side.name, side.synthetic.detach())
+        if self.params.discriminator.norm == "instance":
+            real, synthetic = side.critic(torch.cat([side.target, shown])).chunk(2)
+        else:  # statistics over a mixed batch would tell real from synthetic
+            real, synthetic = side.critic(side.target), side.critic(shown)
+        return discriminator_loss(real, synthetic)
 
-    def _structure_terms(
-        self, mr: Tensor, ct: Tensor, synthetic_mr: Tensor, synthetic_ct: Tensor, rng: torch.Generator
-    ) -> dict[str, Tensor]:
-        from_mr, from_ct = self._extractor(self.mr_to_ct), self._extractor(self.ct_to_mr)
-        return {
-            "str_ct": spatial_correlation_loss(_fixed(from_mr, mr), from_mr(synthetic_ct), rng),
-            "str_mr": spatial_correlation_loss(_fixed(from_ct, ct), from_ct(synthetic_mr), rng),
-        }
 
-    def _extractor(self, generator: ResnetGenerator) -> Callable[[Tensor], list[Tensor]]:
-        """Random filters, or the generator's own encoder with its weights held fixed."""
-        if self.params.structure_features == "random_conv":
-            return self.features
-        weights = {name: weight.detach() for name, weight in generator.encoder.named_parameters()}
-        return lambda image: [torch.func.functional_call(generator.encoder, weights, (image,))]
+def build_generator(params: GeneratorParams) -> ResnetGenerator:
+    """One untrained generator."""
+    return _channels_last(ResnetGenerator(params.filters, params.blocks, params.downsamplings))
 
-    def _critic_terms(
-        self, mr: Tensor, ct: Tensor, synthetic_mr: Tensor, synthetic_ct: Tensor
-    ) -> dict[str, Tensor]:
-        return {
-            "critic_ct": discriminator_loss(self.ct_critic(ct), self.ct_critic(synthetic_ct)),
-            "critic_mr": discriminator_loss(self.mr_critic(mr), self.mr_critic(synthetic_mr)),
-        }
+
+def build_network(config: dict[str, Any]) -> nn.Module:
+    """An untrained generator of the stored configuration, ready for its weights."""
+    return build_generator(GeneratorParams(**config))
 
 
 def _channels_last(network: Network) -> Network:
@@ -203,17 +211,10 @@ def _channels_last(network: Network) -> Network:
     return network
 
 
-def _fixed(extractor: Callable[[Tensor], list[Tensor]], image: Tensor) -> list[Tensor]:
-    with torch.no_grad():
-        return extractor(image)
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-
-
-def build_network(config: dict[str, Any]) -> nn.Module:
-    """An untrained generator of the stored configuration, ready for its weights."""
-    return build_generator(GeneratorParams(**config))
+def _judged(critic: PatchDiscriminator, images: Tensor) -> Tensor:
+    """Logits through which a gradient reaches the images and not the critic's weights."""
+    critic.requires_grad_(False)
+    try:
+        return critic(images)
+    finally:
+        critic.requires_grad_(True)

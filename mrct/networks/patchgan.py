@@ -1,10 +1,12 @@
 """PatchGAN discriminator (Isola 2017) as scCycleGAN draws it (Jeong 2024, Fig. 5)."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
-from mrct.networks.resnet import initialize
+from mrct.networks.resnet import InstanceNorm, initialize
 
-NORMS = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "instance": InstanceNorm}
 
 
 class PatchDiscriminator(nn.Module):

@@ -99,7 +99,14 @@ def curve_name(column: str) -> str:
     kind, _, rest = column.partition("_")
     if kind == "validation" and rest in DIRECTIONS:
         return f"validation {DIRECTIONS[rest]} ({units[rest]})"
-    kinds = {"adv": "adversarial", "pix": "pixel", "str": "structure", "cyc": "cycle", "critic": "critic"}
+    kinds = {
+        "adv": "adversarial",
+        "pix": "pixel",
+        "str": "structure",
+        "cyc": "cycle",
+        "idt": "identity",
+        "critic": "critic",
+    }
     if kind in kinds and rest in ("ct", "mr"):
         return f"{kinds[kind]} loss, {rest.upper()}"
     return column.replace("_", " ")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -13,11 +13,16 @@ from mrct.files import atomic_file
 
 
 def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Tensors and JSON metadata; a kill while writing leaves the previous file whole."""
+    """Tensors and JSON metadata; a kill or a full disk while writing leaves the previous file whole."""
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_file(path) as partial:
-        # one key: safetensors keeps several in no fixed order. Unsorted: history.csv keeps its column order
-        save_file(contiguous, str(partial), metadata={"mrct": json.dumps(meta)})
+    try:
+        with atomic_file(path) as partial:
+            # one key: safetensors keeps several in no fixed order. Unsorted: history.csv keeps its column order
+            save_file(contiguous, str(partial), metadata={"mrct": json.dumps(meta)})
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"{path}: not written ({error}); the epoch before is kept there: make room and run again"
+        ) from None
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -32,37 +37,40 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def training_state(
-    networks: nn.Module, optimizers: dict[str, torch.optim.Optimizer], best: dict[str, dict[str, Tensor]]
+    networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
-    """Weights, Adam moments and the best weights so far, as flat names."""
-    state = {f"networks/{name}": value for name, value in networks.state_dict().items()}
+    """Weights and Adam moments as flat names."""
+    state: dict[str, Tensor] = {}
+    for name, network in networks.items():
+        state |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
     for group, optimizer in optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():
             state |= {
                 f"optimizer/{group}/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()
             }
-    for direction, weights in best.items():
-        state |= {f"best/{direction}/{name}": value for name, value in weights.items()}
     return state
 
 
 def restore_training_state(
-    state: dict[str, Tensor], networks: nn.Module, optimizers: dict[str, torch.optim.Optimizer]
-) -> dict[str, dict[str, Tensor]]:
-    """The inverse of `training_state`: fills networks and optimizers, returns the best weights."""
-    networks.load_state_dict(_under(state, "networks/"))
+    state: dict[str, Tensor], networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
+) -> None:
+    """The inverse of `training_state`: fills networks and optimizers."""
+    for name, network in networks.items():
+        network.load_state_dict(under(state, f"{name}/"))
     for group, optimizer in optimizers.items():
+        weights = [weight for part in optimizer.param_groups for weight in part["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under(state, f"optimizer/{group}/").items():
+        for name, value in under(state, f"optimizer/{group}/").items():
             index, key = name.split("/")
-            moments.setdefault(int(index), {})[key] = value
+            moments.setdefault(int(index), {})[key] = _laid_out_as(weights[int(index)], value)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    best: dict[str, dict[str, Tensor]] = {}
-    for name, value in _under(state, "best/").items():
-        direction, weight = name.split("/", 1)
-        best.setdefault(direction, {})[weight] = value
-    return best
 
 
-def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _laid_out_as(weight: Tensor, value: Tensor) -> Tensor:
+    """`value` in the weight's memory order: fused Adam walks through both without looking at strides."""
+    return torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
+
+
+def under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names start with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

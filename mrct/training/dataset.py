@@ -1,4 +1,4 @@
-"""Slice pairs of data/normalized as tensors, and the augmentation that MR and CT of a pair share."""
+"""Slice pairs of data/normalized as tensors, and the order in which an epoch takes them."""
 
 import json
 from dataclasses import dataclass
@@ -9,23 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mrct.files import open_array
-from mrct.params import Section
 
 #: What a model file must carry so that inference can repeat the normalization on a new patient.
 NORMALIZATION = ("image_size", "pixel_spacing_mm", "hu_window", "mr")
-#: What lies outside both images: air in CT, no signal in MR.
-BACKGROUND = -1.0
-
-
-class Augmentation(Section):
-    """Largest random rotation, relative scale and shift; zero switches one off."""
-
-    rotation_deg: float
-    scale: float
-    shift_mm: float
 
 
 @dataclass(frozen=True)
@@ -107,29 +95,3 @@ def epoch_batches(
     order = np.random.default_rng([seed, epoch]).permutation(len(pairs))
     shuffled = [pairs[i] for i in order]
     return [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
-
-
-def augment(
-    mr: Tensor, ct: Tensor, settings: Augmentation, spacing_mm: float, rng: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """One random small affine an image, the same for MR and CT; (B, 1, H, W) in [-1, 1] -> same.
-
-    No flips: left and right mean something. What is moved in from outside is background.
-    """
-    if settings.rotation_deg == settings.scale == settings.shift_mm == 0:
-        return mr, ct
-    count, size = len(mr), mr.shape[-1]
-    draw = torch.rand(4, count, generator=rng) * 2 - 1
-    angle, scale = torch.deg2rad(draw[0] * settings.rotation_deg), 1 + draw[1] * settings.scale
-    shift = draw[2:] * settings.shift_mm * 2 / (spacing_mm * size)  # grid_sample's unit: half the image
-    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
-    matrix = torch.stack(
-        [torch.stack([cosine, -sine, shift[0]], 1), torch.stack([sine, cosine, shift[1]], 1)], 1
-    )
-    grid = functional.affine_grid(matrix, [count, 1, *mr.shape[-2:]], align_corners=False)
-
-    def warp(image: Tensor) -> Tensor:
-        moved = functional.grid_sample(image - BACKGROUND, grid.to(image.device), align_corners=False)
-        return moved + BACKGROUND
-
-    return warp(mr), warp(ct)

@@ -4,55 +4,27 @@ Every random draw of an epoch comes from (seed, epoch) alone, so a checkpoint at
 that a resumed run needs to end with the same weights as an uninterrupted one.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mrct.parallel import progress
-from mrct.params import Section
-from mrct.training import checkpoint
-from mrct.training.dataset import Augmentation, NormalizedData, augment, epoch_batches
+from mrct.training import checkpoint, distributed
+from mrct.training.average import Average
+from mrct.training.dataset import NormalizedData
+from mrct.training.image_pool import ImagePool
+from mrct.training.settings import Settings
+from mrct.training.step import Training, train_epoch
 from mrct.training.validation import UNITS, validation_metrics
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-class Settings(Section):
-    """What every trained method shares."""
-
-    epochs: int
-    batch_size: int
-    lr_decay: Literal["linear", "constant"]
-    augmentation: Augmentation
-    seed: int
-    device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["fp32", "bf16"]
-
-
-class Method(Protocol):
-    """What a method offers to the loop; see mrct/methods/sc_cyclegan.py."""
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]: ...
-    def generators(self) -> dict[str, nn.Module]: ...
-    def train_step(
-        self,
-        mr: Tensor,
-        ct: Tensor,
-        optimizers: dict[str, torch.optim.Optimizer],
-        rng: torch.Generator,
-        epoch: int,
-    ) -> dict[str, Tensor]: ...
-
-
-class NotFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite; the last checkpoint is from before."""
 
 
 @dataclass
@@ -65,25 +37,41 @@ class Progress:
     best_weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch that has just ended: its row of history.csv, the networks as validated, the speed of training."""
+
+    row: dict[str, float]
+    networks: dict[str, nn.Module]
+    images_per_second: float
+
+
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where it is; an explicit `cuda` without one is an error."""
+    """`auto` takes CUDA where it is, one card a process; an explicit `cuda` without one is an error."""
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: got cuda, but torch finds none; set device: cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Seeded torch with deterministic kernels and a fixed number of threads (MRCT_THREADS, else all cores)."""
     threads, enabled = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(int(os.environ.get("MRCT_THREADS", 0)) or os.cpu_count() or 1)
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    torch.set_num_threads(int(os.environ.get("MRCT_THREADS", 0)) or max(cores, 1))
     torch.use_deterministic_algorithms(True, warn_only=True)
+    debugging: Any = torch.utils.deterministic
+    fill, debugging.fill_uninitialized_memory = debugging.fill_uninitialized_memory, False  # 3 % of a step
     torch.manual_seed(seed)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(enabled)
+        debugging.fill_uninitialized_memory = fill
 
 
 def fit(
@@ -91,13 +79,13 @@ def fit(
     data: NormalizedData,
     settings: Settings,
     work: Path,
-    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Progress:
     """Train `build()` on the training pairs; resume from `work` where a checkpoint lies.
 
     `work` belongs to this run alone (the caller keys it by parameters and inputs). Each direction keeps the
-    weights of the epoch with its lowest validation error. Errors: NotFiniteLossError; no training or validation
-    pair.
+    weights of the epoch with its lowest validation error. Of several processes (distributed.joined) the first
+    writes and calls `on_epoch`; all return the same. Errors: NotFiniteLossError; no training or validation pair.
     """
     pairs = data.split_pairs("train")
     for split in ("train", "validation"):
@@ -105,35 +93,49 @@ def fit(
             raise ValueError(
                 f"train: no {split} pair in data/normalized; add patients or change pair.*_fraction"
             )
-    device = choose_device(settings.device)
     with deterministic(settings.seed):
-        method: Any = build().to(device)
-        optimizers = method.optimizers()
-        done = _resume(work / CHECKPOINT, method, optimizers)
-        rates = [group["lr"] for optimizer in optimizers.values() for group in optimizer.param_groups]
+        training = _start(build, settings)
+        done = _resume(work / CHECKPOINT, training)
+        distributed.wait()  # no process may replace the checkpoint that another still reads
+        rates = [
+            group["lr"] for optimizer in training.optimizers.values() for group in optimizer.param_groups
+        ]
         with progress() as bar:
             task = bar.add_task(
                 "train", total=settings.epochs * len(pairs), completed=len(done.history) * len(pairs)
             )
             for epoch in range(len(done.history), settings.epochs):
-                _set_rates(optimizers, rates, _decay(epoch, settings))
-                row = _train_epoch(
-                    method,
-                    data,
-                    pairs,
-                    optimizers,
-                    settings,
-                    epoch,
-                    device,
-                    lambda count: bar.advance(task, count),
-                )
-                row |= validation_metrics(method.generators(), data, settings.batch_size, device)
-                _keep_best(done, method, row, epoch)
+                _set_rates(training.optimizers, rates, decay(epoch, settings))
+                started = perf_counter()
+                terms = train_epoch(training, data, pairs, epoch, lambda n: bar.advance(task, n))
+                seconds = perf_counter() - started
+                errors = validation_metrics(training.networks, data, settings.batch_size, training.device)
+                row = {"epoch": epoch + 1, **terms, **errors}
+                _keep_best(done, training.networks, row)
                 done.history.append(row)
-                _save(work / CHECKPOINT, method, optimizers, done)
-                on_epoch(row)
-                bar.console.print(_headline(row, settings.epochs), highlight=False)
+                if distributed.rank() == 0:
+                    _save(work / CHECKPOINT, training, done)
+                    on_epoch(Epoch(row, training.networks, len(pairs) / seconds))
+                    bar.console.print(_headline(row, settings.epochs), highlight=False)
     return done
+
+
+def decay(epoch: int, settings: Settings) -> float:
+    """1 in the first half; then linear to zero, as CycleGAN. `constant`: always 1, as the paper."""
+    half = settings.epochs // 2
+    if settings.lr_decay == "constant" or epoch < half:
+        return 1.0
+    return 1.0 - (epoch - half) / (settings.epochs - half + 1)
+
+
+def _start(build: Callable[[], nn.Module], settings: Settings) -> Training:
+    device = choose_device(settings.device)
+    method: Any = build().to(device)
+    average = Average(method.generators(), settings.ema_decay) if settings.ema_decay else None
+    if settings.compile:
+        for network in method.children():
+            network.compile()
+    return Training(method, method.optimizers(), settings, device, average)
 
 
 def _headline(row: dict[str, float], epochs: int) -> str:
@@ -146,75 +148,50 @@ def _headline(row: dict[str, float], epochs: int) -> str:
     return f"epoch {row['epoch']:.0f}/{epochs}: validation MAE " + ", ".join(errors)
 
 
-def _train_epoch(
-    method: Any,
-    data: NormalizedData,
-    pairs: list[tuple[str, int]],
-    optimizers: dict[str, torch.optim.Optimizer],
-    settings: Settings,
-    epoch: int,
-    device: torch.device,
-    advance: Callable[[int], None],
-) -> dict[str, float]:
-    """One pass over the pairs; the mean of each loss term."""
-    rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    sums: dict[str, Tensor] = {}
-    method.train()
-    spacing_mm = float(data.manifest["pixel_spacing_mm"])
-    for step, batch in enumerate(epoch_batches(pairs, settings.batch_size, settings.seed, epoch)):
-        mr, ct = augment(*data.slices(batch), settings.augmentation, spacing_mm, rng)
-        images = [x.to(device).contiguous(memory_format=torch.channels_last) for x in (mr, ct)]
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-            terms = method.train_step(*images, optimizers, rng, epoch)
-        _require_finite(terms, epoch, step, batch)
-        for name, term in terms.items():
-            sums[name] = sums.get(name, torch.zeros((), device=device)) + term * len(batch)
-        advance(len(batch))
-    return {"epoch": epoch + 1, **{name: float(total) / len(pairs) for name, total in sums.items()}}
-
-
-def _require_finite(terms: dict[str, Tensor], epoch: int, step: int, batch: list[tuple[str, int]]) -> None:
-    values = torch.stack(list(terms.values()))
-    if not torch.isfinite(values).all():
-        listed = ", ".join(f"{name} {float(term):g}" for name, term in terms.items())
-        raise NotFiniteLossError(
-            f"train: loss not finite in epoch {epoch + 1}, step {step + 1}: {listed}; slices {batch}; "
-            "the last good epoch is kept; lower learning_rate or use precision: fp32, then run again"
-        )
-
-
-def _decay(epoch: int, settings: Settings) -> float:
-    """1 in the first half; then linear to zero, as CycleGAN. `constant`: always 1, as the paper."""
-    half = settings.epochs // 2
-    if settings.lr_decay == "constant" or epoch < half:
-        return 1.0
-    return 1.0 - (epoch - half) / (settings.epochs - half + 1)
-
-
 def _set_rates(optimizers: dict[str, torch.optim.Optimizer], rates: list[float], factor: float) -> None:
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     for group, rate in zip(groups, rates, strict=True):
         group["lr"] = rate * factor
 
 
-def _keep_best(done: Progress, method: Any, row: dict[str, float], epoch: int) -> None:
-    for direction, network in method.generators().items():
+def _keep_best(done: Progress, networks: dict[str, nn.Module], row: dict[str, float]) -> None:
+    for direction, network in networks.items():
         value = row[f"validation_{direction}"]
-        if not value >= done.best_value.get(direction, math.inf):
-            done.best_value[direction], done.best_epoch[direction] = value, epoch + 1
+        if direction not in done.best_value or value < done.best_value[direction]:
+            done.best_value[direction], done.best_epoch[direction] = value, int(row["epoch"])
             done.best_weights[direction] = {
                 name: weight.detach().cpu().clone() for name, weight in network.state_dict().items()
             }
 
 
-def _save(path: Path, method: Any, optimizers: dict[str, torch.optim.Optimizer], done: Progress) -> None:
-    meta = {"history": done.history, "best_value": done.best_value, "best_epoch": done.best_epoch}
-    checkpoint.save(path, checkpoint.training_state(method, optimizers, done.best_weights), meta)
+def _stateful(training: Training) -> dict[str, nn.Module]:
+    networks = {"networks": training.method}
+    return networks | ({"average": training.average.networks} if training.average else {})
 
 
-def _resume(path: Path, method: Any, optimizers: dict[str, torch.optim.Optimizer]) -> Progress:
+def _save(path: Path, training: Training, done: Progress) -> None:
+    state = checkpoint.training_state(_stateful(training), training.optimizers)
+    for direction, weights in done.best_weights.items():
+        state |= {f"best/{direction}/{name}": value for name, value in weights.items()}
+    state |= {
+        f"pool/{name}": torch.stack(pool.images) for name, pool in training.pools.items() if pool.images
+    }
+    meta: dict[str, Any] = {"history": done.history, "best_value": done.best_value}
+    meta |= {"best_epoch": done.best_epoch, "averaged": training.average.updates if training.average else 0}
+    checkpoint.save(path, state, meta)
+
+
+def _resume(path: Path, training: Training) -> Progress:
     if not path.is_file():
         return Progress()
     state, meta = checkpoint.load(path)
-    best = checkpoint.restore_training_state(state, method, optimizers)
+    checkpoint.restore_training_state(state, _stateful(training), training.optimizers)
+    if training.average:
+        training.average.updates = meta["averaged"]
+    for name, images in checkpoint.under(state, "pool/").items():
+        training.pools[name] = ImagePool(training.settings.pool_size, images.to(training.device))
+    best: dict[str, dict[str, Tensor]] = {}
+    for name, value in checkpoint.under(state, "best/").items():
+        direction, weight = name.split("/", 1)
+        best.setdefault(direction, {})[weight] = value
     return Progress(meta["history"], meta["best_value"], meta["best_epoch"], best)

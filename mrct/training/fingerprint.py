@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Any
 
 
-def data_hash(folder: Path) -> str:
-    """SHA-256 over the names and bytes of all files below `folder`, in sorted order."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fingerprint(method: str, params: dict[str, Any], data: str) -> str:

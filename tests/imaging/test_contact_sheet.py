@@ -24,6 +24,15 @@ from mrct.imaging.contact_sheet import (
 WIDTH = 3 * PANEL + 6
 
 
+def test_long_reason_stays_under_its_own_tile():
+    blank = np.zeros((PANEL, WIDTH, 3), np.uint8)
+    tiles = [Tile(blank, "P1", "", "many words " * 40), Tile(blank, "P2", "", "")]
+    drawn = np.asarray(page(tiles, "", "")).max(axis=2) > 40
+    beside = drawn[PANEL + 76 :, 28 + WIDTH : 28 + WIDTH + 28]
+    assert not beside.any()
+    assert drawn[PANEL + 76 :, 28 : 28 + WIDTH].any()
+
+
 def volume(array: np.ndarray, spacing: tuple[float, ...] = (1.0, 1.0, 5.0)) -> sitk.Image:
     image = sitk.GetImageFromArray(array.astype(np.float32))
     image.SetSpacing(spacing)

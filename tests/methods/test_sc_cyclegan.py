@@ -1,7 +1,10 @@
 """The paper's size, what each weight switches, and that every parameter changes the weights."""
 
+import copy
+
 import pytest
 import torch
+from torch.nn import functional
 
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan, build_network
 from mrct.params import load, parse
@@ -15,14 +18,33 @@ BASE = load(Params).model_copy(
 )
 
 
+def unpooled(name: str, images: torch.Tensor) -> torch.Tensor:
+    return images
+
+
+def step(method: ScCycleGan, optimizers, images, rng, epoch: int = 0) -> dict[str, torch.Tensor]:
+    """One update of everything, as the engine does it; the terms."""
+    terms: dict[str, torch.Tensor] = {}
+    for loss, parts in method.losses(images[0], images[1], rng, epoch, unpooled):
+        loss.backward()
+        terms |= parts
+    for optimizer in optimizers.values():
+        optimizer.step()
+        optimizer.zero_grad()
+    return terms
+
+
+def some_images(count: int = 2) -> torch.Tensor:
+    return torch.rand(2, count, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
 def train(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Two steps from a fixed start; the weights and the last terms."""
     torch.manual_seed(0)
     method = ScCycleGan(BASE.model_copy(update=changes))
     optimizers, rng = method.optimizers(), torch.Generator().manual_seed(0)
-    images = torch.rand(2, 2, 1, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     for _ in range(2):
-        terms = method.train_step(images[0], images[1], optimizers, rng, epoch=0)
+        terms = step(method, optimizers, some_images(), rng)
     return method.state_dict(), terms
 
 
@@ -43,8 +65,9 @@ def test_the_papers_exact_size_builds():
 
 
 def test_all_terms_are_reported():
-    _, terms = train()
-    assert set(terms) == {f"{t}_{m}" for t in ("adv", "pix", "str", "cyc", "critic") for m in ("ct", "mr")}
+    _, terms = train(lambda_idt=5.0)
+    kinds = ("adv", "pix", "str", "cyc", "idt", "critic")
+    assert set(terms) == {f"{kind}_{modality}" for kind in kinds for modality in ("ct", "mr")}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +78,9 @@ def test_all_terms_are_reported():
         ({"structure_loss": "none"}, "str"),
         ({"lambda_pix": 0.0}, "pix"),
         ({"lambda_adv": 0.0}, "adv"),
-        ({"lambda_adv": 0.0}, "critic"),
+        ({"lambda_adv": 0.0, "pixel_weighting": "none"}, "critic"),
+        ({"lambda_adv": 0.0, "lambda_pix": 0.0}, "critic"),
+        ({"lambda_idt": 0.0}, "idt"),
     ],
 )
 def test_a_zero_weight_skips_the_work(change, gone):
@@ -63,15 +88,65 @@ def test_a_zero_weight_skips_the_work(change, gone):
     assert not any(name.startswith(gone) for name in terms)
 
 
-def test_zero_cycle_weight_skips_two_generator_passes(monkeypatch):
-    calls = {"n": 0}
-    torch.manual_seed(0)
-    method = ScCycleGan(BASE.model_copy(update={"lambda_cyc": 0.0}))
+@pytest.mark.parametrize(
+    ("change", "passes", "images"),
+    [
+        ({}, 4, 8),
+        ({"lambda_cyc": 0.0}, 2, 4),
+        ({"lambda_idt": 5.0}, 4, 12),  # in the pass of the translation, of twice its size
+        ({"lambda_idt": 5.0, "lambda_cyc": 0.0}, 2, 8),
+    ],
+)
+def test_generator_passes(change, passes, images):
+    seen: list[int] = []
+    method = ScCycleGan(BASE.model_copy(update=change))
     for generator in method.generators().values():
-        generator.register_forward_hook(lambda *_: calls.__setitem__("n", calls["n"] + 1))
-    image = torch.zeros(1, 1, 32, 32)
-    method.train_step(image, image, method.optimizers(), torch.Generator(), 0)
-    assert calls["n"] == 2
+        generator.register_forward_hook(lambda module, given, out: seen.append(len(out)))
+    step(method, method.optimizers(), some_images(), torch.Generator())
+    assert (len(seen), sum(seen)) == (passes, images)
+
+
+@pytest.mark.parametrize(("norm", "passes"), [("instance", 2), ("batch", 3)])
+def test_critics_see_real_and_synthetic_in_one_pass_where_the_norm_allows_it(norm, passes):
+    critic = DiscriminatorParams(filters=4, norm=norm)
+    method, seen = ScCycleGan(BASE.model_copy(update={"discriminator": critic})), []
+    method.ct_critic.register_forward_hook(lambda *_: seen.append(1))
+    step(method, method.optimizers(), some_images(), torch.Generator())
+    assert len(seen) == passes
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_gradients_against_the_authors_order_of_work(count):
+    """Every pass on its own, as CycleGAN's code has it: the same gradients (torch treats one image apart)."""
+    torch.manual_seed(0)
+    method = ScCycleGan(BASE.model_copy(update={"lambda_idt": 5.0, "structure_loss": "none"}))
+    literal = copy.deepcopy(method)
+    mr, ct = some_images(count)
+    for loss, _ in method.losses(mr, ct, torch.Generator(), 0, unpooled):
+        loss.backward()
+
+    synthetic_ct, synthetic_mr = literal.mr_to_ct(mr), literal.ct_to_mr(ct)
+    judged = ((literal.ct_critic, synthetic_ct, ct), (literal.mr_critic, synthetic_mr, mr))
+    loss, l1 = torch.zeros(()), functional.l1_loss
+    for critic, synthetic, real in judged:
+        logits = critic(synthetic)
+        loss = loss + ((logits - 1) ** 2).mean()
+        for n in range(count):
+            weights = functional.interpolate(logits[n : n + 1].detach(), (32, 32), mode="bilinear")
+            weights = weights.clamp(0.05, 1)
+            loss = loss + 100 / count * (weights * (real[n] - synthetic[n]).abs()).sum() / weights.sum()
+    loss = loss + 10 * (l1(literal.ct_to_mr(synthetic_ct), mr) + l1(literal.mr_to_ct(synthetic_mr), ct))
+    loss = loss + 5 * (l1(literal.mr_to_ct(ct), ct) + l1(literal.ct_to_mr(mr), mr))
+    loss.backward()
+    for critic, synthetic, real in judged:
+        critic.zero_grad()
+        ((critic(real) - 1) ** 2).mean().mul(0.5).backward()
+        (critic(synthetic.detach()) ** 2).mean().mul(0.5).backward()
+    for (name, weight), other in zip(method.named_parameters(), literal.parameters(), strict=True):
+        if weight.grad is None:
+            assert name.startswith("structure")
+        else:
+            assert (weight.grad - other.grad).norm() <= 1e-3 * other.grad.norm() + 1e-12, name
 
 
 @pytest.mark.parametrize(
@@ -85,6 +160,7 @@ def test_zero_cycle_weight_skips_two_generator_passes(monkeypatch):
         {"lambda_cyc": 5.0},
         {"pixel_weighting": "minmax"},
         {"pixel_weighting": "none"},
+        {"lambda_idt": 5.0},
         {"structure_loss": "none"},
         {"structure_features": "encoder"},
         {"pretrain_epochs": 1},
@@ -107,15 +183,42 @@ def test_pretraining_is_plain_l1_and_leaves_the_critics_alone():
     mr, ct = torch.rand(2, 1, 1, 32, 32)
     with torch.no_grad():
         expected = (method.mr_to_ct(mr) - ct).abs().mean()
-    terms = method.train_step(mr, ct, method.optimizers(), torch.Generator(), epoch=0)
-    assert terms["pix_ct"] == pytest.approx(float(expected), rel=1e-5)
+    terms = step(method, method.optimizers(), (mr, ct), torch.Generator())
+    assert float(terms["pix_ct"].detach()) == pytest.approx(float(expected), rel=1e-5)
     assert all(torch.equal(w, before[n]) for n, w in method.ct_critic.state_dict().items())
 
 
-def test_nothing_to_minimize_is_an_error():
-    with pytest.raises(ValueError, match="all weights are zero"):
-        parse(
-            Params,
-            BASE.model_dump() | {"lambda_adv": 0.0, "lambda_pix": 0.0, "lambda_str": 0.0, "lambda_cyc": 0.0},
-            "params.yaml",
-        )
+def test_critics_learn_from_what_the_pool_hands_out():
+    torch.manual_seed(0)
+    method, images, asked = ScCycleGan(BASE), some_images(), {}
+
+    def pooled(name: str, synthetic: torch.Tensor) -> torch.Tensor:
+        asked[name] = synthetic
+        return torch.zeros_like(synthetic)
+
+    *_, (loss, terms) = method.losses(images[0], images[1], torch.Generator(), 0, pooled)
+    assert set(asked) == {"ct", "mr"}
+    assert not any(synthetic.requires_grad for synthetic in asked.values())
+    with torch.no_grad():
+        real, none = method.ct_critic(images[1]), method.ct_critic(torch.zeros_like(images[1]))
+    expected = 0.5 * ((real - 1) ** 2).mean() + 0.5 * (none**2).mean()
+    assert float(terms["critic_ct"].detach()) == pytest.approx(float(expected), rel=1e-4)
+    assert float(loss.detach()) == pytest.approx(sum(float(term.detach()) for term in terms.values()))
+
+
+NOTHING = {f"lambda_{kind}": 0.0 for kind in ("adv", "pix", "str", "cyc", "idt")}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (NOTHING, "all weights are zero"),
+        (NOTHING | {"lambda_str": 10.0, "structure_loss": "none"}, "all weights are zero"),
+        ({"pretrain_epochs": 1, "lambda_pix": 0.0}, "pixel loss alone"),
+        ({"structure_features": "vgg16"}, "vgg16_weights"),
+        ({"lambda_pix": -1.0}, "lambda_pix"),
+    ],
+)
+def test_parameters_that_cannot_train_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        parse(Params, BASE.model_dump() | change, "params.yaml")

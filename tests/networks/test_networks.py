@@ -5,7 +5,7 @@ import torch
 
 from mrct.networks.patchgan import PatchDiscriminator
 from mrct.networks.random_features import RandomConvFeatures
-from mrct.networks.resnet import ResnetGenerator
+from mrct.networks.resnet import InstanceNorm, ResnetGenerator
 
 
 def _channels(network: torch.nn.Module) -> list[tuple[int, int, int]]:
@@ -28,6 +28,23 @@ def test_paper_size_generator_layer_by_layer():
         (128, 64, 3),
         (64, 1, 7),
     ]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_instance_norm_and_its_gradient_against_the_definition(count, layout):
+    """nn.InstanceNorm2d fails this for one image in channels-last order (torch 2.13, CPU)."""
+    torch.manual_seed(0)
+    image, above = torch.randn(2, count, 4, 8, 8)
+    given = image.clone(memory_format=layout).requires_grad_()
+    got = InstanceNorm(4)(given)
+    got.backward(above.contiguous(memory_format=layout))
+    literal = image.double().requires_grad_()
+    centered = literal - literal.mean((2, 3), keepdim=True)
+    expected = centered / (centered.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+    expected.backward(above.double())
+    assert torch.allclose(got.double(), expected, atol=1e-5)
+    assert torch.allclose(given.grad.double(), literal.grad, atol=1e-5)
 
 
 def test_the_drawing_taken_literally():

@@ -17,7 +17,8 @@ from mrct.methods import intensity_map, mean_ct, sc_cyclegan
 from mrct.metrics.checks import ImplausibleMetricsError
 from mrct.params import ParamsError, load
 from mrct.tracking import Run
-from mrct.training.engine import Settings
+from mrct.training import checkpoint
+from mrct.training.settings import Settings
 from stages import baseline, evaluate, train
 
 SMALL = {"epochs": 2, "batch_size": 4, "device": "cpu"}
@@ -53,26 +54,71 @@ def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalize
     assert model.translate(np.zeros((3, 32, 32), np.float32)).shape == (3, 32, 32)
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mrct.training import checkpoint, step
+from stages import train
+params, folders, where, count = sys.argv[1], sys.argv[2:5], sys.argv[5], int(sys.argv[6])
+seen = 0
+def die_at(function):
+    def wrapped(*arguments, **options):
+        global seen
+        seen += 1
+        if seen == count:
+            if where == "save":
+                Path(arguments[1]).write_bytes(b"half a checkpoint")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return wrapped
+module, name = (checkpoint, "save_file") if where == "save" else (step, "_update")
+setattr(module, name, die_at(getattr(module, name)))
+train.run(train.Params.model_validate_json(params, strict=False), *map(Path, folders))
+"""
+
+
 def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path, train_params):
-    """A real SIGKILL after the first epoch: nothing looks complete, and the next run ends as an uninterrupted one."""
-    params = train_params.model_copy(
-        update={"settings": train_params.settings.model_copy(update={"epochs": 6})}
-    )
-    code = (
-        "import sys; from pathlib import Path; from stages import train\n"
-        "train.run(train.Params.model_validate_json(sys.argv[1], strict=False), *map(Path, sys.argv[2:]))"
-    )
+    """A real SIGKILL in the middle of an epoch, then one in the middle of writing a checkpoint: nothing looks
+    complete, and the third run ends as an uninterrupted one. With image pool, moving average, accumulation.
+
+    Slow by its processes that import torch.
+    """
+    everything = {"epochs": 5, "batch_size": 2, "accumulate": 2, "pool_size": 3, "ema_decay": 0.9}
+    settings = train_params.settings.model_copy(update=everything)
+    params = train_params.model_copy(update={"settings": settings})
     folders = [str(normalized), str(tmp_path / "cut"), str(tmp_path / "work")]
-    process = subprocess.Popen([sys.executable, "-c", code, params.model_dump_json(), *folders])
-    while process.poll() is None and not list((tmp_path / "work").glob("*/checkpoint.safetensors")):
-        pass
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / "cut").exists()
+    for where, count, finished in (("update", "4", 1), ("save", "2", 2)):  # an epoch has two updates
+        command = [sys.executable, "-c", KILLED, params.model_dump_json(), *folders, where, count]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        assert not (tmp_path / "cut").exists()
+        (file,) = (tmp_path / "work").glob("*/checkpoint.safetensors")
+        assert len(checkpoint.load(file)[1]["history"]) == finished
     train.run(params, normalized, tmp_path / "cut", tmp_path / "work")
     train.run(params, normalized, tmp_path / "whole", tmp_path / "other")
     for file in (tmp_path / "whole").iterdir():
         assert file.read_bytes() == (tmp_path / "cut" / file.name).read_bytes(), file.name
+
+
+def test_mlflow_is_told_how_a_run_goes_and_equal_runs_are_one(normalized, tmp_path, train_params):
+    settings = train_params.settings.model_copy(update={"seed": 77})  # equal to no other test's run
+    watched = train_params.model_copy(
+        update={"settings": settings, "watching": train.Watching(example_every=1)}
+    )
+    for name in ("a", "b"):
+        train.run(watched, normalized, tmp_path / name, tmp_path / "work")
+    content = json.loads((tmp_path / "a/model.json").read_text())
+    run = Run(content["fingerprint"], "x")
+    data = run.client.get_run(run.run_id).data
+    told = {"images_per_second", "system/cpu_percent", "system/memory_gb", "validation_mr_to_ct", "critic_ct"}
+    assert told <= set(data.metrics)
+    for metric in told:
+        assert [entry.step for entry in run.client.get_metric_history(run.run_id, metric)] == [1, 2], metric
+    assert data.tags["data.sha256"] == content["data_sha256"]
+    assert len(data.tags["mlflow.source.git.commit"]) == 40
+    assert data.tags["git.changed"] in ("true", "false")
+    images = [file.path for file in run.client.list_artifacts(run.run_id, "images")]
+    assert len([path for path in images if path.endswith(".png")]) == 2
+    assert not {"example_every", "watching.example_every"} & set(data.params)
 
 
 def test_a_changed_weight_trains_another_model_under_another_fingerprint(normalized, tmp_path, train_params):

@@ -1,27 +1,40 @@
 """Same seed, same weights; killed and resumed, same weights; a NaN stops the run."""
 
+import errno
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan
 from mrct.params import load
 from mrct.training import checkpoint
-from mrct.training.dataset import Augmentation, open_normalized
-from mrct.training.engine import NotFiniteLossError, Settings, _decay, choose_device, fit
+from mrct.training.augmentation import Augmentation
+from mrct.training.dataset import open_normalized
+from mrct.training.engine import CHECKPOINT, choose_device, decay, fit
+from mrct.training.settings import Settings
+from mrct.training.step import NotFiniteLossError
 
 SETTINGS = Settings(
     epochs=4,
     batch_size=3,
+    accumulate=1,
     lr_decay="linear",
+    pool_size=2,
+    ema_decay=0.0,
+    compile=False,
     seed=5,
     device="cpu",
     precision="fp32",
-    augmentation=Augmentation(rotation_deg=3.0, scale=0.02, shift_mm=2.0),
+    augmentation=Augmentation(
+        rotation_deg=3.0, scale=0.02, shift_mm=2.0, flip=False, mr_gamma=0.2, mr_bias=0.2
+    ),
 )
+
+STILL = Augmentation(rotation_deg=0.0, scale=0.0, shift_mm=0.0, flip=False, mr_gamma=0.0, mr_bias=0.0)
 
 
 def build(**changes):
@@ -53,21 +66,73 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the loop may catch it."""
 
 
-@pytest.mark.parametrize("when", [1, 3])
-def test_a_killed_run_resumes_to_the_same_weights(normalized, tmp_path, when):
-    data = open_normalized(normalized)
-    whole = fit(build(), data, SETTINGS, tmp_path / "whole")
+EVERYTHING = SETTINGS.model_copy(update={"pool_size": 3, "ema_decay": 0.9, "accumulate": 2})
 
-    def kill(row):
-        if row["epoch"] == when:
+
+@pytest.mark.parametrize(
+    ("when", "settings"), [(1, SETTINGS), (3, SETTINGS), (2, EVERYTHING)], ids=["1", "3", "2-everything"]
+)
+def test_a_killed_run_resumes_to_the_same_weights(normalized, tmp_path, when, settings):
+    data = open_normalized(normalized)
+    whole = fit(build(), data, settings, tmp_path / "whole")
+
+    def kill(epoch):
+        if epoch.row["epoch"] == when:
             raise Killed
 
     with pytest.raises(Killed):
-        fit(build(), data, SETTINGS, tmp_path / "cut", on_epoch=kill)
-    resumed = fit(build(), data, SETTINGS, tmp_path / "cut")
+        fit(build(), data, settings, tmp_path / "cut", on_epoch=kill)
+    resumed = fit(build(), data, settings, tmp_path / "cut")
     assert resumed.history == whole.history
     assert resumed.best_epoch == whole.best_epoch
     assert weights_equal(resumed.best_weights, whole.best_weights)
+    assert (tmp_path / "cut" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+
+
+def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(normalized, tmp_path, monkeypatch):
+    data, written = open_normalized(normalized), []
+    whole = fit(build(), data, SETTINGS, tmp_path / "whole")
+
+    def full_at_the_third(tensors, file, metadata):
+        written.append(file)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_file(tensors, file, metadata)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_file", full_at_the_third)
+        with pytest.raises(OSError, match="the epoch before is kept"):
+            fit(build(), data, SETTINGS, tmp_path / "cut")
+    _, meta = checkpoint.load(tmp_path / "cut" / CHECKPOINT)
+    assert len(meta["history"]) == 2
+    assert weights_equal(fit(build(), data, SETTINGS, tmp_path / "cut").best_weights, whole.best_weights)
+
+
+def test_accumulated_batches_are_one_batch(normalized, tmp_path):
+    """8 pairs as 4 + 4 or as 3 + 3 + 2 against all at once: with instance norm and no pool the same gradients."""
+    data = open_normalized(normalized)
+    critic = DiscriminatorParams(filters=4, norm="instance")
+    finals = []
+    for batch_size, accumulate in ((8, 1), (4, 2), (3, 3)):
+        update = {"batch_size": batch_size, "accumulate": accumulate, "pool_size": 0, "epochs": 2}
+        settings = SETTINGS.model_copy(update=update | {"augmentation": STILL})
+        work = tmp_path / str(batch_size)
+        # the queries of the structure loss are drawn anew for each batch
+        fit(build(discriminator=critic, structure_loss="none"), data, settings, work)
+        finals.append(checkpoint.load(work / CHECKPOINT)[0])
+    first = {name: value for name, value in finals[0].items() if name.startswith("networks/")}
+    for name, value in first.items():
+        for other in finals[1:]:  # of a gradient that is zero up to rounding Adam makes a whole step
+            assert (value - other[name]).norm() <= 1e-3 * value.norm() + 1e-6, name
+
+
+def test_each_epoch_is_told_with_its_networks_and_speed(normalized, tmp_path):
+    seen = []
+    settings = SETTINGS.model_copy(update={"epochs": 2, "ema_decay": 0.5})
+    done = fit(build(), open_normalized(normalized), settings, tmp_path / "w", on_epoch=seen.append)
+    assert [epoch.row for epoch in seen] == done.history
+    assert all(epoch.images_per_second > 0 for epoch in seen)
+    assert set(seen[0].networks) == {"mr_to_ct", "ct_to_mr"}
 
 
 def test_best_weights_are_those_of_the_lowest_validation_error(normalized, tmp_path):
@@ -97,8 +162,9 @@ class _Broken(nn.Module):
     def generators(self):
         return {"mr_to_ct": self.net}
 
-    def train_step(self, mr, ct, optimizers, rng, epoch):
-        return {"pix_ct": torch.tensor(float("nan")) if epoch == 1 else torch.tensor(0.5)}
+    def losses(self, mr, ct, rng, epoch, pooled):
+        loss = self.net(mr).mean() * (float("nan") if epoch == 1 else 0.5)
+        yield loss, {"pix_ct": loss}
 
 
 def test_nan_stops_with_the_step_the_terms_and_the_slices(normalized, tmp_path):
@@ -119,8 +185,8 @@ def test_no_training_pair_is_a_clear_error(normalized, tmp_path):
 
 def test_learning_rate_schedule():
     linear = SETTINGS.model_copy(update={"epochs": 10})
-    assert [_decay(e, linear) for e in (0, 4, 5, 9)] == pytest.approx([1, 1, 1, 1 - 4 / 6])
-    assert _decay(9, linear.model_copy(update={"lr_decay": "constant"})) == 1
+    assert [decay(e, linear) for e in (0, 4, 5, 9)] == pytest.approx([1, 1, 1, 1 - 4 / 6])
+    assert decay(9, linear.model_copy(update={"lr_decay": "constant"})) == 1
 
 
 def test_cuda_is_never_pretended():

@@ -1,0 +1,80 @@
+"""Random changes of a training pair: the same small motion of MR and CT, another contrast of the MR alone.
+
+Motion is shared, for it must not undo the pairing. Contrast is the MR's own: its unit is arbitrary and differs
+between scanners and coils, whereas a changed CT would be a wrong HU. `ct_to_mr` then learns the middle of the
+contrasts drawn, which is why both are off by default.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mrct.params import Section
+
+#: What lies outside both images: air in CT, no signal in MR.
+BACKGROUND = -1.0
+#: Control points of the bias field along each side: coarser than anatomy, as a coil's sensitivity is.
+_BIAS_POINTS = 4
+#: Random numbers an image takes: angle, scale, two shifts, flip, gamma and the bias field's points.
+_DRAWS = 6 + _BIAS_POINTS**2
+
+
+class Augmentation(Section):
+    """Largest random change of each kind; zero or false switches one off."""
+
+    rotation_deg: float
+    scale: float
+    shift_mm: float
+    flip: bool
+    mr_gamma: float
+    mr_bias: float
+
+    @property
+    def moves(self) -> bool:
+        """Whether the geometry changes at all."""
+        return self.flip or any((self.rotation_deg, self.scale, self.shift_mm))
+
+
+def draw(count: int, rng: torch.Generator) -> Tensor:
+    """(count, 22) uniform in [-1, 1): all that `augment` needs for `count` images, whatever is switched on."""
+    return torch.rand(count, _DRAWS, generator=rng) * 2 - 1
+
+
+def augment(
+    mr: Tensor, ct: Tensor, draws: Tensor, settings: Augmentation, spacing_mm: float
+) -> tuple[Tensor, Tensor]:
+    """(B, 1, H, W) in [-1, 1] and their draws (B, 22) -> same shapes and range."""
+    draws = draws.to(mr.device)
+    if settings.mr_gamma or settings.mr_bias:
+        mr = _other_contrast(mr, draws, settings)
+    if not settings.moves:
+        return mr, ct
+    matrix = _matrix(draws, settings, spacing_mm * mr.shape[-1])
+    grid = functional.affine_grid(matrix, list(mr.shape), align_corners=False)
+
+    def warp(image: Tensor) -> Tensor:  # what moves in from outside is background
+        return functional.grid_sample(image - BACKGROUND, grid, align_corners=False) + BACKGROUND
+
+    return warp(mr), warp(ct)
+
+
+def _matrix(draws: Tensor, settings: Augmentation, side_mm: float) -> Tensor:
+    """(B, 2, 3) for affine_grid, whose unit is half the image's side."""
+    angle = torch.deg2rad(draws[:, 0] * settings.rotation_deg)
+    scale = 1 + draws[:, 1] * settings.scale
+    shift = draws[:, 2:4] * settings.shift_mm * 2 / side_mm
+    mirror = torch.where(draws[:, 4] < 0, -1.0, 1.0) if settings.flip else torch.ones_like(scale)
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    rows = [cosine * mirror, -sine, shift[:, 0], sine * mirror, cosine, shift[:, 1]]
+    return torch.stack(rows, 1).view(-1, 2, 3)
+
+
+def _other_contrast(mr: Tensor, draws: Tensor, settings: Augmentation) -> Tensor:
+    """Signal s in [0, 1] -> s^γ · exp(b·field): γ within a factor 1 + mr_gamma, |b·field| about mr_bias at most."""
+    gamma = torch.exp(draws[:, 5] * math.log1p(settings.mr_gamma)).view(-1, 1, 1, 1)
+    points = draws[:, 6:].reshape(-1, 1, _BIAS_POINTS, _BIAS_POINTS)
+    field = functional.interpolate(points, list(mr.shape[-2:]), mode="bicubic", align_corners=True)
+    signal = ((mr + 1) / 2).clamp(0, 1) ** gamma * torch.exp(settings.mr_bias * field)
+    return signal.clamp(0, 1) * 2 - 1

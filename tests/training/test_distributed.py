@@ -1,0 +1,108 @@
+"""Two processes of torchrun against one: the same batches, the same weights."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params
+from mrct.params import load
+from mrct.training import checkpoint, distributed
+from mrct.training.engine import CHECKPOINT
+
+TRAIN = """
+import sys
+from pathlib import Path
+import torch
+from mrct.methods.sc_cyclegan import Params, ScCycleGan
+from mrct.training import distributed
+from mrct.training.dataset import open_normalized
+from mrct.training.engine import fit
+from mrct.training.settings import Settings
+method = Params.model_validate_json(sys.argv[1], strict=False)
+settings = Settings.model_validate_json(sys.argv[2], strict=False)
+with distributed.joined(torch.device("cpu")):
+    done = fit(lambda: ScCycleGan(method), open_normalized(Path(sys.argv[3])), settings, Path(sys.argv[4]))
+    assert distributed.size() == int(sys.argv[5])
+"""
+
+
+def train(
+    folder: Path, data: Path, n_processes: int, method: str, settings: str
+) -> tuple[dict[str, torch.Tensor], dict]:
+    """The last checkpoint of a run on so many processes."""
+    script = folder / "train.py"
+    script.write_text(TRAIN)
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"]
+    work = folder / str(n_processes)
+    arguments = [str(script), method, settings, str(data), str(work), str(n_processes)]
+    environment = os.environ | {"MRCT_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, *(launch if n_processes > 1 else []), *arguments], check=True, env=environment
+    )
+    return checkpoint.load(work / CHECKPOINT)
+
+
+SETTINGS = {
+    "epochs": 2,
+    "batch_size": 7,
+    "accumulate": 1,
+    "lr_decay": "linear",
+    "pool_size": 5,
+    "ema_decay": 0.9,
+    "augmentation": {
+        "rotation_deg": 3.0,
+        "scale": 0.02,
+        "shift_mm": 2.0,
+        "flip": True,
+        "mr_gamma": 0.2,
+        "mr_bias": 0.2,
+    },
+    "seed": 5,
+    "device": "cpu",
+    "precision": "fp32",
+    "compile": False,
+}
+
+
+def test_two_processes_train_what_one_does(normalized, tmp_path):
+    """Augmentation, structure queries, pool, moving average; batches of 7 (3 + 4) and 1 (whole on both).
+
+    Slow by its three processes that import torch.
+    """
+    critic = DiscriminatorParams(filters=4, norm="instance")
+    generator = GeneratorParams(filters=4, blocks=1, downsamplings=1)
+    method = load(Params).model_copy(update={"generator": generator, "discriminator": critic})
+    texts = method.model_dump_json(), json.dumps(SETTINGS)
+    (one, alone), (two, together) = (train(tmp_path, normalized, n, *texts) for n in (1, 2))
+    assert one.keys() == two.keys()
+    for (
+        name
+    ) in one:  # of a gradient that is zero up to rounding Adam makes a whole step: not every bit agrees
+        assert (one[name] - two[name]).norm() <= 1e-3 * one[name].norm() + 1e-6, name
+    for row, other in zip(alone["history"], together["history"], strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.parametrize("total", range(1, 12))
+def test_shares_part_a_batch_and_weigh_one_in_all(total, monkeypatch):
+    monkeypatch.setattr(distributed, "size", lambda: 3)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        shares.append(distributed.share_of(total))
+    assert sum(share.weight for share in shares) == pytest.approx(1)
+    taken = [place for share in shares for place in range(total)[share.own]]
+    assert taken == list(range(total)) if total >= 3 else taken == list(range(total)) * 3
+
+
+def test_alone_nothing_is_exchanged():
+    share = distributed.share_of(5)
+    assert share == distributed.Share(slice(0, 5), 5, 1.0)
+    images = torch.rand(5, 1)
+    assert distributed.gather(images, share) is images
+    assert (distributed.rank(), distributed.size()) == (0, 1)
