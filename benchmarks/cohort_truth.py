@@ -1,0 +1,79 @@
+"""How far the data stages came from the truth of the virtual hospital: series, poses, pairs.
+
+    dvc exp run -S cohort.patients=87 pair && python benchmarks/cohort_truth.py [DATA]
+
+DATA: the folder in which `cohort` to `pair` have run (data). The pose error of a patient is over all voxels of the
+head that both scans cover; a pair's error is across its slice, at the worst voxel of the slice.
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mrct.cohort.judge import judge
+from mrct.deid.pseudonyms import demonstration
+from mrct.files import read_json, read_table
+from mrct.imaging import volumes
+
+MAPPING = demonstration()  # the virtual hospital's key is no secret
+MOST_SLICES_OFF = 0.5
+
+
+class Placed(NamedTuple):
+    """One patient: errors in mm of his head's voxels, and of each slice the worst error in slice spacings."""
+
+    errors_mm: np.ndarray
+    slices_off: dict[int, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path, default=Path("data"))
+    data = parser.parse_args().data
+    print(_series(data))
+    print(_poses_and_pairs(data))
+
+
+def _series(data: Path) -> str:
+    truth = pd.read_csv(data / "cohort_truth" / "series.csv", dtype={"patient_id": str})
+    tables = (read_table(data / "selected" / name) for name in ("series.csv", "patients.csv"))
+    return judge(truth, *tables, MAPPING.patient, lambda uid: MAPPING.short("series", uid)).summary()
+
+
+def _poses_and_pairs(data: Path) -> str:
+    truth = pd.read_csv(data / "cohort_truth" / "patients.csv", dtype=str)
+    pairs = read_table(data / "pairs" / "pairs.csv")
+    means, worst, off = [], [], []
+    for number, patient_id in enumerate(truth["patient_id"]):
+        patient = MAPPING.patient(patient_id)
+        if not (data / "registered" / patient).is_dir():
+            continue
+        placed = _placed(data / "registered" / patient, data / "cohort_truth" / str(number) / "ct_to_mr.json")
+        means.append(placed.errors_mm.mean())
+        worst.append(placed.errors_mm.max())
+        off += [placed.slices_off[int(k)] for k in pairs.loc[pairs["patient"] == patient, "k"]]
+    wrong = sum(share > MOST_SLICES_OFF for share in off)
+    return (
+        f"{len(means)} patients registered: median of their mean errors {np.median(means):.2f} mm, "
+        f"worst voxel {max(worst):.2f} mm\n"
+        f"{len(off)} pairs: {wrong} further than half a slice from the truth, worst {max(off):.2f} slices"
+    )
+
+
+def _placed(folder: Path, truth: Path) -> Placed:
+    """With the MR fixed: a voxel of the MR through the found pose to the CT, and through the true one back."""
+    true, found = (np.array(read_json(file)["matrix"]) for file in (truth, folder / "ct_to_mr.json"))
+    mask, coverage = (volumes.read_volume(folder / f"{name}.nii.gz") for name in ("mask", "coverage"))
+    index = np.argwhere((volumes.to_array(mask) > 0) & (volumes.to_array(coverage) > 0))
+    points = volumes.transform_points(volumes.affine(mask), index[:, ::-1].astype(float))
+    moved = volumes.transform_points(true @ np.linalg.inv(found), points) - points
+    across = np.abs(moved @ volumes.affine(mask)[:3, 2]) / mask.GetSpacing()[2] ** 2
+    slices = {int(k): float(across[index[:, 0] == k].max()) for k in np.unique(index[:, 0])}
+    return Placed(np.linalg.norm(moved, axis=1), slices)
+
+
+if __name__ == "__main__":
+    main()
