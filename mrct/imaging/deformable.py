@@ -25,6 +25,7 @@ from scipy import ndimage, sparse
 from scipy.optimize import minimize
 
 from mrct.imaging.head import CT_WINDOW_HU, Head, RegistrationError
+from mrct.imaging.similarity import cubic_b_spline
 from mrct.imaging.volumes import affine, coarsened, like, to_array, to_transform, transform_points
 
 MIN_SLICES = 4
@@ -108,7 +109,7 @@ def spline_weights(transform: sitk.BSplineTransform, points_mm: np.ndarray) -> s
     weights, columns = np.ones((len(index), 1)), np.zeros((len(index), 1), int)
     for axis, stride in enumerate((1, size[0], size[0] * size[1])):
         near = first[:, axis, None] + np.arange(4)
-        weights = _product(weights, _cubic(index[:, axis, None] - near), np.multiply)
+        weights = _product(weights, cubic_b_spline(index[:, axis, None] - near), np.multiply)
         columns = _product(columns, np.clip(near, 0, size[axis] - 1) * stride, np.add)
     rows = np.repeat(np.arange(len(index)), weights.shape[1])
     shape = (len(index), int(np.prod(size)))
@@ -184,7 +185,7 @@ def mutual_information(bins: np.ndarray, values: np.ndarray) -> tuple[float, np.
     base = np.minimum(place, BINS).astype(int)
     joint = np.zeros(BINS * (BINS + 3))
     for offset in (-1, 0, 1, 2):
-        weight = _cubic(place - (base + offset))
+        weight = cubic_b_spline(place - (base + offset))
         joint += np.bincount(bins * (BINS + 3) + base + offset, weight, joint.size)
     p = joint.reshape(BINS, BINS + 3) / len(values)
     column = p.sum(axis=0, keepdims=True)
@@ -193,11 +194,6 @@ def mutual_information(bins: np.ndarray, values: np.ndarray) -> tuple[float, np.
         marginal = np.where(p > 0, np.log(p.sum(axis=1, keepdims=True)), 0.0)
     slope = sum(_cubic_slope(place - (base + o)) * given[bins, base + o] for o in (-1, 0, 1, 2))
     return float(np.sum(p * (given - marginal))), np.asarray(slope) * BINS / len(values)
-
-
-def _cubic(x: np.ndarray) -> np.ndarray:
-    x = np.abs(x)
-    return np.where(x < 1, (4 - 6 * x**2 + 3 * x**3) / 6, np.clip(2 - x, 0, None) ** 3 / 6)
 
 
 def _cubic_slope(x: np.ndarray) -> np.ndarray:

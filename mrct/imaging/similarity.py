@@ -17,7 +17,7 @@ def mutual_information_nats(one: np.ndarray, other: np.ndarray, bins: int = 32) 
     width = bins + 3
     joint = np.zeros(bins * width)
     for offset in (-1, 0, 1, 2):
-        weight = _cubic_b_spline(place - (base + offset))
+        weight = cubic_b_spline(place - (base + offset))
         joint += np.bincount(row * width + base + offset, weight, bins * width)
     return joint_information_nats(joint.reshape(bins, width))
 
@@ -27,7 +27,7 @@ def _scaled(values: np.ndarray, top: int) -> np.ndarray:
     return (values - values.min()) * (top / np.ptp(values))
 
 
-def _cubic_b_spline(x: np.ndarray) -> np.ndarray:
+def cubic_b_spline(x: np.ndarray) -> np.ndarray:
     """The spline's value at distance x < 2 from its center."""
     x = np.abs(x)
     return np.where(x < 1, (4 - 6 * x**2 + 3 * x**3) / 6, np.clip(2 - x, 0, None) ** 3 / 6)
