@@ -21,6 +21,7 @@ from authors_step import Step, authors_step, literal
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mrct.methods.batch import Batch
 from mrct.methods.sc_cyclegan import Params, ScCycleGan
 from mrct.params import load
 from mrct.training.engine import deterministic
@@ -47,7 +48,7 @@ def our_step(method: ScCycleGan, mr: Tensor, ct: Tensor, bf16: bool = False) -> 
     def step() -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         with deterministic(0), torch.autocast(mr.device.type, torch.bfloat16, enabled=bf16):
-            for loss, parts in method.losses(mr, ct, rng, 0, pooled):
+            for loss, parts in method.losses(Batch(mr, ct, {}), rng, 0, pooled):
                 loss.backward()
                 terms |= {name: part.detach() for name, part in parts.items()}
             for optimizer in optimizers:

@@ -1,10 +1,15 @@
-"""The command `mrct`: check a folder before a run, apply a model, sweep a project for leaks, rebuild MLflow runs."""
+"""The command `mrct`: check a folder, run a published system, apply a model, sweep for leaks, rebuild MLflow runs."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from mrct.params import load
 
@@ -91,6 +96,45 @@ def sweep(
         console.print(part, highlight=False, markup=False)
     if report.hits:
         raise typer.Exit(1)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def preset(
+    name: Annotated[str | None, typer.Argument(help="a published system; without: list them")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[DVC ARGUMENTS]...", help="for dvc exp run, as -S epochs=2")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="only show what it changes in params.yaml")] = False,
+) -> None:
+    """Train and evaluate a published system with its own values, as a DVC experiment of that name."""
+    from mrct import presets
+    from mrct.params import read
+
+    try:
+        if name is None:
+            chosen = [presets.load_preset(each) for each in presets.names()]
+            console.print(_table(("preset", "what"), [(p.name, p.title) for p in chosen]))
+            return
+        preset = presets.load_preset(name)
+        if show:
+            rows = preset.differences(read())
+            console.print(_table(("key", "params.yaml", name), [tuple(map(_shown, row)) for row in rows]))
+            return
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    command = [sys.executable, "-m", "dvc", *presets.dvc_command(preset, arguments or [])]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 @app.command()

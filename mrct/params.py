@@ -6,6 +6,7 @@ without a section name reads the file's top level and ignores the keys that belo
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +18,15 @@ PARAMS_FILE = Path("params.yaml")
 
 class ParamsError(ValueError):
     """params.yaml holds a key or a value that no stage understands."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with one thing of YAML 1.2: 1e-05 is a number. DVC writes it so where -S sets 0.00001."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 class Section(BaseModel):
@@ -37,12 +47,18 @@ S = TypeVar("S", bound=Section)
 
 def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """The whole params file as plain Python; ParamsError if it is missing or no mapping."""
+    content = read_yaml(path)
+    _require_known(content, path)
+    return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A file of parameters as plain Python; ParamsError if it is missing or no mapping."""
     if not path.is_file():
         raise ParamsError(f"{path}: no such file; run from the project's root, where params.yaml lies")
-    content = yaml.safe_load(path.read_text())
+    content = yaml.load(path.read_text(), _Loader)
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: got {type(content).__name__}, expected a mapping of parameters")
-    _require_known(content, path)
     return content
 
 
@@ -51,9 +67,26 @@ def load(model: type[S], section: str | None = None, path: Path = PARAMS_FILE) -
     content = read(path)
     if section is None:
         return parse(model, {key: content[key] for key in model.model_fields if key in content}, str(path))
+    return parse(model, _section(content, section, path), f"{path}: {section}")
+
+
+def load_parts(models: tuple[type[Section], ...], section: str, path: Path = PARAMS_FILE) -> tuple[Any, ...]:
+    """The section as one of each model, which takes the keys that it names; a key that none names is an error."""
+    values = _section(read(path), section, path)
+    known = {key for model in models for key in model.model_fields}
+    for key in values:
+        if key not in known:
+            raise ParamsError(f"{path}: {section}: unknown key {key!r}{nearest(key, known)}")
+    return tuple(
+        parse(model, {key: values[key] for key in model.model_fields if key in values}, f"{path}: {section}")
+        for model in models
+    )
+
+
+def _section(content: dict[str, Any], section: str, path: Path) -> dict[str, Any]:
     if section not in content:
-        raise ParamsError(f"{path}: no section {section!r}{_nearest(section, content)}")
-    return parse(model, content[section] or {}, f"{path}: {section}")
+        raise ParamsError(f"{path}: no section {section!r}{nearest(section, content)}")
+    return content[section] or {}
 
 
 def parse(model: type[S], values: dict[str, Any], where: str) -> S:
@@ -76,10 +109,13 @@ def _require_known(content: dict[str, Any], path: Path) -> None:
         return
     stages = yaml.safe_load(pipeline.read_text())["stages"].values()
     known = {str(key).split(".")[0] for stage in stages for key in stage.get("params", [])}
-    known |= {file.stem for file in path.with_name("mrct").glob("methods/*.py")} | set(Execution.model_fields)
+    modules = path.with_name("mrct").glob("methods/*.py")
+    known |= {file.stem for file in modules if "class Params(" in file.read_text()} | set(
+        Execution.model_fields
+    )
     for key in content:
         if key not in known:
-            raise ParamsError(f"{path}: unknown key {key!r}{_nearest(key, known)}")
+            raise ParamsError(f"{path}: unknown key {key!r}{nearest(key, known)}")
 
 
 def _tuples(value: Any) -> Any:
@@ -92,10 +128,10 @@ def _tuples(value: Any) -> Any:
 def _explain(issue: Any, model: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in issue["loc"])
     if issue["type"] == "extra_forbidden":
-        return f"unknown key {name!r}{_nearest(str(issue['loc'][-1]), _all_fields(model))}"
+        return f"unknown key {name!r}{nearest(str(issue['loc'][-1]), _all_fields(model))}"
     if issue["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", issue["ctx"]["expected"])
-        return f"{name} = {issue['input']!r}{_nearest(str(issue['input']), choices)}"
+        return f"{name} = {issue['input']!r}{nearest(str(issue['input']), choices)}"
     return f"{name} = {issue.get('input')!r}: {issue['msg']}"
 
 
@@ -107,6 +143,8 @@ def _all_fields(model: type[BaseModel]) -> set[str]:
     return names
 
 
-def _nearest(key: str, known: Any) -> str:
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+def nearest(key: str, known: Iterable[str]) -> str:
+    """`; did you mean 'unet'?` for an error's end; where nothing is like `key`, all that is known."""
+    known = list(known)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

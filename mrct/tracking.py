@@ -112,7 +112,9 @@ def record(model: Path, metrics: Path, artifacts: list[Path]) -> str:
     history = model / "history.csv"
     if history.is_file():
         with history.open(newline="") as stream:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+            table = list(csv.DictReader(stream))
+        # an epoch that was not validated has an empty cell
+        rows = [{key: float(value) for key, value in row.items() if value} for row in table]
         known = run.logged_steps("epoch")
         for row in rows:
             if int(row["epoch"]) not in known:

@@ -1,7 +1,10 @@
 """baseline: a system to compare with, named on the command line.  data/normalized -> models/<method>
 
-Each name in `baselines` is a module of mrct/methods and a section of params.yaml. The reference methods
-`mean_ct` and `intensity_map` are fitted on the training slices in one pass.
+Each name in `baselines` is a module of mrct/methods and a section of params.yaml. The reference methods `mean_ct`
+and `intensity_map` are fitted on the training slices in one pass. The others are trained as scCycleGAN is: the best
+epoch by the validation patients, a killed run goes on from its last epoch in .work/<method>-<fingerprint>. Their
+section holds the method's own keys and the loop's (epochs, batch size ...) side by side. Some are trained in several
+phases, one after the other; a phase that needs the brain's mask gets it from the CT.
 """
 
 import sys
@@ -10,50 +13,64 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mrct.files import folder_hash, output_folder, write_json
-from mrct.inference.model import save_model
-from mrct.params import ParamsError, Section, load
+import numpy as np
+
+from mrct.files import folder_hash, output_folder
+from mrct.imaging.brain import brain_mask
+from mrct.params import PARAMS_FILE, ParamsError, Section, load, load_parts
 from mrct.runner import run_stage
-from mrct.training.dataset import open_normalized
+from mrct.training.dataset import NormalizedData, open_normalized
 from mrct.training.fingerprint import fingerprint
+from mrct.training.run import Plan, Watching, train_and_write, write_model
+from mrct.training.settings import AdversarialLoop, Loop, Shared, settings_of
 
 
 def load_method(name: str) -> Any:
     """The method's module; ParamsError when there is none of that name."""
     if not name.isidentifier() or find_spec(f"mrct.methods.{name}") is None:
         raise ParamsError(f"baselines: no method {name!r}; expected a module of mrct/methods, as mean_ct")
-    return import_module(f"mrct.methods.{name}")
+    module = import_module(f"mrct.methods.{name}")
+    if not (hasattr(module, "fit") or hasattr(module, "CRITICS")):
+        raise ParamsError(
+            f"baselines: {name!r} is no method to compare with; expected one as mean_ct or unet"
+        )
+    return module
+
+
+def load_plan(name: str, module: Any, file: Path = PARAMS_FILE) -> Plan:
+    """What params.yaml says of a method that is trained: its section and the keys that all methods share."""
+    loop_model = AdversarialLoop if module.CRITICS else Loop
+    params, loop = load_parts((module.Params, loop_model), name, file)
+    shared = load(Shared, path=file)
+    logged = {
+        key: value for part in (params, loop, shared) for key, value in part.model_dump(mode="json").items()
+    }
+    watching = load(Watching, path=file)
+    return Plan(name, module, params, settings_of(loop, shared), logged, watching, {"brain": brain_volumes})
+
+
+def brain_volumes(data: NormalizedData) -> dict[str, np.ndarray]:
+    """Of each training patient (D, H, W) float32: 1 in the brain, -1 elsewhere."""
+    pixel_mm = float(data.manifest["pixel_spacing_mm"])
+    volumes = {}
+    for patient in data.split("train"):
+        slice_mm = float(data.manifest["patients"][patient.name]["slice_spacing_mm"])
+        brain = brain_mask(patient.ct_hu, patient.mask > 0, (slice_mm, pixel_mm, pixel_mm))
+        volumes[patient.name] = np.where(brain, 1.0, -1.0).astype(np.float32)
+    return volumes
 
 
 def run(name: str, params: Section, source: Path, out: Path) -> None:
-    """Fit the method on the training pairs and write one model a direction."""
+    """Fit a reference method on the training pairs and write one model a direction."""
     data = open_normalized(source)
     pairs = ((data.patients[patient], k) for patient, k in data.split_pairs("train"))
     training = ((patient.mr[k], patient.ct[k], patient.mask[k]) for patient, k in pairs)
     fitted = load_method(name).fit(training, params)
-    identity = folder_hash(source)
-    key = fingerprint(name, params.model_dump(mode="json"), identity)
+    made = {direction: (network.state_dict(), config) for direction, (network, config) in fitted.items()}
+    logged, identity = params.model_dump(mode="json"), folder_hash(source)
+    facts = {"fingerprint": fingerprint(name, logged, identity), "data_sha256": identity, "params": logged}
     with output_folder(out) as folder:
-        for direction, (network, config) in fitted.items():
-            save_model(
-                folder / f"{direction}.safetensors",
-                name,
-                direction,
-                network.state_dict(),
-                config,
-                data.normalization,
-            )
-        write_json(
-            folder / "model.json",
-            {
-                "method": name,
-                "fingerprint": key,
-                "data_sha256": identity,
-                "params": params.model_dump(mode="json"),
-                "normalization": data.normalization,
-                "n_pairs": data.pair_counts,
-            },
-        )
+        write_model(folder, name, made, data, facts)
 
 
 def main() -> None:
@@ -61,7 +78,11 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m stages.baseline METHOD")
     name = sys.argv[1]
-    run(name, load(load_method(name).Params, name), Path("data/normalized"), Path("models") / name)
+    module, source, out = load_method(name), Path("data/normalized"), Path("models") / name
+    if hasattr(module, "fit"):
+        run(name, load(module.Params, name), source, out)
+    else:
+        train_and_write(load_plan(name, module), source, out, Path(".work"))
 
 
 if __name__ == "__main__":

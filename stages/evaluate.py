@@ -119,10 +119,11 @@ def key_figures(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def predict(model: Model, data: NormalizedData, patient: Patient) -> np.ndarray:
     """(D, H, W) float32: HU for synthetic CT, [0, 1] for synthetic MR."""
+    spacing_mm = data.slice_spacing_mm(patient.name)
     if model.direction == "mr_to_ct":
         window = (float(data.manifest["hu_window"][0]), float(data.manifest["hu_window"][1]))
-        return signed_to_hu(model.translate(patient.mr), window).astype(np.float32)
-    return ((model.translate(patient.ct) + 1) / 2).astype(np.float32)
+        return signed_to_hu(model.translate(patient.mr, spacing_mm), window).astype(np.float32)
+    return ((model.translate(patient.ct, spacing_mm) + 1) / 2).astype(np.float32)
 
 
 def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mrct.tracking import Run, artifact_location, flatten, origin_tags, project_root, record
+from mrct.tracking import Run, artifact_location, flatten, origin_tags, project_root, record, record_all
 
 
 @pytest.fixture
@@ -39,6 +39,47 @@ def test_a_run_is_rebuilt_whole_and_only_once(model, tmp_path):
     assert [entry.value for entry in run.client.get_metric_history(run.run_id, "pix_ct")] == [0.5, 0.25]
     stored = {file.path for file in run.client.list_artifacts(run.run_id, "model")}
     assert stored == {"model/model.json", "model/mr_to_ct.safetensors"}
+
+
+def test_every_method_is_one_run_and_all_compare_under_the_same_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "four-systems")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports/figures").mkdir(parents=True)
+    (tmp_path / "reports/figures/methods_mr_to_ct_bone_1.png").write_bytes(b"picture")
+    methods = {"sc_cyclegan": ("mr_to_ct", "ct_to_mr"), "unet": ("mr_to_ct",), "mean_ct": ("mr_to_ct",)}
+    for number, (method, directions) in enumerate(methods.items()):
+        folder, metrics = tmp_path / "models" / method, tmp_path / "reports/metrics" / method
+        folder.mkdir(parents=True)
+        metrics.mkdir(parents=True)
+        content = {
+            "method": method,
+            "fingerprint": f"{tmp_path.name}-{method}",
+            "data_sha256": "0",
+            "params": {},
+        }
+        (folder / "model.json").write_text(json.dumps(content | {"normalization": {"image_size": 32}}))
+        if method != "mean_ct":  # that one is fitted and has no epochs
+            rows = {
+                "epoch": [1, 2],
+                "phase": [1, 2],
+                "validation_mr_to_ct": [None, 80.0],
+            }  # validated every second epoch
+            pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
+        summary = {d: {"mae_hu": {"mean": 70.0 + number, "low": None, "high": None}} for d in directions}
+        (metrics / "summary.json").write_text(json.dumps(summary))
+    assert record_all(Path("models"), Path("reports")) == sorted(methods)
+    assert record_all(Path("models"), Path("reports")) == sorted(methods)
+    for number, method in enumerate(methods):
+        run = Run(f"{tmp_path.name}-{method}", method)
+        found = run.client.get_run(run.run_id)
+        assert found.info.run_name == method
+        assert found.data.tags["method"] == method
+        assert found.data.tags["dvc.experiment"] == "four-systems"
+        assert found.data.metrics["test_mr_to_ct_mae_hu"] == 70.0 + number
+        assert ("test_ct_to_mr_mae_hu" in found.data.metrics) == (method == "sc_cyclegan")
+        assert run.logged_steps("validation_mr_to_ct") == (set() if method == "mean_ct" else {2})
+        pictures = {file.path for file in run.client.list_artifacts(run.run_id) if file.path.endswith(".png")}
+        assert pictures == ({"methods_mr_to_ct_bone_1.png"} if method == "sc_cyclegan" else set())
 
 
 def test_the_origin_of_a_run_is_where_it_was_trained(model, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from safetensors.torch import safe_open, save_file
 from torch import Tensor, nn
 
 from mrct.files import atomic_file
+from mrct.networks.whole_volume import translate
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,9 @@ class Model:
     network: nn.Module
     normalization: dict[str, Any]
 
-    def translate(self, volume: np.ndarray, batch_size: int = 8) -> np.ndarray:
-        """(D, H, W) in [-1, 1] -> (D, H, W) float32 in [-1, 1], slice by slice."""
-        translated = []
-        with torch.inference_mode():
-            for start in range(0, len(volume), batch_size):
-                batch: Tensor = torch.from_numpy(
-                    np.array(volume[start : start + batch_size, None], np.float32)
-                )
-                translated.append(
-                    self.network(batch.contiguous(memory_format=torch.channels_last)).numpy()[:, 0]
-                )
-        return np.clip(np.concatenate(translated), -1.0, 1.0)
+    def translate(self, volume: np.ndarray, slice_spacing_mm: float) -> np.ndarray:
+        """(D, H, W) in [-1, 1] -> (D, H, W) float32 in [-1, 1], by slices or as the network says."""
+        return translate(self.network, volume, slice_spacing_mm, torch.device("cpu"))
 
 
 def save_model(
@@ -55,7 +47,15 @@ def save_model(
 
 
 def load_model(path: Path) -> Model:
-    """Read one direction; ValueError names the file when it is missing, foreign or broken."""
+    """Read one direction; ValueError names the file when it is foreign or broken, and what else there is when it is
+    missing.
+    """
+    others = sorted(file.name for file in path.parent.glob("*.safetensors"))
+    if others and not path.is_file():
+        raise ValueError(
+            f"{path}: no such model; that folder has {', '.join(others)}: name one of them, or train the other "
+            "direction (the key directions of a method that has both)"
+        )
     try:
         with safe_open(str(path), framework="pt") as stream:
             meta = json.loads((stream.metadata() or {})["mrct"])

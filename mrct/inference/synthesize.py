@@ -1,6 +1,6 @@
 """A trained model on a new patient: an MR series in, a synthetic CT series out (or the other way round).
 
-Repeats what `normalize` did to the training data from the input alone, translates slice by slice, inverts
+Repeats what `normalize` did to the training data from the input alone, translates it, inverts
 the normalization exactly and puts the result back on the input's own voxels.
 """
 
@@ -77,7 +77,7 @@ def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
         signed = scale.to_signed(to_grid(flat, grid, fill=scale.low))
     else:
         signed = hu_to_signed(to_grid(volume, grid, fill=AIR_HU), window)
-    translated = model.translate(signed)
+    translated = model.translate(signed, grid.spacing_mm()[2])
     if to_ct:
         return from_grid(signed_to_hu(translated, window), grid, volume, fill=AIR_HU)
     return from_grid((translated + 1) / 2 * MR_SCALE, grid, volume, fill=0.0)

@@ -1,6 +1,6 @@
 """Least-squares adversarial losses (Mao 2017, eq. 9 with a = 0, b = c = 1; Jeong 2024)."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mrct.losses.precision import at_least_float32
 
@@ -14,3 +14,13 @@ def discriminator_loss(real_logits: Tensor, synthetic_logits: Tensor) -> Tensor:
 def generator_loss(synthetic_logits: Tensor) -> Tensor:
     """E(1 - D(G(x)))²; scalar, >= 0."""
     return (1.0 - at_least_float32(synthetic_logits)).square().mean()
+
+
+def judged(critic: nn.Module, images: Tensor) -> Tensor:
+    """The critic's scores, through which a gradient reaches the images and not the critic's weights."""
+    critic.requires_grad_(False)
+    try:
+        scores: Tensor = critic(images)
+        return scores
+    finally:
+        critic.requires_grad_(True)

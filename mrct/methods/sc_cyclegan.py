@@ -6,21 +6,24 @@ top level); departures: CycleGAN's down- and upsampling, its betas and its cycle
 name and introduction have and its loss section does not list.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from mrct.losses.adversarial import discriminator_loss, generator_loss
+from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
 from mrct.losses.pixel import pixel_translation_loss, pixel_weights
+from mrct.methods.batch import ONE_PHASE, Batch, Before, Phase, Pooled
 from mrct.methods.structure_term import StructureTerm
 from mrct.networks.patchgan import PatchDiscriminator
 from mrct.networks.resnet import ResnetGenerator
 from mrct.params import Section
 
 Network = TypeVar("Network", bound=nn.Module)
+#: What it is trained on.
+EXAMPLES = "slices"
 
 
 class GeneratorParams(Section):
@@ -125,16 +128,11 @@ class ScCycleGan(nn.Module):
         return {"mr_to_ct": self.mr_to_ct, "ct_to_mr": self.ct_to_mr}
 
     def losses(
-        self,
-        mr: Tensor,
-        ct: Tensor,
-        rng: torch.Generator,
-        epoch: int,
-        pooled: Callable[[str, Tensor], Tensor],
+        self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The generators' loss, then the critics'; each with its unweighted terms."""
         pretraining = epoch < self.params.pretrain_epochs
-        sides = self._translate(mr, ct, identity=self.params.lambda_idt > 0 and not pretraining)
+        sides = self._translate(batch.mr, batch.ct, identity=self.params.lambda_idt > 0 and not pretraining)
         terms: dict[str, Tensor] = {}
         for side in sides:
             terms |= self._pixel_term(side, None) if pretraining else self._generator_terms(side, rng)
@@ -166,7 +164,7 @@ class ScCycleGan(nn.Module):
 
     def _generator_terms(self, side: Side, rng: torch.Generator) -> dict[str, Tensor]:
         params, terms = self.params, dict[str, Tensor]()
-        logits = _judged(side.critic, side.synthetic) if params.critics else None
+        logits = judged(side.critic, side.synthetic) if params.critics else None
         if params.lambda_adv > 0 and logits is not None:
             terms[f"adv_{side.name}"] = generator_loss(logits)
         if params.lambda_pix > 0:
@@ -186,13 +184,28 @@ class ScCycleGan(nn.Module):
         weights = pixel_weights(side.target if logits is None else logits, size, weighting)
         return {f"pix_{side.name}": pixel_translation_loss(side.synthetic, side.target, weights)}
 
-    def _critic_term(self, side: Side, pooled: Callable[[str, Tensor], Tensor]) -> Tensor:
+    def _critic_term(self, side: Side, pooled: Pooled) -> Tensor:
         shown = pooled(side.name, side.synthetic.detach())
         if self.params.discriminator.norm == "instance":
             real, synthetic = side.critic(torch.cat([side.target, shown])).chunk(2)
         else:  # statistics over a mixed batch would tell real from synthetic
             real, synthetic = side.critic(side.target), side.critic(shown)
         return discriminator_loss(real, synthetic)
+
+
+def phases(params: Params) -> tuple[Phase, ...]:
+    """One training; `pretrain_epochs` are its first epochs."""
+    return ONE_PHASE
+
+
+def build(params: Params, phase: str, before: Before) -> ScCycleGan:
+    """The untrained networks."""
+    return ScCycleGan(params)
+
+
+def network_config(params: Params) -> dict[str, Any]:
+    """What `build_network` needs for one direction."""
+    return params.generator.model_dump()
 
 
 def build_generator(params: GeneratorParams) -> ResnetGenerator:
@@ -209,12 +222,3 @@ def _channels_last(network: Network) -> Network:
     """The memory layout in which CPU and GPU convolutions are fastest."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs omit it
     return network
-
-
-def _judged(critic: PatchDiscriminator, images: Tensor) -> Tensor:
-    """Logits through which a gradient reaches the images and not the critic's weights."""
-    critic.requires_grad_(False)
-    try:
-        return critic(images)
-    finally:
-        critic.requires_grad_(True)

@@ -72,8 +72,12 @@ def is_validation(column: str) -> bool:
 
 
 def curve_columns(history: pd.DataFrame) -> list[str]:
-    """What is drawn: numeric columns other than the epoch that hold a finite value; validation first."""
-    numeric = [c for c in history.columns if c != "epoch" and pd.api.types.is_numeric_dtype(history[c])]
+    """What is drawn: numeric columns other than epoch and phase that hold a finite value; validation first."""
+    numeric = [
+        c
+        for c in history.columns
+        if c not in ("epoch", "phase") and pd.api.types.is_numeric_dtype(history[c])
+    ]
     drawn = [c for c in numeric if np.isfinite(history[c].to_numpy(dtype=float)).any()]
     return sorted(drawn, key=lambda c: not is_validation(c))
 
@@ -82,7 +86,8 @@ def training_curves(history: pd.DataFrame, best_epochs: Mapping[str, int]) -> Fi
     """history: `epoch` and one column a loss term or validation metric -> a small panel a column.
 
     Validation comes first and in the page's color. `best_epochs`: direction to the epoch whose weights were
-    kept, a dashed line in that direction's validation panel.
+    kept, a dashed line in that direction's validation panel. A method trained in several phases has a column
+    `phase`; a grey line in every panel stands where the next phase begins.
     Errors: no `epoch` column, or nothing finite to draw.
     """
     columns = curve_columns(history)
@@ -95,9 +100,19 @@ def training_curves(history: pd.DataFrame, best_epochs: Mapping[str, int]) -> Fi
         for axis, column in zip(axes, columns, strict=False):
             values = history[column].to_numpy(dtype=float)
             _curve(axis, history["epoch"].to_numpy(), values, column, best_of(column, best_epochs))
+            for start in phase_starts(history):
+                axis.axvline(start - 0.5, color="#c9d0d8", linewidth=1.0, zorder=1)
         for unused in axes[len(columns) :]:
             unused.set_visible(False)
     return figure
+
+
+def phase_starts(history: pd.DataFrame) -> list[int]:
+    """First epochs of the second and later phases; none without a column `phase`."""
+    if "phase" not in history:
+        return []
+    changed = history["phase"].diff().fillna(0) != 0
+    return [int(epoch) for epoch in history.loc[changed, "epoch"]]
 
 
 def best_of(column: str, best_epochs: Mapping[str, int]) -> int | None:

@@ -6,67 +6,79 @@ from typing import Any
 
 import pandas as pd
 
-from mrct.reporting import dataflow, deidentification, page, tables
+from mrct.reporting import comparison, dataflow, deidentification, page, tables
 from mrct.reporting.charts import DotPanel
 from mrct.reporting.inputs import Inputs
 from mrct.reporting.labels import DIRECTIONS, Windows, method_name, metric
+from mrct.reporting.tables import Reference
 
 #: The result that the summary leads with: the first that the evaluation holds.
 KEY_METRICS = ("mae_hu", "mae_8bit")
-#: One dot a patient is drawn for these, at most four a direction.
-DOT_METRICS = {
-    "mr_to_ct": ("mae_hu", "ssim", "ssim_2d", "psnr_db", "iou_bone_300hu"),
-    "ct_to_mr": ("mae_8bit", "ssim_8bit", "psnr_8bit_db", "iou_otsu"),
-}
-MAX_PANELS = 4
 LONG_TABLE = 20
 
 
-def text_of(inputs: Inputs, windows: Windows, samples: int, seed: int, virtual: bool) -> dict[str, Any]:
+def text_of(inputs: Inputs, reference: Reference, windows: Windows, virtual: bool) -> dict[str, Any]:
     """All of the page but its pictures."""
     results = inputs.results
-    directions = [d for d in DIRECTIONS if d in results[0].summary]
+    directions = [d for d in DIRECTIONS if comparison.with_direction(results, d)]
     n_test = int(results[0].summary["n_patients"])
     return {
         "virtual": virtual,
         "source": inputs.source,
         "normalized": inputs.normalized,
-        "methods": [{"name": method_name(r.method), "column": r.method} for r in results],
+        "methods": [method_name(r.method) for r in results],
+        "reference": method_name(reference.results.method),
         "n_test": n_test,
         "intervals": tables.enough_patients(n_test),
         "splits": dataflow.split_rows(inputs.splits),
-        "key": key_result(inputs, windows, samples, seed),
-        "goals": [{"name": DIRECTIONS[d], "rows": tables.goal_rows(results, d, windows)} for d in directions],
-        "numbers": [
+        "key": key_result(inputs, reference, windows),
+        "goals": [
             {
-                "direction": d,
                 "name": DIRECTIONS[d],
-                "rows": tables.metric_rows(results, d, windows),
-                "differences": tables.difference_rows(results, d, windows, samples, seed),
+                "rows": tables.goal_rows(comparison.with_direction(results, d), d, windows),
             }
             for d in directions
+            if results[0].has(d)
         ],
+        "comparisons": [comparison.block(results, reference, d, windows) for d in directions],
+        "sizes": comparison.size_rows(results, inputs.models, inputs.histories),
+        "numbers": [numbers_of(inputs, reference, d, windows) for d in directions],
         "model": scalars(inputs.models.get(results[0].method, {})),
         "deidentification": deidentification.section(inputs.audit, inputs.registered, virtual),
         **flow_of(inputs),
     }
 
 
-def key_result(inputs: Inputs, windows: Windows, samples: int, seed: int) -> dict[str, Any]:
-    """The leading metric of MR to CT for every method, and the first one's paired differences."""
-    results, direction = inputs.results, "mr_to_ct"
-    column = key_column(inputs)
-    label = metric(column, windows)
-    rows = tables.metric_rows(results, direction, windows)
-    cells = next(row["cells"] for row in rows if row["label"].column == column)
-    others = [
+def numbers_of(inputs: Inputs, reference: Reference, direction: str, windows: Windows) -> dict[str, Any]:
+    """Every metric of one direction, and every paired difference."""
+    shown = comparison.with_direction(inputs.results, direction)
+    return {
+        "name": DIRECTIONS[direction],
+        "methods": [method_name(r.method) for r in shown],
+        "rows": tables.metric_rows(shown, direction, windows),
+        "others": [method_name(r.method) for r in shown if r.method != reference.results.method],
+        "differences": tables.difference_rows(shown, reference, direction, windows),
+    }
+
+
+def key_result(inputs: Inputs, reference: Reference, windows: Windows) -> dict[str, Any]:
+    """The leading metric of MR to CT: a tile a method, with its paired difference from the reference."""
+    direction = "mr_to_ct"
+    label = metric(key_column(inputs), windows)
+    shown = comparison.with_direction(inputs.results, direction)
+    rows = tables.metric_rows(shown, direction, windows)
+    cells = next(row["cells"] for row in rows if row["label"].column == label.column)
+    tiles = [
         {
-            "name": method_name(other.method),
-            "difference": tables.difference_cell(results[0], other, direction, label, samples, seed),
+            "name": method_name(result.method),
+            "main": result.method == inputs.results[0].method,
+            "reference": result.method == reference.results.method,
+            "difference": reference.difference(result, direction, label),
+            **cell,
         }
-        for other in results[1:]
+        for result, cell in zip(shown, cells, strict=True)
     ]
-    return {"label": label, "cells": cells, "others": others}
+    return {"label": label, "tiles": tiles}
 
 
 def key_column(inputs: Inputs) -> str:
@@ -101,13 +113,12 @@ def flow_of(inputs: Inputs) -> dict[str, Any]:
 
 
 def dot_panels(inputs: Inputs, direction: str, windows: Windows) -> list[DotPanel]:
-    """The metrics drawn with one dot a patient: those of DOT_METRICS that any method has."""
-    shown = tables.columns_of(inputs.results, direction, windows)
-    chosen = [c for c in DOT_METRICS[direction] if c in shown] or shown
+    """The metrics of the comparison, drawn with one dot a patient."""
+    shown = comparison.with_direction(inputs.results, direction)
     panels = []
-    for column in chosen[:MAX_PANELS]:
+    for column in comparison.key_columns(shown, direction, windows):
         label = metric(column, windows)
-        values = {r.method: r.values(direction, column) for r in inputs.results}
+        values = {r.method: r.values(direction, column) for r in shown}
         patients = sorted({patient for series in values.values() for patient in series.index})
         better = {True: "higher is better", False: "lower is better", None: ""}[label.higher_is_better]
         panels.append(
@@ -117,7 +128,7 @@ def dot_panels(inputs: Inputs, direction: str, windows: Windows) -> list[DotPane
                 values={
                     m: series.reindex(patients).to_numpy() for m, series in values.items() if len(series)
                 },
-                intervals={r.method: r.interval(direction, column) for r in inputs.results},
+                intervals={r.method: r.interval(direction, column) for r in shown},
             )
         )
     return panels

@@ -1,4 +1,4 @@
-"""Pictures of slices: triptych and methods side by side.  Arrays in, Figure out.
+"""Pictures of slices: triptych and the grid of methods.  Arrays in, Figure out.
 
 Convention: a slice is (H, W) with j to posterior and i to the patient's left, so that it appears as in
 radiology: anterior on top, the patient's right on the left of the picture. Pixels are square.
@@ -6,6 +6,7 @@ Differences are synthetic minus real: red is too high, blue too low, black is ri
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,10 @@ from mrct.reporting.theme import DisplayWindow
 
 WIDTH_IN = 12.0
 SIDE_IN, GAP_IN, BAR_IN, TITLE_IN = 0.12, 0.08, 0.75, 0.5
+#: Of the grid of methods: their names at the left, the cases' names on top, the small print above each panel.
+NAME_IN, CASE_IN, NOTE_IN = 0.32, 0.3, 0.24
+#: A single case would fill the page's width with two panels.
+MIN_COLUMNS = 6
 
 
 def triptych(
@@ -46,30 +51,41 @@ def triptych(
     return figure
 
 
-def methods_side_by_side(
-    input_: np.ndarray,
-    real: np.ndarray,
-    predictions: Mapping[str, np.ndarray],
+def methods_grid(
+    cases: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    synthetic: Mapping[str, Sequence[np.ndarray]],
+    notes: Mapping[str, Sequence[str]],
     *,
     window: DisplayWindow,
     titles: tuple[str, str] = ("MR", "real CT"),
-    notes: Mapping[str, str] | None = None,
+    input_window: DisplayWindow | None = None,
 ) -> Figure:
-    """Above: real, then each method's slice; below: the input, then each method's difference; all (H, W)."""
-    _require_equal_shapes(input_, real, *predictions.values())
-    notes = notes or {}
+    """A row a method, for every case its synthetic slice and the difference; above them input and real.
+
+    All slices are (H, W). `cases`: a case's name to (input, real); `synthetic` and `notes`: a method's name to
+    its slices and to the small print above its differences, in the order of the cases.
+    Errors: no method, shapes that differ.
+    """
+    if not synthetic:
+        raise ValueError("methods_grid: got no method, expected at least one")
+    _require_equal_shapes(*(s for row in (*cases.values(), *synthetic.values()) for s in row))
+    reals = [real for _, real in cases.values()]
+    n_columns = max(2 * len(cases), MIN_COLUMNS)
     with theme.style(dark=True):
-        figure, (above, below) = _grid(2, 1 + max(len(predictions), 2), real.shape)
-        _grey(above[0], real, window.low, window.high, titles[1], window.text)
-        _grey(below[0], input_, *_percentiles(input_), titles[0])
-        last: AxesImage | None = None
-        for (name, synthetic), top, bottom in zip(predictions.items(), above[1:], below[1:], strict=False):
-            _grey(top, synthetic, window.low, window.high, name)
-            last = _difference(bottom, synthetic, real, window, "difference", notes.get(name, ""))
-        for unused in (*above[1 + len(predictions) :], *below[1 + len(predictions) :]):
-            unused.set_visible(False)
-        if last is not None:
-            _difference_bar(last, window)
+        figure, (top, *rows) = _grid(
+            1 + len(synthetic), n_columns, reals[0].shape, left_in=NAME_IN, above_in=NOTE_IN, top_in=CASE_IN
+        )
+        for axes, (name, (input_, real)) in zip(_pairs(top), cases.items(), strict=False):
+            low, high = (input_window.low, input_window.high) if input_window else _percentiles(input_)
+            _grey(axes[0], input_, low, high, note=titles[0])
+            _grey(axes[1], real, window.low, window.high, note=titles[1])
+            _text(axes[0], name, (0.0, 1.0), above_pt=18, weight="bold")
+        for row, (name, images) in zip(rows, synthetic.items(), strict=True):
+            _text(row[0], name, (-0.06, 0.5), weight="bold", rotation=90, ha="right", va="center")
+            for axes, image, real, note in zip(_pairs(row), images, reals, notes[name], strict=False):
+                _grey(axes[0], image, window.low, window.high)
+                last = _difference(axes[1], image, real, window, note=note)
+        _difference_bar(last, window)
     return figure
 
 
@@ -84,30 +100,46 @@ def head_box(mask: np.ndarray, margin: int = 4) -> tuple[slice, slice]:
     )
 
 
-def _grid(n_rows: int, n_columns: int, shape: tuple[int, ...]) -> tuple[Figure, list[list[Axes]]]:
+def _grid(
+    n_rows: int,
+    n_columns: int,
+    shape: tuple[int, ...],
+    left_in: float = SIDE_IN,
+    above_in: float = TITLE_IN,
+    top_in: float = 0.0,
+) -> tuple[Figure, list[list[Axes]]]:
     """Panels of the slice's own proportion at fixed places, so that figures line up on the page."""
-    inner = WIDTH_IN - 2 * SIDE_IN - BAR_IN - GAP_IN * (n_columns - 1)
+    inner = WIDTH_IN - left_in - SIDE_IN - BAR_IN - GAP_IN * (n_columns - 1)
     width = inner / n_columns
     height = width * shape[0] / shape[1]
-    total = n_rows * (height + TITLE_IN) + SIDE_IN
+    total = n_rows * (height + above_in) + SIDE_IN + top_in
     figure = Figure(figsize=(WIDTH_IN, total))
     axes = []
     for row in range(n_rows):
-        bottom = (SIDE_IN + (n_rows - 1 - row) * (height + TITLE_IN)) / total
-        lefts = [(SIDE_IN + column * (width + GAP_IN)) / WIDTH_IN for column in range(n_columns)]
+        bottom = (SIDE_IN + (n_rows - 1 - row) * (height + above_in)) / total
+        lefts = [(left_in + column * (width + GAP_IN)) / WIDTH_IN for column in range(n_columns)]
         axes.append([figure.add_axes((left, bottom, width / WIDTH_IN, height / total)) for left in lefts])
     for panel in (panel for line in axes for panel in line):
         panel.set_axis_off()
     return figure, axes
 
 
-def _grey(axes: Axes, values: np.ndarray, low: float, high: float, title: str, note: str = "") -> None:
+def _pairs(row: list[Axes]) -> list[tuple[Axes, Axes]]:
+    return list(zip(row[::2], row[1::2], strict=False))
+
+
+def _grey(axes: Axes, values: np.ndarray, low: float, high: float, title: str = "", note: str = "") -> None:
     axes.imshow(values, cmap="gray", vmin=low, vmax=high, interpolation="bilinear", aspect="auto")
     _caption(axes, title, note)
 
 
 def _difference(
-    axes: Axes, synthetic: np.ndarray, real: np.ndarray, window: DisplayWindow, title: str, note: str
+    axes: Axes,
+    synthetic: np.ndarray,
+    real: np.ndarray,
+    window: DisplayWindow,
+    title: str = "",
+    note: str = "",
 ) -> AxesImage:
     image = axes.imshow(
         np.asarray(synthetic, dtype=np.float64) - real,
@@ -133,10 +165,16 @@ def _difference_bar(image: AxesImage, window: DisplayWindow) -> None:
 
 
 def _caption(axes: Axes, title: str, note: str) -> None:
-    axes.text(0.0, 1.02, title, transform=axes.transAxes, fontsize=10.5, fontweight="bold", va="bottom")
+    if title:
+        _text(axes, title, (0.0, 1.0), above_pt=3, fontsize=10.5, weight="bold")
     if note:
-        axes.text(1.0, 1.02, note, transform=axes.transAxes, fontsize=8, va="bottom", ha="right",
-                  color=theme.DARK_MUTED)  # fmt: skip
+        _text(axes, note, (1.0, 1.0), above_pt=3, fontsize=8, ha="right", color=theme.DARK_MUTED)
+
+
+def _text(axes: Axes, text: str, place: tuple[float, float], above_pt: float = 0.0, **style: Any) -> None:
+    """`place` in the panel's own coordinates, then so many points upwards."""
+    font: dict[str, Any] = {"fontsize": 9.5, "ha": "left", "va": "bottom"} | style
+    axes.annotate(text, place, (0.0, above_pt), "axes fraction", "offset points", **font)
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:

@@ -71,6 +71,8 @@ class Inputs:
 def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
     """Reads all tables. Errors: a required file that is missing, with the stage that writes it."""
     source = _json(folders.anonymized / "manifest.json", "anonymize")
+    results = [read_results(folders.metrics, method) for method in methods]
+    require_same_patients(results)
     return Inputs(
         source=source,
         audit=read_audit(folders.anonymized / "audit", dicom=source["layout"] == "dicom"),
@@ -84,7 +86,7 @@ def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
         splits=_table(folders.pairs / "splits.csv", "pair", ("patient", "split", "n_pairs")),
         contact_sheets=sorted((folders.pairs / "contact_sheets").glob("*.png")),
         normalized=_json(folders.normalized / "manifest.json", "normalize"),
-        results=[read_results(folders.metrics, method) for method in methods],
+        results=results,
         slices={
             m: _table(folders.metrics / m / "slices.csv", f"evaluate ({m})", ("patient", "k"))
             for m in methods
@@ -149,6 +151,17 @@ def read_results(metrics: Path, method: str) -> Results:
     if patients.empty:
         raise ValueError(f"{metrics / method / 'patients.csv'}: no test patient; raise pair.test_fraction")
     return Results(method, summary, patients)
+
+
+def require_same_patients(results: Sequence[Results]) -> None:
+    """Methods are compared on the same test patients; ValueError names a method that was scored on others."""
+    wanted = set(results[0].patients["patient"])
+    for result in results[1:]:
+        if (got := set(result.patients["patient"])) != wanted:
+            raise ValueError(
+                f"{result.method}: scored on {len(got)} test patients, {results[0].method} on {len(wanted)}, "
+                f"{len(got & wanted)} of them the same; rerun evaluate"
+            )
 
 
 def read_histories(models: Path, methods: Sequence[str]) -> dict[str, pd.DataFrame]:

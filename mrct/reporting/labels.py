@@ -11,8 +11,7 @@ METHODS = {
     "intensity_map": "intensity map",
     "unet": "U-Net",
     "pix2pix": "pix2pix",
-    "cyclegan": "CycleGAN",
-    "context_gan": "context-aware GAN",
+    "context_gan3d": "context-aware GAN",
     "swin_pix2pix": "Swin pix2pix",
 }
 DIRECTIONS = {"mr_to_ct": "MR \N{RIGHTWARDS ARROW} CT", "ct_to_mr": "CT \N{RIGHTWARDS ARROW} MR"}
@@ -105,6 +104,9 @@ def curve_name(column: str) -> str:
         "str": "structure",
         "cyc": "cycle",
         "idt": "identity",
+        "mae": "absolute error",
+        "gdl": "gradient difference",
+        "ssim": "SSIM",
         "critic": "critic",
     }
     if kind in kinds and rest in ("ct", "mr"):

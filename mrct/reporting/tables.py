@@ -42,6 +42,10 @@ class Results:
     summary: Mapping[str, Any]
     patients: pd.DataFrame
 
+    def has(self, direction: str) -> bool:
+        """Whether the method was evaluated in this direction."""
+        return direction in self.summary
+
     def interval(self, direction: str, column: str) -> Interval:
         """(mean, low, high); NaN and None where the method has no such number."""
         found = self.summary.get(direction, {}).get(column) or {}
@@ -75,37 +79,48 @@ def metric_rows(results: Sequence[Results], direction: str, windows: Windows) ->
     return rows
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The method that the others are compared with, and the bootstrap of the paired differences."""
+
+    results: Results
+    samples: int
+    seed: int
+
+    def difference(self, other: Results, direction: str, label: Metric) -> dict[str, Any] | None:
+        """`other` minus the reference, paired by patient: mean, interval, verdict on `other`, n of patients.
+
+        None for the reference itself and where the two share no patient in this metric.
+        """
+        if other.method == self.results.method:
+            return None
+        values = [result.values(direction, label.column) for result in (other, self.results)]
+        pair = pd.concat(values, axis=1, join="inner").replace([np.inf, -np.inf], np.nan).dropna()
+        if pair.empty:
+            return None
+        mean, low, high = paired_interval(
+            pair.iloc[:, 0].to_numpy(), pair.iloc[:, 1].to_numpy(), self.samples, self.seed
+        )
+        return {
+            "mean": number(mean, label.digits, sign=True),
+            "interval": interval(low, high, label.digits, sign=True),
+            "verdict": verdict(low, high, label.higher_is_better),
+            "n": len(pair),
+        }
+
+
 def difference_rows(
-    results: Sequence[Results], direction: str, windows: Windows, samples: int, seed: int
+    results: Sequence[Results], reference: Reference, direction: str, windows: Windows
 ) -> list[dict[str, Any]]:
-    """A row a metric: the first method minus each other one, over the patients that both have."""
-    main, others = results[0], results[1:]
+    """A row a metric of the reference: each other method minus the reference, a cell a method."""
+    others = [result for result in results if result.method != reference.results.method]
     rows = []
-    for column in columns_of([main], direction, windows):
+    for column in columns_of([reference.results], direction, windows):
         label = metric(column, windows)
-        cells = [difference_cell(main, other, direction, label, samples, seed) for other in others]
+        cells = [reference.difference(other, direction, label) for other in others]
         if any(cells):
             rows.append({"label": label, "cells": cells})
     return rows
-
-
-def difference_cell(
-    main: Results, other: Results, direction: str, label: Metric, samples: int, seed: int
-) -> dict[str, Any] | None:
-    """Mean difference, interval and verdict; None where the two methods share no patient in this metric."""
-    pair = pd.concat(
-        [main.values(direction, label.column), other.values(direction, label.column)], axis=1, join="inner"
-    )
-    pair = pair.replace([np.inf, -np.inf], np.nan).dropna()
-    if pair.empty:
-        return None
-    mean, low, high = paired_interval(pair.iloc[:, 0].to_numpy(), pair.iloc[:, 1].to_numpy(), samples, seed)
-    return {
-        "mean": number(mean, label.digits, sign=True),
-        "interval": interval(low, high, label.digits, sign=True),
-        "verdict": verdict(low, high, label.higher_is_better),
-        "n": len(pair),
-    }
 
 
 def verdict(low: float | None, high: float | None, higher_is_better: bool | None) -> str:
@@ -143,6 +158,7 @@ def goal_rows(results: Sequence[Results], direction: str, windows: Windows) -> l
                     "interval": interval(*results[0].interval(direction, column)[1:], label.digits),
                     "met": met[results[0].method],
                     "paper": f"{reported:g}",
+                    "n_others": len(results) - 1,
                     "also_met_by": [method_name(r.method) for r in results[1:] if met[r.method]],
                 }
             )

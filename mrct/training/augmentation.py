@@ -1,4 +1,4 @@
-"""Random changes of a training pair: the same small motion of MR and CT, another contrast of the MR alone.
+"""Random changes of a training pair: the same small motion of all images, another contrast of the MR alone.
 
 Motion is shared, for it must not undo the pairing. Contrast is the MR's own: its unit is arbitrary and differs
 between scanners and coils, whereas a changed CT would be a wrong HU. `ct_to_mr` then learns the middle of the
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mrct.methods.batch import Batch
 from mrct.params import Section
 
 #: What lies outside both images: air in CT, no signal in MR.
@@ -42,22 +43,22 @@ def draw(count: int, rng: torch.Generator) -> Tensor:
     return torch.rand(count, _DRAWS, generator=rng) * 2 - 1
 
 
-def augment(
-    mr: Tensor, ct: Tensor, draws: Tensor, settings: Augmentation, spacing_mm: float
-) -> tuple[Tensor, Tensor]:
+def augment(batch: Batch, draws: Tensor, settings: Augmentation, spacing_mm: float) -> Batch:
     """(B, 1, H, W) in [-1, 1] and their draws (B, 22) -> same shapes and range."""
+    mr, ct, other = batch
     draws = draws.to(mr.device)
     if settings.mr_gamma or settings.mr_bias:
-        mr = _other_contrast(mr, draws, settings)
+        points = draws[:, 6:].reshape(-1, 1, _BIAS_POINTS, _BIAS_POINTS)
+        mr = other_contrast(mr, draws[:, 5], points, settings)
     if not settings.moves:
-        return mr, ct
+        return Batch(mr, ct, other)
     matrix = _matrix(draws, settings, spacing_mm * mr.shape[-1])
     grid = functional.affine_grid(matrix, list(mr.shape), align_corners=False)
 
     def warp(image: Tensor) -> Tensor:  # what moves in from outside is background
         return functional.grid_sample(image - BACKGROUND, grid, align_corners=False) + BACKGROUND
 
-    return warp(mr), warp(ct)
+    return Batch(warp(mr), warp(ct), {name: warp(image) for name, image in other.items()})
 
 
 def _matrix(draws: Tensor, settings: Augmentation, side_mm: float) -> Tensor:
@@ -71,10 +72,13 @@ def _matrix(draws: Tensor, settings: Augmentation, side_mm: float) -> Tensor:
     return torch.stack(rows, 1).view(-1, 2, 3)
 
 
-def _other_contrast(mr: Tensor, draws: Tensor, settings: Augmentation) -> Tensor:
-    """Signal s in [0, 1] -> s^γ · exp(b·field): γ within a factor 1 + mr_gamma, |b·field| about mr_bias at most."""
-    gamma = torch.exp(draws[:, 5] * math.log1p(settings.mr_gamma)).view(-1, 1, 1, 1)
-    points = draws[:, 6:].reshape(-1, 1, _BIAS_POINTS, _BIAS_POINTS)
-    field = functional.interpolate(points, list(mr.shape[-2:]), mode="bicubic", align_corners=True)
-    signal = ((mr + 1) / 2).clamp(0, 1) ** gamma * torch.exp(settings.mr_bias * field)
+def other_contrast(mr: Tensor, gamma: Tensor, points: Tensor, settings: Augmentation) -> Tensor:
+    """Signal s in [0, 1] -> s^γ · exp(b·field): γ within a factor 1 + mr_gamma, |b·field| about mr_bias at most.
+
+    Images (B, 1, [D,] H, W), draws in [-1, 1]: `gamma` (B,), and `points` (B, 1, [p,] p, p) of the smooth field.
+    """
+    powers = torch.exp(gamma * math.log1p(settings.mr_gamma)).view(-1, *[1] * (mr.dim() - 1))
+    mode = "bicubic" if mr.dim() == 4 else "trilinear"
+    field = functional.interpolate(points, list(mr.shape[2:]), mode=mode, align_corners=True)
+    signal = ((mr + 1) / 2).clamp(0, 1) ** powers * torch.exp(settings.mr_bias * field)
     return signal.clamp(0, 1) * 2 - 1

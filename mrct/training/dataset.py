@@ -47,6 +47,18 @@ class NormalizedData:
         """Number of pairs of each split."""
         return {split: len(self.split_pairs(split)) for split in ("train", "validation", "test")}
 
+    def slice_spacing_mm(self, patient: str) -> float:
+        """From one slice of the patient's volumes to the next."""
+        return float(self.manifest["patients"][patient]["slice_spacing_mm"])
+
+    def require_pairs(self) -> None:
+        """ValueError where there is nothing to train on or to choose by."""
+        for split in ("train", "validation"):
+            if not self.split_pairs(split):
+                raise ValueError(
+                    f"train: no {split} pair in data/normalized; add patients or change pair.*_fraction"
+                )
+
     def split(self, name: str) -> list[Patient]:
         """The patients of train, validation or test, sorted by name."""
         return [patient for _, patient in sorted(self.patients.items()) if patient.split == name]

@@ -2,7 +2,7 @@
 
 The parameters do not change with their number: a batch is `batch_size` slices in all, every random number is
 drawn for the whole batch by every process, and gradients are summed before a step. With instance norm the
-result is that of one process up to rounding; with batch norm a critic's statistics are those of a share.
+result is that of one process up to rounding; batch norm takes the statistics of a share, dropout draws for one.
 """
 
 import os
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,15 @@ def sum_gradients(weights: Iterable[Tensor]) -> None:
     summed = sum_up(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, values in zip(gradients, summed.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(values.view(gradient.shape))
+
+
+def average_buffers(module: nn.Module) -> None:
+    """Running averages become the mean over the processes: what is validated is what is saved."""
+    if not distributed.is_initialized():
+        return
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            sum_up(buffer).div_(size())
 
 
 def wait() -> None:

@@ -5,11 +5,12 @@ that a resumed run needs to end with the same weights as an uninterrupted one.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,23 +19,27 @@ from torch import Tensor, nn
 from mrct.parallel import progress
 from mrct.training import checkpoint, distributed
 from mrct.training.average import Average
-from mrct.training.dataset import NormalizedData
+from mrct.training.examples import Examples
 from mrct.training.image_pool import ImagePool
 from mrct.training.settings import Settings
 from mrct.training.step import Training, train_epoch
-from mrct.training.validation import UNITS, validation_metrics
+from mrct.training.validation import UNITS
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass
 class Progress:
-    """Rows of history.csv, and per direction the best validation value, its epoch and its weights."""
+    """Rows of history.csv; of each direction the best validation value, its epoch and its weights.
+
+    `last_weights`: of the whole method, at the end.
+    """
 
     history: list[dict[str, float]] = field(default_factory=list)
     best_value: dict[str, float] = field(default_factory=dict)
     best_epoch: dict[str, int] = field(default_factory=dict)
     best_weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    last_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,23 +81,20 @@ def deterministic(seed: int) -> Iterator[None]:
 
 def fit(
     build: Callable[[], nn.Module],
-    data: NormalizedData,
+    examples: Examples,
     settings: Settings,
     work: Path,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    epochs_before: int = 0,
+    labels: Mapping[str, float] = MappingProxyType({}),
 ) -> Progress:
-    """Train `build()` on the training pairs; resume from `work` where a checkpoint lies.
+    """Train `build()` on the examples; resume from `work` where a checkpoint lies.
 
     `work` belongs to this run alone (the caller keys it by parameters and inputs). Each direction keeps the
-    weights of the epoch with its lowest validation error. Of several processes (distributed.joined) the first
-    writes and calls `on_epoch`; all return the same. Errors: NotFiniteLossError; no training or validation pair.
+    weights of the epoch with its lowest validation error; epochs are counted on from `epochs_before`, `labels` are
+    further columns of the history. Of several processes (distributed.joined) the first writes and calls `on_epoch`;
+    all return the same. Errors: NotFiniteLossError.
     """
-    pairs = data.split_pairs("train")
-    for split in ("train", "validation"):
-        if not data.split_pairs(split):
-            raise ValueError(
-                f"train: no {split} pair in data/normalized; add patients or change pair.*_fraction"
-            )
     with deterministic(settings.seed):
         training = _start(build, settings)
         done = _resume(work / CHECKPOINT, training)
@@ -100,23 +102,25 @@ def fit(
         rates = [
             group["lr"] for optimizer in training.optimizers.values() for group in optimizer.param_groups
         ]
+        n_images = len(examples.items(epochs_before))
         with progress() as bar:
             task = bar.add_task(
-                "train", total=settings.epochs * len(pairs), completed=len(done.history) * len(pairs)
+                "train", total=settings.epochs * n_images, completed=len(done.history) * n_images
             )
-            for epoch in range(len(done.history), settings.epochs):
-                _set_rates(training.optimizers, rates, decay(epoch, settings))
-                started = perf_counter()
-                terms = train_epoch(training, data, pairs, epoch, lambda n: bar.advance(task, n))
+            for place in range(len(done.history), settings.epochs):
+                _set_rates(training.optimizers, rates, decay(place, settings))
+                epoch, started = epochs_before + place, perf_counter()
+                terms = train_epoch(training, examples, epoch, lambda n: bar.advance(task, n))
                 seconds = perf_counter() - started
-                errors = validation_metrics(training.networks, data, settings.batch_size, training.device)
-                row = {"epoch": epoch + 1, **terms, **errors}
+                errors = examples.validation(training.networks, epoch, training.device)
+                row = {"epoch": epoch + 1, **labels, **terms, **errors}
                 _keep_best(done, training.networks, row)
                 done.history.append(row)
                 if distributed.rank() == 0:
                     _save(work / CHECKPOINT, training, done)
-                    on_epoch(Epoch(row, training.networks, len(pairs) / seconds))
-                    bar.console.print(_headline(row, settings.epochs), highlight=False)
+                    on_epoch(Epoch(row, training.networks, n_images / seconds))
+                    bar.console.print(_headline(row, epochs_before + settings.epochs), highlight=False)
+        done.last_weights = _copied(training.method)
     return done
 
 
@@ -145,7 +149,7 @@ def _headline(row: dict[str, float], epochs: int) -> str:
         for name, unit in UNITS.items()
         if f"validation_{name}" in row
     ]
-    return f"epoch {row['epoch']:.0f}/{epochs}: validation MAE " + ", ".join(errors)
+    return f"epoch {row['epoch']:.0f}/{epochs}: validation MAE " + (", ".join(errors) or "not taken")
 
 
 def _set_rates(optimizers: dict[str, torch.optim.Optimizer], rates: list[float], factor: float) -> None:
@@ -156,12 +160,16 @@ def _set_rates(optimizers: dict[str, torch.optim.Optimizer], rates: list[float],
 
 def _keep_best(done: Progress, networks: dict[str, nn.Module], row: dict[str, float]) -> None:
     for direction, network in networks.items():
-        value = row[f"validation_{direction}"]
+        value = row.get(f"validation_{direction}")
+        if value is None:
+            continue
         if direction not in done.best_value or value < done.best_value[direction]:
             done.best_value[direction], done.best_epoch[direction] = value, int(row["epoch"])
-            done.best_weights[direction] = {
-                name: weight.detach().cpu().clone() for name, weight in network.state_dict().items()
-            }
+            done.best_weights[direction] = _copied(network)
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().cpu().clone() for name, weight in network.state_dict().items()}
 
 
 def _stateful(training: Training) -> dict[str, nn.Module]:

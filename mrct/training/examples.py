@@ -1,53 +1,32 @@
-"""Pictures of a training run: what the networks make of a few validation slices at the moment."""
+"""Where the loop takes its images from: slices of volumes, or patches."""
 
-import numpy as np
+from typing import Protocol
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mrct.training.dataset import NormalizedData
-from mrct.training.validation import translate_slices
+from mrct.methods.batch import Batch
 
-#: Shown from black to white: soft tissue is told from air and from bone.
-WINDOW_HU = (-200.0, 800.0)
-N_PATIENTS = 3
-_GAP_PIXELS = 2
+#: A patient and the number of a slice or a patch.
+Item = tuple[str, int]
 
 
-def example_sheet(networks: dict[str, nn.Module], data: NormalizedData, device: torch.device) -> np.ndarray:
-    """(rows, columns) uint8: MR, synthetic CT, CT, synthetic MR of the middle pair of three validation patients."""
-    rows = []
-    for patient in [patient for patient in data.split("validation") if patient.valid.any()][:N_PATIENTS]:
-        k = np.flatnonzero(patient.valid)[patient.valid.sum() // 2]
-        mr, ct = (np.asarray(volume[k : k + 1]) for volume in (patient.mr, patient.ct))
-        synthetic = {
-            direction: translate_slices(networks[direction], source, 1, device)
-            for direction, source in (("mr_to_ct", mr), ("ct_to_mr", ct))
-            if direction in networks
-        }
-        panels = [_gray_mr(mr), _gray_ct(synthetic.get("mr_to_ct"), data), _gray_ct(ct, data)]
-        panels.append(_gray_mr(synthetic.get("ct_to_mr")))
-        rows.append(_beside([panel for panel in panels if panel is not None], axis=1))
-    return _beside(rows, axis=0)
+class Examples(Protocol):
+    """What the loop asks for; see mrct/training/slices.py."""
 
+    def items(self, epoch: int) -> list[Item]:
+        """What an epoch trains on, in a fixed order; the loop shuffles it by (seed, epoch)."""
 
-def _gray_mr(image: np.ndarray | None) -> np.ndarray | None:
-    return None if image is None else _gray((image[0] + 1) / 2)
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """(count, n): the random numbers of `count` items, as many for each whatever is switched on.
 
+        Drawn for a whole batch by every process; `load` gets the rows of its own items.
+        """
 
-def _gray_ct(image: np.ndarray | None, data: NormalizedData) -> np.ndarray | None:
-    if image is None:
-        return None
-    low, high = data.manifest["hu_window"]
-    hu = (image[0] + 1) / 2 * (high - low) + low
-    return _gray((hu - WINDOW_HU[0]) / (WINDOW_HU[1] - WINDOW_HU[0]))
+    def load(self, items: list[Item], draws: Tensor, device: torch.device) -> Batch:
+        """The images of the items on `device`, augmented by their draws."""
 
-
-def _gray(share: np.ndarray) -> np.ndarray:
-    return (share.clip(0, 1) * 255).round().astype(np.uint8)
-
-
-def _beside(panels: list[np.ndarray], axis: int) -> np.ndarray:
-    """One after the other with a dark gap between."""
-    pad = [(0, 0), (0, 0)]
-    pad[axis] = (0, _GAP_PIXELS)
-    return np.concatenate([np.pad(panel, pad) for panel in panels], axis)
+    def validation(
+        self, networks: dict[str, nn.Module], epoch: int, device: torch.device
+    ) -> dict[str, float]:
+        """validation_<direction> of each network; without one in an epoch, that epoch cannot be the best."""

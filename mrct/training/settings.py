@@ -1,4 +1,4 @@
-"""What every trained method shares: the loop's parameters, top-level keys of params.yaml."""
+"""The loop's parameters: what each method has for itself, and what all share as top-level keys of params.yaml."""
 
 from typing import Literal
 
@@ -8,17 +8,36 @@ from mrct.params import Section
 from mrct.training.augmentation import Augmentation
 
 
-class Settings(Section):
-    """Parameters of the loop; `batch_size` counts the slices of all processes together."""
+class Loop(Section):
+    """A method's own: how long and in what portions it is trained; `batch_size` counts the images of all processes."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     accumulate: int = Field(ge=1)
     lr_decay: Literal["linear", "constant"]
-    pool_size: int = Field(ge=0)
     ema_decay: float = Field(ge=0, lt=1)
+
+
+class AdversarialLoop(Loop):
+    """Of a method with critics: they see older images as well."""
+
+    pool_size: int = Field(ge=0)
+
+
+class Shared(Section):
+    """The same for all methods."""
+
     augmentation: Augmentation
     seed: int
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["fp32", "bf16"]
     compile: bool
+
+
+class Settings(AdversarialLoop, Shared):
+    """All that the loop is told."""
+
+
+def settings_of(loop: Loop, shared: Shared) -> Settings:
+    """Both together; a method without critics has no pool."""
+    return Settings(**{"pool_size": 0} | loop.model_dump() | shared.model_dump())

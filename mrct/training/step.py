@@ -1,4 +1,4 @@
-"""One epoch of a method: its losses over the shuffled pairs, gradients gathered, weights updated."""
+"""One epoch of a method: its losses over the shuffled examples, gradients gathered, weights updated."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,17 +7,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mrct.methods.batch import Batch, Pooled
 from mrct.training import distributed
-from mrct.training.augmentation import augment, draw
 from mrct.training.average import Average
-from mrct.training.dataset import NormalizedData, epoch_batches
+from mrct.training.dataset import epoch_batches
 from mrct.training.distributed import Share, share_of
+from mrct.training.examples import Examples, Item
 from mrct.training.image_pool import ImagePool
 from mrct.training.settings import Settings
-
-#: (name, synthetic images) -> what the critic of that name sees: those images, or older ones from its pool.
-Pooled = Callable[[str, Tensor], Tensor]
-Pair = tuple[str, int]
 
 
 class Method(Protocol):
@@ -30,13 +27,13 @@ class Method(Protocol):
         """The network of each direction that it translates (mr_to_ct, ct_to_mr)."""
 
     def losses(
-        self, mr: Tensor, ct: Tensor, rng: torch.Generator, epoch: int, pooled: Pooled
+        self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """(loss to go backward from, its unweighted terms), one after the other, at unchanged weights.
 
         Each loss has gone backward before the next is asked for; the weights change after the last. A mean over
-        the batch, so that the loop can weigh parts of a batch. Random numbers come from `rng` alone and as many
-        for every batch size.
+        the batch, so that the loop can weigh parts of a batch. Random numbers come from `rng`, as many for every
+        batch size; layers that draw for themselves, as dropout, have torch's generator, seeded for each epoch.
         """
 
 
@@ -62,37 +59,37 @@ class Training:
 
 
 def train_epoch(
-    training: Training,
-    data: NormalizedData,
-    pairs: list[Pair],
-    epoch: int,
-    advance: Callable[[int], None],
+    training: Training, examples: Examples, epoch: int, advance: Callable[[int], None]
 ) -> dict[str, float]:
-    """One pass over the pairs; the mean of each loss term over all pairs and processes."""
+    """One pass over the examples; the mean of each loss term over all examples and processes."""
     settings = training.settings
     rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
-    batches = epoch_batches(pairs, settings.batch_size, settings.seed, epoch)
+    torch.manual_seed((settings.seed * 1_000_003 + epoch) * 1_009 + distributed.rank())  # dropout's
+    items = examples.items(epoch)
+    batches = epoch_batches(items, settings.batch_size, settings.seed, epoch)
     sums: dict[str, Tensor] = {}
     training.method.train()
     for start in range(0, len(batches), settings.accumulate):
         group = batches[start : start + settings.accumulate]
-        n_slices = sum(len(batch) for batch in group)
+        n_images = sum(len(batch) for batch in group)
         for step, batch in enumerate(group, start + 1):
             share = share_of(len(batch))
-            terms = _backward(training, data, batch, share, rng, epoch, share.weight * len(batch) / n_slices)
+            weight = share.weight * len(batch)
+            terms = _backward(training, examples, batch, share, rng, epoch, weight / n_images)
             _require_finite(terms, epoch, step, batch)
             for name, term in terms.items():
-                sums[name] = sums.get(name, 0) + term * (share.weight * len(batch))
+                sums[name] = sums.get(name, 0) + term * weight
         _update(training)
-        advance(n_slices)
-    means = distributed.sum_up(torch.stack(list(sums.values())).double() / len(pairs))
+        advance(n_images)
+    distributed.average_buffers(training.method)
+    means = distributed.sum_up(torch.stack(list(sums.values())).double() / len(items))
     return dict(zip(sums, means.tolist(), strict=True))
 
 
 def _backward(
     training: Training,
-    data: NormalizedData,
-    batch: list[Pair],
+    examples: Examples,
+    items: list[Item],
     share: Share,
     rng: torch.Generator,
     epoch: int,
@@ -100,9 +97,8 @@ def _backward(
 ) -> dict[str, Tensor]:
     """Adds the gradients of this process's share, times `weight`; the loss terms."""
     settings, device = training.settings, training.device
-    draws = draw(len(batch), rng)[share.own]
-    mr, ct = (images.to(device) for images in data.slices(batch[share.own]))
-    mr, ct = augment(mr, ct, draws, settings.augmentation, float(data.manifest["pixel_spacing_mm"]))
+    draws = examples.draw(len(items), rng)[share.own]
+    batch = examples.load(items[share.own], draws, device)
 
     def pooled(name: str, images: Tensor) -> Tensor:
         pool = training.pools.setdefault(name, ImagePool(settings.pool_size))
@@ -110,7 +106,7 @@ def _backward(
 
     terms: dict[str, Tensor] = {}
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        for loss, parts in training.method.losses(mr, ct, rng, epoch, pooled):
+        for loss, parts in training.method.losses(batch, rng, epoch, pooled):
             (loss * weight).backward()
             terms |= {name: part.detach() for name, part in parts.items()}
     return terms
@@ -125,10 +121,10 @@ def _update(training: Training) -> None:
         training.average.update()
 
 
-def _require_finite(terms: dict[str, Tensor], epoch: int, step: int, batch: list[Pair]) -> None:
+def _require_finite(terms: dict[str, Tensor], epoch: int, step: int, items: list[Item]) -> None:
     if not torch.isfinite(torch.stack(list(terms.values()))).all():
         listed = ", ".join(f"{name} {float(term):g}" for name, term in terms.items())
         raise NotFiniteLossError(
-            f"train: loss not finite in epoch {epoch + 1}, step {step}: {listed}; slices {batch}; "
+            f"train: loss not finite in epoch {epoch + 1}, step {step}: {listed}; examples {items}; "
             "the last good epoch is kept; lower learning_rate or use precision: fp32, then run again"
         )

@@ -15,7 +15,7 @@ from mrct.cohort.multiframe import to_multiframe
 from mrct.dicom.write import write_synthetic_series
 from mrct.imaging.intensity import MrScaling
 from mrct.imaging.volumes import affine, read_volume
-from mrct.inference.model import load_model, save_model
+from mrct.inference.model import Model, load_model, save_model
 from mrct.inference.synthesize import WrongInputError, synthesize, translate_volume
 from mrct.methods.intensity_map import IntensityMap
 
@@ -66,6 +66,19 @@ def test_nifti_keeps_the_grid_and_gives_hu(tmp_path, mr, model_file):
     assert np.allclose(out.GetDirection(), source.GetDirection(), atol=1e-5)
     hu = sitk.GetArrayFromImage(out)
     assert hu[5, 26, 28] > 800
+    assert hu[5, 2, 2] < -900
+
+
+def test_a_network_of_volumes_sees_the_whole_volume_and_how_far_apart_its_slices_are(mr):
+    class Whole(torch.nn.Module):
+        def translate_volume(self, volume, slice_spacing_mm, device, others):
+            assert volume.shape == (10, 64, 64)
+            assert slice_spacing_mm == pytest.approx(5.0)
+            return np.asarray(volume)
+
+    model = Model("whole", "mr_to_ct", Whole(), NORMALIZATION)
+    hu = sitk.GetArrayFromImage(translate_volume(mr, model))
+    assert hu[5, 26, 28] > 2000
     assert hu[5, 2, 2] < -900
 
 

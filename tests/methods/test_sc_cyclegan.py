@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mrct.methods.batch import Batch
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan, build_network
 from mrct.params import load, parse
 
@@ -25,7 +26,7 @@ def unpooled(name: str, images: torch.Tensor) -> torch.Tensor:
 def step(method: ScCycleGan, optimizers, images, rng, epoch: int = 0) -> dict[str, torch.Tensor]:
     """One update of everything, as the engine does it; the terms."""
     terms: dict[str, torch.Tensor] = {}
-    for loss, parts in method.losses(images[0], images[1], rng, epoch, unpooled):
+    for loss, parts in method.losses(Batch(images[0], images[1], {}), rng, epoch, unpooled):
         loss.backward()
         terms |= parts
     for optimizer in optimizers.values():
@@ -122,7 +123,7 @@ def test_gradients_against_the_authors_order_of_work(count):
     method = ScCycleGan(BASE.model_copy(update={"lambda_idt": 5.0, "structure_loss": "none"}))
     literal = copy.deepcopy(method)
     mr, ct = some_images(count)
-    for loss, _ in method.losses(mr, ct, torch.Generator(), 0, unpooled):
+    for loss, _ in method.losses(Batch(mr, ct, {}), torch.Generator(), 0, unpooled):
         loss.backward()
 
     synthetic_ct, synthetic_mr = literal.mr_to_ct(mr), literal.ct_to_mr(ct)
@@ -196,7 +197,7 @@ def test_critics_learn_from_what_the_pool_hands_out():
         asked[name] = synthetic
         return torch.zeros_like(synthetic)
 
-    *_, (loss, terms) = method.losses(images[0], images[1], torch.Generator(), 0, pooled)
+    *_, (loss, terms) = method.losses(Batch(images[0], images[1], {}), torch.Generator(), 0, pooled)
     assert set(asked) == {"ct", "mr"}
     assert not any(synthetic.requires_grad for synthetic in asked.values())
     with torch.no_grad():

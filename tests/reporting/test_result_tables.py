@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrct.reporting.labels import interval, is_shown, method_name, metric, metric_order, number
-from mrct.reporting.tables import Results, columns_of, difference_rows, goal_rows, metric_rows, verdict
+from mrct.reporting.labels import curve_name, interval, is_shown, method_name, metric, metric_order, number
+from mrct.reporting.tables import (
+    Reference,
+    Results,
+    columns_of,
+    difference_rows,
+    goal_rows,
+    metric_rows,
+    verdict,
+)
 
 WINDOWS = {"full": (-1024.0, 3000.0), "brain": (-60.0, 140.0)}
 
@@ -92,6 +100,21 @@ def test_number_reads_back_within_its_rounding(value: float) -> None:
     assert float(number(value, 2, sign=True).replace("−", "-")) == pytest.approx(value, abs=0.0051)
 
 
+@pytest.mark.parametrize(
+    ("column", "wanted"),
+    [
+        ("validation_mr_to_ct", "validation MR → CT (MAE, HU)"),
+        ("validation_ct_to_mr", "validation CT → MR (MAE, grey)"),
+        ("gdl_ct", "gradient difference loss, CT"),
+        ("mae_mr", "absolute error loss, MR"),
+        ("ssim_ct", "SSIM loss, CT"),
+        ("my_term", "my term"),
+    ],
+)
+def test_curves_have_names_for_people(column: str, wanted: str) -> None:
+    assert curve_name(column) == wanted
+
+
 def test_unknown_method_is_readable() -> None:
     assert method_name("mean_ct") == "mean CT"
     assert method_name("my_new_net") == "my new net"
@@ -114,26 +137,36 @@ def test_verdict(low: float | None, high: float | None, higher: bool | None, wan
     assert verdict(low, high, higher) == wanted
 
 
-def test_difference_is_paired_by_patient_not_by_row() -> None:
+def test_difference_is_the_method_minus_the_reference_paired_by_patient_not_by_row() -> None:
     base = [100.0, 200.0, 300.0, 400.0, 500.0, 600.0]
-    main, other = results("a", "mae_hu", [v - 7 for v in base]), results("b", "mae_hu", base)
+    reference, other = results("a", "mae_hu", base), results("b", "mae_hu", [v - 7 for v in base])
     shuffled = Results("b", other.summary, other.patients.sample(frac=1, random_state=1))
-    (row,) = difference_rows([main, shuffled], "mr_to_ct", WINDOWS, samples=100, seed=0)
-    assert row["cells"][0]["interval"] == "−7.0 to −7.0"
-    assert row["cells"][0]["verdict"] == "better"
+    rows = difference_rows([reference, shuffled], Reference(reference, 100, 0), "mr_to_ct", WINDOWS)
+    assert rows[0]["cells"][0]["interval"] == "−7.0 to −7.0"
+    assert rows[0]["cells"][0]["verdict"] == "better"
+
+
+def test_any_method_can_be_the_reference_and_is_no_column_of_its_own() -> None:
+    three = [results(name, "mae_hu", [value] * 6) for name, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]
+    (row,) = difference_rows(three, Reference(three[1], 100, 0), "mr_to_ct", WINDOWS)
+    assert [(cell["mean"], cell["verdict"]) for cell in row["cells"]] == [
+        ("−1.0", "better"),
+        ("+1.0", "worse"),
+    ]
 
 
 def test_difference_uses_the_patients_that_both_have_and_says_how_many() -> None:
     main, other = results("a", "mae_hu", [1.0] * 6), results("b", "mae_hu", [2.0] * 8)
-    broken = main.patients.assign(mae_hu=[1.0, np.nan, np.inf, 1.0, 1.0, 1.0])
-    (row,) = difference_rows([Results("a", main.summary, broken), other], "mr_to_ct", WINDOWS, 100, 0)
+    broken = Results("a", main.summary, main.patients.assign(mae_hu=[1.0, np.nan, np.inf, 1.0, 1.0, 1.0]))
+    (row,) = difference_rows([broken, other], Reference(broken, 100, 0), "mr_to_ct", WINDOWS)
     assert row["cells"][0]["n"] == 4
     assert row["cells"][0]["verdict"] == "too few patients"
 
 
 def test_no_difference_where_the_other_method_lacks_the_direction() -> None:
     main = results("a", "mae_8bit", [1.0] * 6, direction="ct_to_mr")
-    assert difference_rows([main, results("b", "mae_hu", [1.0] * 6)], "ct_to_mr", WINDOWS, 100, 0) == []
+    both = [main, results("b", "mae_hu", [1.0] * 6)]
+    assert difference_rows(both, Reference(main, 100, 0), "ct_to_mr", WINDOWS) == []
 
 
 def test_metric_rows_leave_a_dash_where_a_method_has_no_number() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mrct.reporting import theme
 from mrct.reporting.charts import DotPanel, best_of, curve_columns, patient_dots, training_curves
-from mrct.reporting.figures import head_box, methods_side_by_side, triptych
+from mrct.reporting.figures import head_box, methods_grid, triptych
 
 
 def images_of(figure: Figure) -> list[np.ndarray]:
@@ -64,13 +64,61 @@ def test_triptych_refuses_other_shapes(wrong: np.ndarray) -> None:
         triptych(np.zeros((4, 4)), wrong, np.zeros((4, 4)), window=theme.BRAIN)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_methods_side_by_side_shows_each_method_and_its_difference(n: int) -> None:
+@pytest.mark.parametrize(("n_methods", "n_cases"), [(1, 1), (8, 4), (2, 3)])
+def test_methods_grid_shows_every_methods_slice_and_difference_in_its_row(
+    n_methods: int, n_cases: int
+) -> None:
     mr, _, real = slices()
-    predictions = {f"m{i}": real + i for i in range(n)}
-    figure = methods_side_by_side(mr, real, predictions, window=theme.BONE)
-    differences = [float(image.mean()) for image in images_of(figure) if np.ptp(image) < 1e-9]
-    assert differences == pytest.approx(list(range(n)))
+    cases = {f"case {c}": (mr, real + 100 * c) for c in range(n_cases)}
+    synthetic = {f"m{m}": [real + 100 * c + m for c in range(n_cases)] for m in range(n_methods)}
+    notes = {f"m{m}": [f"{m} of {c}" for c in range(n_cases)] for m in range(n_methods)}
+    figure = methods_grid(cases, synthetic, notes, window=theme.BONE)
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(panels) == 2 * n_cases * (1 + n_methods)
+    first = panels[: 2 * n_cases]
+    for c, (input_, target) in enumerate(cases.values()):
+        np.testing.assert_array_equal(first[2 * c].images[0].get_array(), input_)
+        np.testing.assert_array_equal(first[2 * c + 1].images[0].get_array(), target)
+        assert first[2 * c].texts[-1].get_text() == f"case {c}"
+    for m in range(n_methods):
+        row = panels[2 * n_cases * (1 + m) :][: 2 * n_cases]
+        assert row[0].texts[0].get_text() == f"m{m}"
+        for c in range(n_cases):
+            np.testing.assert_array_equal(row[2 * c].images[0].get_array(), synthetic[f"m{m}"][c])
+            np.testing.assert_allclose(row[2 * c + 1].images[0].get_array(), m)
+            assert row[2 * c + 1].texts[0].get_text() == f"{m} of {c}"
+
+
+def test_methods_grid_keeps_names_and_panels_apart() -> None:
+    """Eight methods with long names: no text is cut off at the edge or lies on another row's panel."""
+    mr, _, real = slices((24, 20))
+    names = [f"context-aware GAN {n}" for n in range(8)]
+    cases = {f"P000000000{c}, slice 100": (mr, real) for c in range(4)}
+    figure = methods_grid(
+        cases,
+        dict.fromkeys(names, [real] * 4),
+        dict.fromkeys(names, ["MAE 1234.5 HU"] * 4),
+        window=theme.BONE,
+    )
+    figure.draw_without_rendering()
+    width, height = figure.bbox.width, figure.bbox.height
+    for axes in figure.axes:
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert box.x0 >= 0
+            assert box.y0 >= 0
+            assert box.x1 <= width
+            assert box.y1 <= height
+            panels = [panel.get_window_extent().padded(-1) for panel in figure.axes if panel.images]
+            assert not any(box.overlaps(panel) for panel in panels), text.get_text()
+
+
+def test_methods_grid_refuses_no_method_and_other_shapes() -> None:
+    mr, _, real = slices()
+    with pytest.raises(ValueError, match="got no method"):
+        methods_grid({"a": (mr, real)}, {}, {}, window=theme.BONE)
+    with pytest.raises(ValueError, match=r"expected one \(H, W\)"):
+        methods_grid({"a": (mr, real)}, {"m": [real[1:]]}, {"m": [""]}, window=theme.BONE)
 
 
 def test_head_box() -> None:
@@ -129,6 +177,14 @@ def test_curve_draws_the_finite_values() -> None:
     history = pd.DataFrame({"epoch": [1, 2, 3], "pix_ct": [1.0, np.nan, 0.5]})
     line = training_curves(history, {}).axes[0].lines[0]
     np.testing.assert_array_equal(line.get_xydata(), [[1, 1.0], [3, 0.5]])
+
+
+def test_a_line_stands_where_the_next_phase_begins_and_the_phase_is_no_curve() -> None:
+    history = pd.DataFrame({"epoch": [1, 2, 3, 4, 5], "phase": [1, 1, 2, 2, 3], "mae_ct": np.ones(5)})
+    assert curve_columns(history) == ["mae_ct"]
+    lines = training_curves(history, {}).axes[0].lines
+    assert [line.get_xdata()[0] for line in lines[1:]] == [2.5, 4.5]
+    assert len(training_curves(history.drop(columns="phase"), {}).axes[0].lines) == 1
 
 
 def test_curves_need_an_epoch_and_a_number() -> None:

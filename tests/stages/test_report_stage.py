@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from mrct.files import save_array, write_json, write_table
-from mrct.metrics.statistics import bootstrap_interval
+from mrct.metrics.statistics import bootstrap_interval, paired_interval
+from mrct.params import ParamsError
 from mrct.reporting.inputs import Folders
 from stages import report
 
@@ -120,14 +121,14 @@ def _write_model(folders: Folders, method: str) -> None:
         "data_sha256": "0",
         "params": {"lambda_pix": 100.0},
         "normalization": {"image_size": 64},
-        "best_epoch": {"mr_to_ct": 4},
     }
-    write_json(folders.models / method / "model.json", content)
     if method == "sc_cyclegan":
+        content |= {"best_epoch": {"mr_to_ct": 4}, "n_parameters": {"mr_to_ct": 1234567}}
         epochs = np.arange(1, 7)
         losses = {f"{t}_ct": 1.0 / epochs + 0.1 * i for i, t in enumerate(["adv", "pix", "cyc"])}
         history = pd.DataFrame({"epoch": epochs, **losses, "validation_mr_to_ct": 90 + (epochs - 4.0) ** 2})
         write_table(folders.models / method / "history.csv", history)
+    write_json(folders.models / method / "model.json", content)
 
 
 def ct_metrics(error_hu: float) -> dict[str, float]:
@@ -174,8 +175,11 @@ def _write_metrics(
     write_json(folders.metrics / method / "summary.json", summary)
 
 
-def make(folders: Folders, out: Path, patients: int = 2, virtual: bool = False) -> str:
-    return report.run(report.Params(patients=patients), INTERVALS, folders, METHODS, virtual, out).read_text()
+def make(
+    folders: Folders, out: Path, patients: int = 2, virtual: bool = False, reference: str = "sc_cyclegan"
+) -> str:
+    params = report.Params(patients=patients, reference=reference)
+    return report.run(params, INTERVALS, folders, METHODS, virtual, out).read_text()
 
 
 def text_only(html: str) -> str:
@@ -214,13 +218,75 @@ def test_key_result_is_the_mean_of_the_patients(made: tuple[Folders, Path, str])
     assert f"scCycleGAN {mean:.1f} HU" in text_only(html)
 
 
-def test_reference_methods_are_called_beaten_only_with_enough_patients(
+def test_methods_are_called_worse_only_with_enough_patients(
     made: tuple[Folders, Path, str], tmp_path: Path
 ) -> None:
-    assert text_only(made[2]).count("scCycleGAN is better") == 2
-    few = text_only(make(write_inputs(tmp_path / "in", n_test=4), tmp_path / "out"))
-    assert "is better" not in few.replace("higher is better", "").replace("lower is better", "")
+    assert text_only(made[2]).count("worse than scCycleGAN") == 2
+    few = text_only(make(write_inputs(tmp_path / "in", n_test=4), tmp_path / "out", patients=0))
+    assert "than scCycleGAN" not in few
     assert "Only 4 test patients" in few
+
+
+def section_of(html: str, name: str) -> str:
+    start = html.index(f'<section id="{name}">')
+    return text_only(html[start : html.index("</section>", start)])
+
+
+def test_comparison_states_mean_interval_and_difference_from_the_chosen_reference(
+    made: tuple[Folders, Path, str], tmp_path: Path
+) -> None:
+    folders, _, _ = made
+    text = section_of(make(folders, tmp_path / "out", patients=0, reference="intensity_map"), "comparison")
+    tables = {
+        m: pd.read_csv(folders.metrics / m / "patients.csv")
+        .query("direction == 'mr_to_ct'")
+        .set_index("patient")
+        for m in METHODS
+    }
+    for method, name in {"sc_cyclegan": "scCycleGAN", "mean_ct": "mean CT"}.items():
+        mean, low, high = bootstrap_interval(tables[method]["mae_hu"].to_numpy(), 200, 3)
+        gap, *_ = paired_interval(
+            tables[method]["mae_hu"].to_numpy(), tables["intensity_map"]["mae_hu"].to_numpy(), 200, 3
+        )
+        wanted = f"{name} {mean:.1f} {low:.1f} to {high:.1f} {gap:+.1f} ".replace("-", "\N{MINUS SIGN}")
+        assert wanted + ("better" if method == "sc_cyclegan" else "worse") in text
+    assert "intensity map the reference" in text
+
+
+def test_a_direction_names_the_methods_that_lack_it(made: tuple[Folders, Path, str], tmp_path: Path) -> None:
+    text = section_of(made[2], "comparison")
+    assert "they do not translate CT → MR: mean CT, intensity map." in text
+    other = section_of(make(made[0], tmp_path / "out", patients=0, reference="mean_ct"), "comparison")
+    assert "mean CT, the reference, does not translate CT → MR: no differences here." in other
+
+
+def test_size_and_kept_epoch_of_every_method(made: tuple[Folders, Path, str]) -> None:
+    text = section_of(made[2], "comparison")
+    assert "scCycleGAN MR → CT, CT → MR 1,234,567 6 4 (MR → CT)" in text
+    assert "mean CT MR → CT – – –" in text
+
+
+def test_methods_stand_below_one_another_for_the_same_slices(made: tuple[Folders, Path, str]) -> None:
+    _, out, html = made
+    drawn = {path.name for path in (out / "figures").glob("methods_*.png")}
+    assert drawn == {
+        "methods_mr_to_ct_bone_1.png",
+        "methods_mr_to_ct_brain_1.png",
+    }  # one method alone has CT to MR
+    assert "bone window: scCycleGAN, mean CT, intensity map, each with its difference" in html
+
+
+def test_a_reference_that_no_method_is_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"report.reference: 'mean_tc'.*did you mean 'mean_ct'"):
+        make(folders_in(tmp_path), tmp_path / "out", reference="mean_tc")
+
+
+def test_methods_scored_on_other_patients_are_not_compared(tmp_path: Path) -> None:
+    folders = write_inputs(tmp_path, n_test=3)
+    path = folders.metrics / "mean_ct/patients.csv"
+    write_table(path, pd.read_csv(path).iloc[1:])
+    with pytest.raises(ValueError, match="mean_ct: scored on 2 test patients, sc_cyclegan on 3, 2 of them"):
+        make(folders, tmp_path / "out")
 
 
 def test_page_to_sign_states_standard_counts_proof_and_what_stays(made: tuple[Folders, Path, str]) -> None:
@@ -364,7 +430,7 @@ def test_main_reads_the_params_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "source": "data/cohort",
         "baselines": ["mean_ct"],
         "evaluate": json.loads(INTERVALS.model_dump_json()) | {"bone_hu": [150.0]},
-        "report": {"patients": 1},
+        "report": {"patients": 1, "reference": "mean_ct"},
     }
     (tmp_path / "params.yaml").write_text(json.dumps(settings))
     monkeypatch.chdir(tmp_path)

@@ -51,7 +51,7 @@ def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalize
     assert not any((tmp_path / "work").iterdir())
     model = load_model(tmp_path / "a/sc_cyclegan/mr_to_ct.safetensors")
     assert model.normalization["hu_window"] == [-1024.0, 3000.0]
-    assert model.translate(np.zeros((3, 32, 32), np.float32)).shape == (3, 32, 32)
+    assert model.translate(np.zeros((3, 32, 32), np.float32), 5.0).shape == (3, 32, 32)
 
 
 KILLED = """
@@ -91,7 +91,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path, train_
         command = [sys.executable, "-c", KILLED, params.model_dump_json(), *folders, where, count]
         assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
         assert not (tmp_path / "cut").exists()
-        (file,) = (tmp_path / "work").glob("*/checkpoint.safetensors")
+        (file,) = (tmp_path / "work").glob("*/*/checkpoint.safetensors")
         assert len(checkpoint.load(file)[1]["history"]) == finished
     train.run(params, normalized, tmp_path / "cut", tmp_path / "work")
     train.run(params, normalized, tmp_path / "whole", tmp_path / "other")

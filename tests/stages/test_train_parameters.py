@@ -15,6 +15,7 @@ from mrct.training import checkpoint
 from mrct.training.dataset import open_normalized
 from mrct.training.engine import CHECKPOINT, fit
 from mrct.training.settings import Settings
+from mrct.training.slices import SlicePairs
 from stages.train import Params
 
 TINY = {
@@ -87,7 +88,8 @@ def params_of(values: dict[str, Any]) -> Params:
 def trained(values: dict[str, Any], folder: Path, work: Path) -> dict[str, torch.Tensor]:
     """The generators at the end and those that would be saved."""
     params = params_of(values)
-    fit(lambda: sc_cyclegan.ScCycleGan(params.method), open_normalized(folder), params.settings, work)
+    examples = SlicePairs(open_normalized(folder), params.settings.augmentation)
+    fit(lambda: sc_cyclegan.ScCycleGan(params.method), examples, params.settings, work)
     state, _ = checkpoint.load(work / CHECKPOINT)
     return {k: v for k, v in state.items() if k.startswith(("best/", "networks/mr_to_ct"))}
 

@@ -23,10 +23,12 @@ from mrct.training import distributed
 from mrct.training.dataset import open_normalized
 from mrct.training.engine import fit
 from mrct.training.settings import Settings
+from mrct.training.slices import SlicePairs
 method = Params.model_validate_json(sys.argv[1], strict=False)
 settings = Settings.model_validate_json(sys.argv[2], strict=False)
 with distributed.joined(torch.device("cpu")):
-    done = fit(lambda: ScCycleGan(method), open_normalized(Path(sys.argv[3])), settings, Path(sys.argv[4]))
+    examples = SlicePairs(open_normalized(Path(sys.argv[3])), settings.augmentation)
+    done = fit(lambda: ScCycleGan(method), examples, settings, Path(sys.argv[4]))
     assert distributed.size() == int(sys.argv[5])
 """
 
@@ -106,3 +108,16 @@ def test_alone_nothing_is_exchanged():
     images = torch.rand(5, 1)
     assert distributed.gather(images, share) is images
     assert (distributed.rank(), distributed.size()) == (0, 1)
+
+
+def test_running_averages_become_the_mean_over_the_processes(monkeypatch):
+    """What is validated here is what is saved there; counts stay whole numbers."""
+    norm = torch.nn.BatchNorm1d(2)
+    norm.running_mean.copy_(torch.tensor([1.0, 5.0]))
+    norm.num_batches_tracked.fill_(3)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed.distributed, "all_reduce", lambda values: values.add_(3.0))
+    distributed.average_buffers(norm)
+    assert norm.running_mean.tolist() == [2.0, 4.0]
+    assert int(norm.num_batches_tracked) == 3

@@ -1,7 +1,6 @@
 """Same seed, same weights; killed and resumed, same weights; a NaN stops the run."""
 
 import errno
-import json
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from mrct.training.augmentation import Augmentation
 from mrct.training.dataset import open_normalized
 from mrct.training.engine import CHECKPOINT, choose_device, decay, fit
 from mrct.training.settings import Settings
+from mrct.training.slices import SlicePairs
 from mrct.training.step import NotFiniteLossError
 
 SETTINGS = Settings(
@@ -46,12 +46,16 @@ def build(**changes):
     return lambda: ScCycleGan(load(Params).model_copy(update=tiny | changes))
 
 
+def pairs_of(folder) -> SlicePairs:
+    return SlicePairs(open_normalized(folder), SETTINGS.augmentation)
+
+
 def weights_equal(a, b) -> bool:
     return all(torch.equal(a[d][n], b[d][n]) for d in a for n in a[d])
 
 
 def test_two_runs_end_with_the_same_bytes_and_another_seed_does_not(normalized, tmp_path):
-    data = open_normalized(normalized)
+    data = pairs_of(normalized)
     first = fit(build(), data, SETTINGS, tmp_path / "a")
     second = fit(build(), data, SETTINGS, tmp_path / "b")
     other = fit(build(), data, SETTINGS.model_copy(update={"seed": 6}), tmp_path / "c")
@@ -73,7 +77,7 @@ EVERYTHING = SETTINGS.model_copy(update={"pool_size": 3, "ema_decay": 0.9, "accu
     ("when", "settings"), [(1, SETTINGS), (3, SETTINGS), (2, EVERYTHING)], ids=["1", "3", "2-everything"]
 )
 def test_a_killed_run_resumes_to_the_same_weights(normalized, tmp_path, when, settings):
-    data = open_normalized(normalized)
+    data = pairs_of(normalized)
     whole = fit(build(), data, settings, tmp_path / "whole")
 
     def kill(epoch):
@@ -90,7 +94,7 @@ def test_a_killed_run_resumes_to_the_same_weights(normalized, tmp_path, when, se
 
 
 def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(normalized, tmp_path, monkeypatch):
-    data, written = open_normalized(normalized), []
+    data, written = pairs_of(normalized), []
     whole = fit(build(), data, SETTINGS, tmp_path / "whole")
 
     def full_at_the_third(tensors, file, metadata):
@@ -110,12 +114,12 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(normalized, tmp_path
 
 def test_accumulated_batches_are_one_batch(normalized, tmp_path):
     """8 pairs as 4 + 4 or as 3 + 3 + 2 against all at once: with instance norm and no pool the same gradients."""
-    data = open_normalized(normalized)
+    data = SlicePairs(open_normalized(normalized), STILL)
     critic = DiscriminatorParams(filters=4, norm="instance")
     finals = []
     for batch_size, accumulate in ((8, 1), (4, 2), (3, 3)):
         update = {"batch_size": batch_size, "accumulate": accumulate, "pool_size": 0, "epochs": 2}
-        settings = SETTINGS.model_copy(update=update | {"augmentation": STILL})
+        settings = SETTINGS.model_copy(update=update)
         work = tmp_path / str(batch_size)
         # the queries of the structure loss are drawn anew for each batch
         fit(build(discriminator=critic, structure_loss="none"), data, settings, work)
@@ -129,14 +133,14 @@ def test_accumulated_batches_are_one_batch(normalized, tmp_path):
 def test_each_epoch_is_told_with_its_networks_and_speed(normalized, tmp_path):
     seen = []
     settings = SETTINGS.model_copy(update={"epochs": 2, "ema_decay": 0.5})
-    done = fit(build(), open_normalized(normalized), settings, tmp_path / "w", on_epoch=seen.append)
+    done = fit(build(), pairs_of(normalized), settings, tmp_path / "w", on_epoch=seen.append)
     assert [epoch.row for epoch in seen] == done.history
     assert all(epoch.images_per_second > 0 for epoch in seen)
     assert set(seen[0].networks) == {"mr_to_ct", "ct_to_mr"}
 
 
 def test_best_weights_are_those_of_the_lowest_validation_error(normalized, tmp_path):
-    done = fit(build(), open_normalized(normalized), SETTINGS, tmp_path / "w")
+    done = fit(build(), pairs_of(normalized), SETTINGS, tmp_path / "w")
     for direction in ("mr_to_ct", "ct_to_mr"):
         curve = [row[f"validation_{direction}"] for row in done.history]
         assert done.best_epoch[direction] == int(np.argmin(curve)) + 1
@@ -145,9 +149,7 @@ def test_best_weights_are_those_of_the_lowest_validation_error(normalized, tmp_p
 
 def test_training_learns(normalized, tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 25, "lr_decay": "constant"})
-    done = fit(
-        build(lambda_cyc=0.0, structure_loss="none"), open_normalized(normalized), settings, tmp_path / "w"
-    )
+    done = fit(build(lambda_cyc=0.0, structure_loss="none"), pairs_of(normalized), settings, tmp_path / "w")
     assert done.best_value["mr_to_ct"] < 0.6 * done.history[0]["validation_mr_to_ct"]
 
 
@@ -162,25 +164,71 @@ class _Broken(nn.Module):
     def generators(self):
         return {"mr_to_ct": self.net}
 
-    def losses(self, mr, ct, rng, epoch, pooled):
-        loss = self.net(mr).mean() * (float("nan") if epoch == 1 else 0.5)
+    def losses(self, batch, rng, epoch, pooled):
+        loss = self.net(batch.mr).mean() * (float("nan") if epoch == 1 else 0.5)
         yield loss, {"pix_ct": loss}
 
 
 def test_nan_stops_with_the_step_the_terms_and_the_slices(normalized, tmp_path):
-    with pytest.raises(NotFiniteLossError, match=r"epoch 2, step 1: pix_ct nan; slices \[\('P0"):
-        fit(_Broken, open_normalized(normalized), SETTINGS, tmp_path / "w")
+    with pytest.raises(NotFiniteLossError, match=r"epoch 2, step 1: pix_ct nan; examples \[\('P0"):
+        fit(_Broken, pairs_of(normalized), SETTINGS, tmp_path / "w")
     _, meta = checkpoint.load(tmp_path / "w/checkpoint.safetensors")
     assert len(meta["history"]) == 1  # the last good epoch is kept
 
 
-def test_no_training_pair_is_a_clear_error(normalized, tmp_path):
-    manifest = json.loads((normalized / "manifest.json").read_text())
-    data = open_normalized(normalized)
-    data.pairs["split"] = "test"
-    with pytest.raises(ValueError, match="no train pair"):
-        fit(build(), data, SETTINGS, tmp_path / "w")
-    assert manifest["patients"]
+class _Dropping(_Broken):
+    """A layer that draws for itself, in the loss alone."""
+
+    def losses(self, batch, rng, epoch, pooled):
+        loss = (nn.functional.dropout(self.net(batch.mr)) - batch.ct).abs().mean()
+        yield loss, {"pix_ct": loss}
+
+
+def test_layers_that_draw_for_themselves_resume_too(normalized, tmp_path):
+    """Dropout has torch's own generator, which a resumed process starts elsewhere."""
+    data = pairs_of(normalized)
+    whole = fit(_Dropping, data, SETTINGS, tmp_path / "whole")
+
+    def kill(epoch):
+        torch.rand(17)
+        if epoch.row["epoch"] == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(_Dropping, data, SETTINGS, tmp_path / "cut", on_epoch=kill)
+    assert fit(_Dropping, data, SETTINGS, tmp_path / "cut").history == whole.history
+    terms = [row["pix_ct"] for row in whole.history]
+    assert len(set(terms)) == len(terms)
+
+
+def test_epochs_are_counted_on_and_labeled(normalized, tmp_path):
+    settings = SETTINGS.model_copy(update={"epochs": 2})
+    data = pairs_of(normalized)
+    done = fit(build(), data, settings, tmp_path / "w", epochs_before=5, labels={"phase": 2})
+    assert [(row["epoch"], row["phase"]) for row in done.history] == [(6, 2), (7, 2)]
+    assert set(done.best_epoch.values()) <= {6, 7}
+
+
+class _Sparing(SlicePairs):
+    """Validated in the second and the last epoch alone."""
+
+    def validation(self, networks, epoch, device):
+        return super().validation(networks, epoch, device) if epoch in (1, 3) else {}
+
+
+def test_an_epoch_that_is_not_validated_cannot_be_the_best(normalized, tmp_path):
+    data = _Sparing(open_normalized(normalized), SETTINGS.augmentation)
+    done = fit(build(), data, SETTINGS, tmp_path / "w")
+    assert set(done.best_epoch.values()) <= {2, 4}
+    assert ["validation_mr_to_ct" in row for row in done.history] == [False, True, False, True]
+
+
+def test_the_last_weights_are_all_of_the_method(normalized, tmp_path):
+    done = fit(build(), pairs_of(normalized), SETTINGS, tmp_path / "w")
+    state, _ = checkpoint.load(tmp_path / "w" / CHECKPOINT)
+    saved = checkpoint.under(state, "networks/")
+    assert saved.keys() == done.last_weights.keys()
+    assert all(torch.equal(saved[name], value) for name, value in done.last_weights.items())
 
 
 def test_learning_rate_schedule():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mrct.training.dataset import open_normalized
-from mrct.training.examples import WINDOW_HU, example_sheet
+from mrct.training.pictures import WINDOW_HU, example_sheet
 from mrct.training.usage import Usage
 
 CPU = torch.device("cpu")

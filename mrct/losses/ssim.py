@@ -1,0 +1,33 @@
+"""One minus the structural similarity (Wang 2004), for training: differentiable, in two or three dimensions."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional
+
+from mrct.losses.precision import at_least_float32
+
+#: As results are evaluated (mrct/metrics/image.py).
+SSIM_WINDOW = 7
+#: Wang 2004, below eq. 13.
+K1, K2 = 0.01, 0.03
+
+
+def ssim_loss(synthetic: Tensor, real: Tensor, data_range: float) -> Tensor:
+    """(B, C, [D,] H, W) images of a scale `data_range` wide -> 1 - mean SSIM; scalar in [0, 2].
+
+    Uniform windows of 7 pixels a side that lie wholly inside the image and sample (co)variances: the definition by
+    which results are evaluated (mrct/metrics/image.py). ValueError for an image smaller than a window.
+    """
+    x, y = at_least_float32(synthetic), at_least_float32(real)
+    if min(x.shape[2:]) < SSIM_WINDOW:
+        raise ValueError(f"ssim_loss: image of {tuple(x.shape[2:])}, expected {SSIM_WINDOW} or more a side")
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    mean: Callable[..., Tensor] = functional.avg_pool3d if x.dim() == 5 else functional.avg_pool2d
+    count = SSIM_WINDOW ** (x.dim() - 2)
+    mean_x, mean_y = mean(x, SSIM_WINDOW, 1), mean(y, SSIM_WINDOW, 1)
+    unbiased = count / (count - 1)
+    variances = unbiased * (mean(x * x + y * y, SSIM_WINDOW, 1) - mean_x**2 - mean_y**2)
+    covariance = unbiased * (mean(x * y, SSIM_WINDOW, 1) - mean_x * mean_y)
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return 1 - (luminance * (2 * covariance + c2) / (variances + c2)).mean()

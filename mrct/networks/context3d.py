@@ -1,0 +1,112 @@
+"""The context-aware 3D GAN's networks (Kaiser 2019, Tables 4 and 5, after Nie 2017) and their auto-context chain.
+
+Patches are (B, C, D, H, W). Departures and what the paper leaves open: the generator ends in tanh, for our data lie
+in [-1, 1]; the first dense layer of the discriminator is an unpadded 3x3x3 convolution, for only so do its 10 voxels
+a side become the 8 of the table, the others are 1x1x1 convolutions; the last layer is linear, for least squares.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mrct.networks.sliding_window import Window
+from mrct.networks.unet import initialize_xavier
+from mrct.networks.whole_volume import translate_patches
+
+#: Sides of the patches: MR in, CT out.
+SEEN, MADE = 32, 16
+#: Kernel side and channels, in units of `filters`, of the generator's hidden layers (Table 4).
+GENERATOR = ((9, 1), (3, 1), (3, 1), (3, 1), (9, 2), (3, 2), (3, 1), (7, 1), (3, 1))
+#: Channels of the discriminator's convolutions and dense layers, in units of `filters` (Table 5).
+CONVOLUTIONS, DENSE = (1, 2, 4), (16, 4)
+
+
+class ContextGenerator(nn.Module):
+    """(B, C, 32, 32, 32) in [-1, 1] -> (B, 1, 16, 16, 16) in [-1, 1]: what lies in the middle.
+
+    Ten convolutions with ReLU and no skip (Table 4 for `filters` 32); the two of 9 voxels are unpadded. C is 1, or 2
+    with the CT that the iteration before predicted. Xavier's initialization.
+    """
+
+    def __init__(self, channels: int, filters: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for kernel, units in GENERATOR:
+            padding = 0 if kernel == 9 else kernel // 2
+            layers += [nn.Conv3d(channels, units * filters, kernel, padding=padding), nn.ReLU()]
+            channels = units * filters
+        layers += [nn.Conv3d(channels, 1, 3, padding=1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        initialize_xavier(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """CT of the middle, float32."""
+        return self.layers(x).float()
+
+
+class ContextDiscriminator(nn.Module):
+    """(B, 1, 16, 16, 16) CT in [-1, 1] -> (B, 1, 8, 8, 8) scores in float32 (Table 5 for `filters` 32).
+
+    Three times a 5x5x5 convolution, ReLU and the maximum of 3x3x3 without a step; then the dense layers.
+    """
+
+    def __init__(self, filters: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 1
+        for units in CONVOLUTIONS:
+            layers += [
+                nn.Conv3d(channels, units * filters, 5, padding=2),
+                nn.ReLU(),
+                nn.MaxPool3d(3, stride=1),
+            ]
+            channels = units * filters
+        for units, kernel in zip(DENSE, (3, 1), strict=True):
+            layers += [nn.Conv3d(channels, units * filters, kernel), nn.ReLU()]
+            channels = units * filters
+        self.layers = nn.Sequential(*layers, nn.Conv3d(channels, 1, 1))
+        initialize_xavier(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores; least squares wants 1 for real and 0 for synthetic."""
+        return self.layers(x).float()
+
+
+class ContextChain(nn.Module):
+    """Auto-context (Tu 2010): generators in a row, each sees the MR and what the one before made of the whole MR.
+
+    A generator makes 16 voxels a side and sees 32: the next one's input is a patch of the predicted volume, put
+    together from overlapping patches. `forward` is the last generator's.
+    """
+
+    def __init__(self, iterations: int, filters: int, overlap: float, resample_slices_mm: float) -> None:
+        super().__init__()
+        self.generators = nn.ModuleList(
+            [ContextGenerator(1 if first == 0 else 2, filters) for first in range(iterations)]
+        )
+        self.window = Window(SEEN, MADE, overlap)
+        self.resample_slices_mm = resample_slices_mm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, 32, 32, 32) -> (B, 1, 16, 16, 16) by the last generator."""
+        return self.generators[-1](x)
+
+    def translate_volume(
+        self,
+        volume: np.ndarray,
+        slice_spacing_mm: float,
+        device: torch.device,
+        others: Mapping[str, np.ndarray],
+    ) -> np.ndarray:
+        """MR (D, H, W) -> CT (D, H, W), both in [-1, 1]; with `context` in `others` only the last generator runs."""
+        context = others.get("context")
+        todo = self.generators if context is None else self.generators[-1:]
+        for generator in todo:
+            images = [volume] if context is None else [volume, context]
+            context = translate_patches(
+                generator, images, slice_spacing_mm, self.resample_slices_mm, self.window, device
+            )
+        assert context is not None  # there is a generator
+        return context

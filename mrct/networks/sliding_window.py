@@ -1,0 +1,122 @@
+"""A network that sees cubes, on a volume of any size: overlapping windows, smoothly blended, slab by slab.
+
+Convention: a window is named by its first voxel (k, j, i) in the output. It makes a cube of `made` voxels a side
+from one of `seen` voxels around the same middle; outside the volume its input is the volume's reflection.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+#: Patches (N, C, seen, seen, seen) -> their middles (N, made, made, made).
+Predict = Callable[[np.ndarray], np.ndarray]
+#: Slice indices (n,) -> those slices of every input image, (C, n, H, W).
+Read = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sides in voxels of the cubes that go in and come out; neighbors share `overlap` (0 to < 1) of what comes out."""
+
+    seen: int
+    made: int
+    overlap: float
+
+    def __post_init__(self) -> None:
+        if (self.seen - self.made) % 2 or not 0 < self.made <= self.seen or not 0 <= self.overlap < 1:
+            raise ValueError(
+                f"window: sees {self.seen}, makes {self.made}, overlap {self.overlap}; expected sides that differ "
+                "by an even number, the second not larger, and an overlap from 0 to below 1"
+            )
+
+    @property
+    def margin(self) -> int:
+        """Voxels that are seen beyond each face of what is made."""
+        return (self.seen - self.made) // 2
+
+    @property
+    def stride(self) -> int:
+        """Voxels from one window to the next."""
+        return max(round(self.made * (1 - self.overlap)), 1)
+
+
+def starts(length: int, window: Window) -> list[int]:
+    """First voxels of the windows along an axis; the last window ends where the axis does."""
+    last = length - window.made
+    return [*range(0, last, window.stride), last]
+
+
+def blending_weights(length: int, window: Window) -> np.ndarray:
+    """(windows, made) float32 weights along an axis; at each voxel those of all windows sum to 1.
+
+    Squared sines, whose zeros lie half a voxel outside the window: they never vanish, not at the volume's faces
+    either. With an overlap of one half they are Hann's window; without overlap all are 1.
+    """
+    bell = np.sin(np.pi * (np.arange(window.made) + 0.5) / window.made) ** 2
+    places = [slice(start, start + window.made) for start in starts(length, window)]
+    total = np.zeros(length)
+    for place in places:
+        total[place] += bell
+    return np.stack([bell / total[place] for place in places]).astype(np.float32)
+
+
+def reflected(start: int, count: int, length: int) -> np.ndarray:
+    """(count,) indices from `start` on, led back into an axis by reflection at its first and last voxel."""
+    period = max(2 * (length - 1), 1)
+    index = np.arange(start, start + count) % period
+    return np.minimum(index, period - index) if length > 1 else np.zeros_like(index)
+
+
+def slabs(
+    predict: Predict, read: Read, shape: tuple[int, int, int], window: Window, batch_size: int
+) -> Iterator[np.ndarray]:
+    """The translated volume (D, H, W) float32 from its first slice on, as slabs (d, H, W) when they are finished.
+
+    Held are `seen` slices of input and `made` of output, however many slices the volume has. The weights are a
+    product over the axes and sum to 1, so that nothing need be divided afterwards. ValueError where the volume is
+    smaller than what a window makes.
+    """
+    if min(shape) < window.made:
+        raise ValueError(
+            f"volume of {shape} voxels, but a window makes {window.made} a side; take a smaller patch, "
+            "a smaller resample_slices_mm, or a method that works by slices"
+        )
+    weights = [blending_weights(length, window) for length in shape]
+    first = starts(shape[0], window)
+    held = np.zeros((window.made, *shape[1:]), np.float32)
+    for row, start in enumerate(first):
+        seen = read(reflected(start - window.margin, window.seen, shape[0]))
+        _add_row(held, predict, seen, weights[0][row], weights[1:], window, batch_size)
+        finished = first[row + 1] - start if row + 1 < len(first) else window.made
+        yield held[:finished].copy()
+        held[: window.made - finished] = held[finished:]
+        held[window.made - finished :] = 0.0
+
+
+def _add_row(
+    held: np.ndarray,
+    predict: Predict,
+    seen: np.ndarray,
+    depth_weights: np.ndarray,
+    plane_weights: list[np.ndarray],
+    window: Window,
+    batch_size: int,
+) -> None:
+    """Adds to `held` (made, H, W) all windows that begin at one slice; `seen` is (C, seen, H, W)."""
+    rows, columns = (list(enumerate(starts(length, window))) for length in held.shape[1:])
+    places = list(product(rows, columns))
+    for begin in range(0, len(places), batch_size):
+        batch = places[begin : begin + batch_size]
+        made = predict(np.stack([_patch(seen, j, i, window) for (_, j), (_, i) in batch]))
+        for ((row, j), (column, i)), cube in zip(batch, made, strict=True):
+            weight = depth_weights[:, None, None] * plane_weights[0][row][:, None] * plane_weights[1][column]
+            held[:, j : j + window.made, i : i + window.made] += cube * weight
+
+
+def _patch(seen: np.ndarray, j: int, i: int, window: Window) -> np.ndarray:
+    """(C, seen, seen, seen) of (C, seen, H, W): the input of the window whose output begins at row j, column i."""
+    rows = reflected(j - window.margin, window.seen, seen.shape[2])
+    columns = reflected(i - window.margin, window.seen, seen.shape[3])
+    return seen[:, :, rows[:, None], columns]

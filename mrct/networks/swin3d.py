@@ -1,0 +1,65 @@
+"""SwinUNETR (Hatamizadeh 2021) as MONAI keeps it, as a generator of CT cubes; MONAI is an extra."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mrct.networks.sliding_window import Window
+from mrct.networks.whole_volume import translate_patches
+
+#: Of the channels, where `norm` is group: MONAI's widths are multiples of 12.
+N_GROUPS = 4
+#: The network halves a cube five times.
+DIVISOR = 32
+
+
+class MissingMonaiError(ImportError):
+    """The extra that brings MONAI is not installed."""
+
+
+class SwinGenerator(nn.Module):
+    """(B, 1, p, p, p) in [-1, 1] -> (B, 1, p, p, p) in [-1, 1]; p a multiple of 32.
+
+    `norm` of its convolution blocks: instance, MONAI's default, or group, for cubes of 32 whose lowest level is one
+    voxel, which instance norm cannot normalize. Departure: MONAI's last layer is linear; here tanh follows it.
+    """
+
+    def __init__(
+        self, patch_size: int, feature_size: int, norm: str, overlap: float, resample_slices_mm: float
+    ) -> None:
+        super().__init__()
+        self.network = _swin_unetr(feature_size, norm)
+        self.window = Window(patch_size, patch_size, overlap)
+        self.resample_slices_mm = resample_slices_mm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """CT of the same cube, float32."""
+        return torch.tanh(self.network(x).float())
+
+    def translate_volume(
+        self,
+        volume: np.ndarray,
+        slice_spacing_mm: float,
+        device: torch.device,
+        others: Mapping[str, np.ndarray],
+    ) -> np.ndarray:
+        """MR (D, H, W) -> CT (D, H, W), both in [-1, 1]."""
+        return translate_patches(
+            self, [volume], slice_spacing_mm, self.resample_slices_mm, self.window, device
+        )
+
+
+def _swin_unetr(feature_size: int, norm: str) -> nn.Module:
+    try:
+        from monai.networks.nets.swin_unetr import SwinUNETR
+    except ImportError as error:
+        raise MissingMonaiError(
+            f"swin_pix2pix: {error.name} is not installed; run  pip install -e '.[swin]' -c constraints.txt  or take "
+            "swin_pix2pix out of baselines"
+        ) from None
+    chosen: Any = norm if norm == "instance" else (norm, {"num_groups": N_GROUPS})
+    network: nn.Module = SwinUNETR(1, 1, feature_size=feature_size, norm_name=chosen)
+    return network

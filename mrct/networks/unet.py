@@ -1,0 +1,79 @@
+"""The U-Net of Kaiser 2019 (sec. 3.3.1, Table 2), which follows pix2pix (Isola 2017)."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+#: Of the encoder's leaky ReLU, as pix2pix; the paper gives none.
+SLOPE = 0.2
+
+
+class UNet(nn.Module):
+    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W) in [-1, 1]; H and W divisible by 32.
+
+    Encoder: 4x4 convolutions of stride 2 to f, 2f, 4f, 8f, 8f channels, leaky ReLU. Decoder: transposed 4x4
+    convolutions of stride 2 to 8f, 8f, 4f, 2f, f, ReLU, dropout after the first two; each but the first also sees
+    the encoder's image of its size. Batch norm before every activation except the first. Last a 3x3 convolution to
+    one channel. The paper's f is 64. Departures: the paper's data lie in [0, 1] and it names no last activation;
+    here they lie in [-1, 1] and it is tanh, so that no value comes out that no CT can have.
+    """
+
+    def __init__(self, filters: int, dropout: float) -> None:
+        super().__init__()
+        down = [1, filters, 2 * filters, 4 * filters, 8 * filters, 8 * filters]
+        up = [8 * filters, 8 * filters, 4 * filters, 2 * filters, filters]
+        seen = [down[-1], *(made + skip for made, skip in zip(up, down[-2:0:-1], strict=False))]
+        self.encoder = nn.ModuleList(
+            _down(wide_in, wide_out, norm=level > 0)
+            for level, (wide_in, wide_out) in enumerate(pairwise(down))
+        )
+        self.decoder = nn.ModuleList(
+            _up(wide_in, wide_out, dropout if level < 2 else 0.0)
+            for level, (wide_in, wide_out) in enumerate(zip(seen, up, strict=True))
+        )
+        self.head = nn.Conv2d(filters, 1, 3, padding=1)
+        self.divisor = 2 ** len(self.encoder)
+        initialize_xavier(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate a batch of slices; ValueError where a side is not divisible."""
+        if x.shape[-1] % self.divisor or x.shape[-2] % self.divisor:
+            raise ValueError(
+                f"U-Net: image of {tuple(x.shape[-2:])} pixels, expected sides divisible by {self.divisor}; "
+                "change image_size"
+            )
+        skips = []
+        for block in self.encoder:
+            x = block(x)
+            skips.append(x)
+        skips.pop()
+        for level, block in enumerate(self.decoder):
+            x = block(x if level == 0 else torch.cat([x, skips.pop()], 1))
+        # bfloat16 steps by 8 HU at soft tissue; the last layer therefore stays in float32
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.tanh(self.head(x.float()))
+
+
+def initialize_xavier(network: nn.Module) -> None:
+    """Xavier's uniform start (Glorot 2010) of all convolutions, biases zero."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _down(channels_in: int, channels_out: int, norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=not norm)]
+    layers += [nn.BatchNorm2d(channels_out)] if norm else []
+    return nn.Sequential(*layers, nn.LeakyReLU(SLOPE))
+
+
+def _up(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    ]
+    return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))

@@ -1,0 +1,131 @@
+"""Cubes of volumes for methods that work in 3D."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mrct.files import open_array, save_array
+from mrct.methods.batch import Batch
+from mrct.methods.patches import PatchParams
+from mrct.networks.whole_volume import slice_ratio, translate
+from mrct.training import distributed
+from mrct.training.augmentation import Augmentation, other_contrast
+from mrct.training.dataset import NormalizedData, Patient
+from mrct.training.examples import Item
+from mrct.training.patch_sampling import (
+    PLACE_DRAWS,
+    find_places,
+    patch_points,
+    require_fit,
+    sample,
+)
+from mrct.training.validation import Others, validation_metrics
+
+#: Points of the MR's bias field along each side of a patch, which is small beside a coil: a linear change.
+_BIAS_POINTS = 2
+#: By patient a volume (D, H, W) in [-1, 1].
+Volumes = Mapping[str, np.ndarray]
+
+
+class VolumePatches:
+    """Random patches of the training volumes as batches (B, 1, D, H, W), whole validation volumes as errors.
+
+    MR and `others` (name -> patient -> volume, of training and validation patients) come as cubes of `window.seen`
+    voxels, CT as their middle of `window.made`, which lies between the patient's first and last paired slice and
+    about the head. What a patch sees outside the volume is the volume's reflection, as when a volume is translated.
+    `epochs` are those of the phase. Departure from slices: `augmentation.shift_mm` plays no part, for patches lie
+    anywhere. Errors: no training or no validation pair; a volume, of whichever split, smaller than a patch.
+    """
+
+    def __init__(
+        self,
+        data: NormalizedData,
+        augmentation: Augmentation,
+        params: PatchParams,
+        epochs: int,
+        others: Others,
+    ) -> None:
+        self.data, self.augmentation, self.params, self.epochs = data, augmentation, params, epochs
+        self.others = others
+        data.require_pairs()
+        for patient in data.patients.values():
+            _require_whole(patient, data.slice_spacing_mm(patient.name), params)
+        pixel_mm, slice_mm = float(data.manifest["pixel_spacing_mm"]), params.resample_slices_mm
+        self.places = {
+            name: find_places(
+                data.patients[name], params.window.made, data.slice_spacing_mm(name), pixel_mm, slice_mm
+            )
+            for name in sorted({name for name, _ in data.split_pairs("train")})
+        }
+
+    def items(self, epoch: int) -> list[Item]:
+        """(patient, number) of each patch, the same in every epoch; where it lies is drawn anew."""
+        return [(name, number) for name in self.places for number in range(self.params.patches_per_volume)]
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """(count, 17) uniform in [-1, 1): place and motion, gamma, and the bias field's points."""
+        return torch.rand(count, PLACE_DRAWS + 1 + _BIAS_POINTS**3, generator=rng) * 2 - 1
+
+    def load(self, items: list[Item], draws: Tensor, device: torch.device) -> Batch:
+        """The patches in [-1, 1], placed, moved and recolored by their draws."""
+        window = self.params.window
+        inner = slice(window.margin, window.margin + window.made)
+        mr, ct, others = [], [], {name: list[Tensor]() for name in self.others}
+        for (name, _), row in zip(items, draws, strict=True):
+            points = patch_points(
+                self.places[name], window.made, window.seen, row[:PLACE_DRAWS], self.augmentation
+            )
+            patient = self.data.patients[name]
+            mr.append(sample(patient.mr, points))
+            ct.append(sample(patient.ct, points[:, inner, inner, inner]))
+            for other, volumes in self.others.items():
+                others[other].append(sample(volumes[name], points))
+        images = _batch(mr, device)
+        if self.augmentation.mr_gamma or self.augmentation.mr_bias:
+            images = self._recolored(images, draws.to(device))
+        return Batch(
+            images, _batch(ct, device), {name: _batch(list_, device) for name, list_ in others.items()}
+        )
+
+    def _recolored(self, mr: Tensor, draws: Tensor) -> Tensor:
+        points = draws[:, PLACE_DRAWS + 1 :].reshape(-1, 1, *[_BIAS_POINTS] * 3)
+        return other_contrast(mr, draws[:, PLACE_DRAWS], points, self.augmentation)
+
+    def validation(
+        self, networks: dict[str, nn.Module], epoch: int, device: torch.device
+    ) -> dict[str, float]:
+        """The mean absolute error in the head, every `validate_every` epochs and after the last of the phase."""
+        if (epoch + 1) % self.params.validate_every and (epoch + 1) % self.epochs:
+            return {}
+        return validation_metrics(networks, self.data, device, self.others)
+
+
+def predictions(network: nn.Module, data: NormalizedData, folder: Path, device: torch.device) -> Volumes:
+    """The network's CT of every training and validation patient, made once and kept as <folder>/<patient>.npy.
+
+    Departure from good practice, and the paper's way: those of the training patients come from a network that was
+    trained on them, and look better than those of new patients will. Of several processes each makes its share.
+    """
+    names = sorted(patient.name for split in ("train", "validation") for patient in data.split(split))
+    for name in names[distributed.rank() :: distributed.size()]:
+        file = folder / f"{name}.npy"
+        if not file.is_file():
+            spacing_mm = data.slice_spacing_mm(name)
+            save_array(file, translate(network.to(device), data.patients[name].mr, spacing_mm, device))
+    distributed.wait()
+    return {name: open_array(folder / f"{name}.npy") for name in names}
+
+
+def _require_whole(patient: Patient, slice_spacing_mm: float, params: PatchParams) -> None:
+    """ValueError unless the whole volume can be translated."""
+    depth = patient.mask.shape[0]
+    parts, every = slice_ratio(slice_spacing_mm, params.resample_slices_mm)
+    n_steps = (depth - 1) * parts + 1 if every == 1 else depth // every
+    require_fit(patient, depth, n_steps, params.window.made, slice_spacing_mm)
+
+
+def _batch(images: list[Tensor], device: torch.device) -> Tensor:
+    return torch.stack(images)[:, None].to(device)

@@ -1,0 +1,134 @@
+"""The paper's loss and sizes; MONAI's network where it is installed, a clear error where it is not."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from mrct.methods import swin_pix2pix
+from mrct.methods.batch import Batch
+from mrct.methods.swin_pix2pix import Params, weighted_mae
+from mrct.networks.patchgan3d import PairCritic3d
+from mrct.networks.swin3d import MissingMonaiError, SwinGenerator
+from mrct.params import ParamsError, parse
+
+TINY = {
+    "patches_per_volume": 2,
+    "resample_slices_mm": 2.0,
+    "overlap": 0.5,
+    "validate_every": 1,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "patch_size": 32,
+    "feature_size": 12,
+    "norm": "group",
+    "critic_filters": 4,
+    "lambda_ssim": 1.0,
+    "lambda_adv": 0.01,
+}
+
+
+def params(**changes) -> Params:
+    return parse(Params, TINY | changes, "swin_pix2pix")
+
+
+class Stand(nn.Module):
+    """A generator of one weight, so that the losses can be looked at without MONAI."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, x):
+        return torch.tanh(self.gain * x)
+
+
+def test_the_weighted_error_is_equation_2():
+    real = torch.tensor([-1.0, 0.0, 0.5, 1.0]).view(1, 1, 1, 2, 2)
+    synthetic = torch.tensor([1.0, 0.5, 0.0, 0.5]).view(1, 1, 1, 2, 2)
+    # air 0 · 2, soft tissue 1/2 · 1/2, bone 3/4 · 1/2 and 1 · 1/2
+    assert float(weighted_mae(synthetic, real)) == pytest.approx((0 + 0.25 + 0.375 + 0.5) / 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [({}, set()), ({"lambda_ssim": 0.0}, {"ssim_ct"}), ({"lambda_adv": 0.0}, {"adv_ct", "critic_ct"})],
+    ids=["all", "ssim", "adv"],
+)
+def test_a_weight_of_zero_switches_its_term_off(monkeypatch, change, gone):
+    monkeypatch.setattr(swin_pix2pix, "build_network", lambda config: Stand())
+    torch.manual_seed(0)
+    method = swin_pix2pix.build(params(**change), "training", {})
+    mr = torch.rand(2, 1, 32, 32, 32) * 2 - 1
+    total, terms = {}, {}
+    for loss, parts in method.losses(
+        Batch(mr, mr.square(), {}), torch.Generator(), 0, lambda _, images: images
+    ):
+        loss.backward()
+        total[len(total)] = float(loss.detach())
+        terms |= {name: float(term.detach()) for name, term in parts.items()}
+    assert set(terms) == {"mae_ct", "ssim_ct", "adv_ct", "critic_ct"} - gone
+    expected = terms["mae_ct"] + terms.get("ssim_ct", 0.0) + 0.01 * terms.get("adv_ct", 0.0)
+    assert total[0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("side", "scores"), [(64, 6), (32, 2), (24, 1)])
+def test_the_critic_scores_patches_of_pairs(side, scores):
+    critic, pair = PairCritic3d(2), torch.rand(2, 2, side, side, side)
+    with torch.inference_mode():
+        together = critic(pair)
+        assert together.shape == (2, 1, scores, scores, scores)
+        assert torch.allclose(critic(pair[:1]), together[:1], atol=1e-6)  # no score depends on the batch
+
+
+def test_without_monai_the_error_names_the_extra(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "monai"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "monai", None)
+    with pytest.raises(MissingMonaiError, match=r"monai.* is not installed; run  pip install -e '.\[swin\]'"):
+        swin_pix2pix.build_network(swin_pix2pix.network_config(params()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"patch_size": 48}, {"feature_size": 16}, {"norm": "instance"}, {"norm": "batch"}, {"overlap": 1.0}],
+    ids=str,
+)
+def test_sizes_that_the_network_cannot_have_are_refused(change):
+    with pytest.raises(ParamsError, match=next(iter(change))):
+        params(**change)
+    assert params(norm="instance", patch_size=64).window == swin_pix2pix.Window(64, 64, 0.5)
+
+
+def test_monais_network_makes_cubes_within_range():
+    nets = pytest.importorskip("monai.networks.nets", exc_type=ImportError)
+    pytest.importorskip("einops")
+    torch.manual_seed(0)
+    network = swin_pix2pix.build_network(swin_pix2pix.network_config(params()))
+    theirs = nets.SwinUNETR(1, 1, feature_size=12)
+    assert sum(w.numel() for w in network.parameters()) > sum(w.numel() for w in theirs.parameters())
+    with torch.inference_mode():
+        made = network(torch.rand(1, 1, 32, 32, 32) * 2 - 1)
+    assert made.shape == (1, 1, 32, 32, 32)
+    assert made.dtype == torch.float32
+    assert float(made.abs().max()) < 1
+
+
+def test_gradients_of_a_batch_of_one_are_right_with_instance_norm():
+    """The same image twice gives the same mean gradient. torch 2.13's instance norm, which MONAI uses, breaks this on
+    the CPU where a gradient comes in channels-last order; here none does."""
+    pytest.importorskip("monai.networks.nets", exc_type=ImportError)
+    pytest.importorskip("einops")
+    torch.manual_seed(0)
+    network = SwinGenerator(64, 12, "instance", 0.5, 2.0)
+    x = torch.rand(1, 1, 32, 32, 64) * 2 - 1  # two voxels at the lowest level
+    gradients: list[dict[str, torch.Tensor]] = []
+    for images in (x, torch.cat([x, x])):
+        network.zero_grad()
+        network(images).square().mean().backward()
+        gradients.append({name: weight.grad.clone() for name, weight in network.named_parameters()})
+    largest = max(float(gradient.abs().max()) for gradient in gradients[0].values())
+    for name, one in gradients[0].items():
+        if float(one.abs().max()) > 1e-5 * largest:  # what a norm cancels is rounding
+            assert torch.allclose(one, gradients[1][name], atol=0.2 * float(one.abs().max())), name
