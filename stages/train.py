@@ -1,9 +1,9 @@
 """train: scCycleGAN, both directions.  data/normalized -> models/sc_cyclegan
 
 Trains on the training pairs, chooses each direction's epoch by the validation patients, never sees a test
-patient. A killed run goes on from its last epoch: checkpoints lie in .work/train-<fingerprint>, a folder
-DVC does not know (it empties a stage's outs before it runs), so another λ can never resume this run.
-Several processes train one model: torchrun --nproc-per-node 2 -m stages.train, then dvc commit train.
+patient. A killed run goes on from its last epoch: checkpoints lie in .work/train-<fingerprint>-<code>, a folder
+DVC does not know (it empties a stage's outs before it runs), so another λ or other code can never resume this run.
+Several processes train one model: torchrun --nproc-per-node 2 -m stages.train, then dvc commit -f train.
 """
 
 import shutil
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from pydantic import Field
 
 from mrct.files import folder_hash, output_folder, write_json, write_table
 from mrct.inference.model import save_model
 from mrct.methods import sc_cyclegan
 from mrct.params import Section, load
+from mrct.resume import ROOMS, code_hash
 from mrct.runner import run_stage
 from mrct.tracking import Run, origin_tags
 from mrct.training import distributed
@@ -29,6 +31,8 @@ from mrct.training.settings import Settings
 from mrct.training.usage import Usage
 
 METHOD = "sc_cyclegan"
+#: What makes a checkpoint's bytes, beside parameters and data.
+CODE = (Path(__file__), *(ROOMS / name for name in ("losses", "methods", "networks", "training")))
 
 
 class Watching(Section):
@@ -67,7 +71,7 @@ def run(params: Params, source: Path, out: Path, work_root: Path) -> None:
     data = open_normalized(source)
     identity = folder_hash(source)
     key = fingerprint(METHOD, logged, identity)
-    work = work_root / f"train-{key}"
+    work = work_root / f"train-{key}-{code_hash(CODE, [f'torch {torch.__version__}'])[:16]}"
 
     def train(on_epoch: Callable[[Epoch], None]) -> Progress:
         return fit(lambda: sc_cyclegan.ScCycleGan(params.method), data, params.settings, work, on_epoch)
@@ -85,7 +89,8 @@ def run(params: Params, source: Path, out: Path, work_root: Path) -> None:
     with output_folder(out) as folder:
         write_model(folder, params, data, done, key, identity)
     tracked.finish()
-    shutil.rmtree(work, ignore_errors=True)  # only now: the result is in place
+    for left in work_root.glob(f"train-{key}-*"):  # only now: the result is in place; older code's go as well
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def write_model(
