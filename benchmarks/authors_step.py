@@ -23,7 +23,7 @@ Step = Callable[[], dict[str, Tensor]]
 #: What the baseline is written for; the weights λ of the four losses are free.
 WRITTEN_FOR = {
     "lambda_idt": 0.0,
-    "pixel_weighting": "clip",
+    "pixel_weighting": "minmax",
     "structure_loss": "sc_map",
     "structure_features": "random_conv",
     "pretrain_epochs": 0,
@@ -106,7 +106,9 @@ class AuthorsStep:
     ) -> dict[str, Tensor]:
         """Adversarial, pixel and structure loss of one synthetic image."""
         logits = critic(synthetic)
-        weights = functional.interpolate(logits.detach(), real.shape[-2:], mode="bilinear").clamp(0.05, 1)
+        low, high = logits.detach().amin((1, 2, 3), True), logits.detach().amax((1, 2, 3), True)
+        patches = (logits.detach() - low) / (high - low)
+        weights = functional.interpolate(patches, real.shape[-2:], mode="bilinear").clamp(0.05, 1)
         weighted = (weights * (real - synthetic).abs()).sum((1, 2, 3))
         with torch.no_grad():
             wanted = self.features(source)

@@ -3,8 +3,9 @@
     python benchmarks/same_quality.py [--data data/normalized] [--epochs N] [--seed N] [--compile] [--bf16] --out FOLDER
 
 Both start with the same weights and see the same batches, augmented alike, in the same order; parameters are those
-of params.yaml. They train in one process in turns of an epoch, so that a busy machine hits both alike; the one to
-begin changes. Seconds are those of the epochs' training, compilation with them, validation not.
+of params.yaml, the moving average among them. They train in one process in turns of an epoch, so that a busy machine
+hits both alike; the one to begin changes. Seconds are those of the epochs' training, compilation with them, validation
+not.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from mrct.files import write_table
 from mrct.methods.sc_cyclegan import Params, ScCycleGan
 from mrct.params import load
 from mrct.training.augmentation import augment, draw
+from mrct.training.average import Average
 from mrct.training.dataset import NormalizedData, epoch_batches, open_normalized
 from mrct.training.engine import choose_device, decay, deterministic
 from mrct.training.settings import Settings
@@ -50,7 +52,8 @@ def ours(method: ScCycleGan, data: NormalizedData, settings: Settings, device: t
     if settings.compile:
         for network in method.children():
             network.compile()
-    training = Training(method, method.optimizers(), settings, device)
+    average = Average(method.generators(), settings.ema_decay) if settings.ema_decay else None
+    training = Training(method, method.optimizers(), settings, device, average)
     pairs = data.split_pairs("train")
 
     def epoch(number: int) -> dict[str, float]:
@@ -58,18 +61,22 @@ def ours(method: ScCycleGan, data: NormalizedData, settings: Settings, device: t
             return train_epoch(training, data, pairs, number, lambda n_slices: None)
 
     name = "ours" + ", compiled" * settings.compile + ", bf16" * (settings.precision == "bf16")
-    return System(name, epoch, list(training.optimizers.values()), method.generators())
+    return System(name, epoch, list(training.optimizers.values()), training.networks)
 
 
 def authors(method: ScCycleGan, data: NormalizedData, settings: Settings, device: torch.device) -> System:
     """The same epoch by the baseline's step, without deterministic kernels."""
     step = AuthorsStep(method, settings.pool_size)
+    average = Average(method.generators(), settings.ema_decay) if settings.ema_decay else None
     pairs, spacing_mm = data.split_pairs("train"), float(data.manifest["pixel_spacing_mm"])
 
     def train_batch(batch: list[Pair], rng: torch.Generator) -> dict[str, torch.Tensor]:
         draws = draw(len(batch), rng)
         mr, ct = (images.to(device) for images in data.slices(batch))
-        return step(*augment(mr, ct, draws, settings.augmentation, spacing_mm), rng)
+        terms = step(*augment(mr, ct, draws, settings.augmentation, spacing_mm), rng)
+        if average:
+            average.update()
+        return terms
 
     def epoch(number: int) -> dict[str, float]:
         rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)  # as train_epoch
@@ -80,7 +87,8 @@ def authors(method: ScCycleGan, data: NormalizedData, settings: Settings, device
                 sums[name] = sums.get(name, 0) + term * len(batch)
         return {name: float(total) / len(pairs) for name, total in sums.items()}
 
-    return System(AUTHORS, epoch, [step.for_generators, step.for_critics], method.generators())
+    judged: dict[str, nn.Module] = dict(average.networks.items()) if average else method.generators()
+    return System(AUTHORS, epoch, [step.for_generators, step.for_critics], judged)
 
 
 def train_in_turns(
@@ -148,7 +156,7 @@ def main() -> None:
     asked |= {"compile": options.compile, "precision": "bf16" if options.bf16 else "fp32"}
     params, settings = load(Params), load(Settings)
     settings = Settings(**settings.model_dump() | {k: v for k, v in asked.items() if v is not None})
-    require(params.model_dump() | settings.model_dump(), WRITTEN_FOR | {"accumulate": 1, "ema_decay": 0.0})
+    require(params.model_dump() | settings.model_dump(), WRITTEN_FOR | {"accumulate": 1})
     data, device = open_normalized(options.data), choose_device(settings.device)
     torch.backends.cudnn.benchmark = True  # as the authors
     with deterministic(settings.seed):  # its number of threads is that of both
