@@ -1,4 +1,4 @@
-"""The baseline of train_step.py: a step in the order of work of CycleGAN's published code.
+"""The baseline of train_step.py and same_quality.py: a step in the order of work of CycleGAN's published code.
 
 What a competent user writes: float32, eager, every pass on its own, plain Adam, torch's default memory order and
 nn.InstanceNorm2d. It lacks the authors' biases under a norm, which do nothing, in the baseline's favor.
@@ -6,6 +6,7 @@ nn.InstanceNorm2d. It lacks the authors' biases under a norm, which do nothing, 
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,26 @@ from torch.nn import functional
 from mrct.losses.structure import spatial_correlation_loss
 from mrct.methods.sc_cyclegan import ScCycleGan
 from mrct.networks.random_features import RandomConvFeatures
+from mrct.networks.resnet import InstanceNorm
 from mrct.training.image_pool import ImagePool
 
+#: A step on images that it holds; its loss terms.
 Step = Callable[[], dict[str, Tensor]]
+#: What the baseline is written for; the weights λ of the four losses are free.
+WRITTEN_FOR = {
+    "lambda_idt": 0.0,
+    "pixel_weighting": "minmax",
+    "structure_loss": "sc_map",
+    "structure_features": "random_conv",
+    "pretrain_epochs": 0,
+}
+
+
+def require(got: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """SystemExit for a parameter that the baseline does not know."""
+    for key, value in wanted.items():
+        if got[key] != value:
+            raise SystemExit(f"{key}: got {got[key]!r}, the baseline is written for {value!r}; set it back")
 
 
 def literal(method: ScCycleGan) -> ScCycleGan:
@@ -24,64 +42,86 @@ def literal(method: ScCycleGan) -> ScCycleGan:
     method = copy.deepcopy(method).to(memory_format=torch.contiguous_format)
     for module in list(method.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.GroupNorm):
+            if isinstance(child, InstanceNorm):
                 setattr(module, name, nn.InstanceNorm2d(child.num_channels))
     return method
 
 
-def authors_step(method: ScCycleGan, mr: Tensor, ct: Tensor) -> Step:
-    """The order of work of CycleGAN's published code, with scCycleGAN's two further losses."""
-    params = method.params
-    features = RandomConvFeatures().to(mr.device)
-    g, f, d_ct, d_mr = method.mr_to_ct, method.ct_to_mr, method.ct_critic, method.mr_critic
-    rate, betas = params.learning_rate, params.adam_betas
-    for_generators = torch.optim.Adam([*g.parameters(), *f.parameters()], lr=rate, betas=betas)
-    for_critics = torch.optim.Adam([*d_ct.parameters(), *d_mr.parameters()], lr=rate, betas=betas)
-    rng, pools = torch.Generator().manual_seed(0), (ImagePool(50), ImagePool(50))
+class AuthorsStep:
+    """The order of work of CycleGAN's published code, with scCycleGAN's two further losses.
 
-    def pixel(logits: Tensor, synthetic: Tensor, real: Tensor) -> Tensor:
-        weights = functional.interpolate(logits.detach(), real.shape[-2:], mode="bilinear").clamp(0.05, 1)
-        return ((weights * (real - synthetic).abs()).sum((1, 2, 3)) / weights.sum((1, 2, 3))).mean()
+    Random numbers are asked for in the order of ScCycleGan.losses: queries of the structure loss, then pools.
+    """
 
-    def structure(source: Tensor, synthetic: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = features(source)
-        return spatial_correlation_loss(wanted, features(synthetic), rng)
+    def __init__(self, method: ScCycleGan, pool_size: int) -> None:
+        self.params = params = method.params
+        require(params.model_dump(), WRITTEN_FOR)
+        self.g, self.f = method.mr_to_ct, method.ct_to_mr
+        self.d_ct, self.d_mr = method.ct_critic, method.mr_critic
+        self.features = RandomConvFeatures().to(next(method.parameters()).device)
+        rate, betas = params.learning_rate, params.adam_betas
+        self.for_generators = torch.optim.Adam(
+            [*self.g.parameters(), *self.f.parameters()], lr=rate, betas=betas
+        )
+        self.for_critics = torch.optim.Adam(
+            [*self.d_ct.parameters(), *self.d_mr.parameters()], lr=rate, betas=betas
+        )
+        self.pools = ImagePool(pool_size), ImagePool(pool_size)
 
-    def step() -> dict[str, Tensor]:
-        synthetic_ct = g(mr)
-        cycled_mr = f(synthetic_ct)
-        synthetic_mr = f(ct)
-        cycled_ct = g(synthetic_mr)
-        for critic in (d_ct, d_mr):
-            critic.requires_grad_(False)
-        for_generators.zero_grad()
-        terms = {}
-        for name, critic, source, synthetic, real in (
-            ("ct", d_ct, mr, synthetic_ct, ct),
-            ("mr", d_mr, ct, synthetic_mr, mr),
-        ):
-            logits = critic(synthetic)
-            terms[f"adv_{name}"] = functional.mse_loss(logits, torch.ones_like(logits))
-            terms[f"pix_{name}"] = pixel(logits, synthetic, real)
-            terms[f"str_{name}"] = structure(source, synthetic)
+    def __call__(self, mr: Tensor, ct: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """One change of all weights; the loss terms before it."""
+        synthetic_ct = self.g(mr)
+        cycled_mr = self.f(synthetic_ct)
+        synthetic_mr = self.f(ct)
+        cycled_ct = self.g(synthetic_mr)
+        self._require_critics_grad(False)
+        self.for_generators.zero_grad()
+        terms = self._judged("ct", self.d_ct, mr, synthetic_ct, ct, rng)
+        terms |= self._judged("mr", self.d_mr, ct, synthetic_mr, mr, rng)
         terms["cyc_mr"] = functional.l1_loss(cycled_mr, mr)
         terms["cyc_ct"] = functional.l1_loss(cycled_ct, ct)
-        sum(getattr(params, f"lambda_{name[:3]}") * term for name, term in terms.items()).backward()
-        for_generators.step()
-        for critic in (d_ct, d_mr):
-            critic.requires_grad_(True)
-        for_critics.zero_grad()
-        for name, critic, pool, synthetic, real in (
-            ("ct", d_ct, pools[0], synthetic_ct, ct),
-            ("mr", d_mr, pools[1], synthetic_mr, mr),
-        ):
-            on_real, on_synthetic = critic(real), critic(pool.exchange(synthetic.detach(), rng))
-            loss = functional.mse_loss(on_real, torch.ones_like(on_real))
-            loss = (loss + functional.mse_loss(on_synthetic, torch.zeros_like(on_synthetic))) * 0.5
-            loss.backward()
-            terms[f"critic_{name}"] = loss
-        for_critics.step()
-        return terms
+        loss = sum(getattr(self.params, f"lambda_{name[:3]}") * term for name, term in terms.items())
+        loss.backward()
+        self.for_generators.step()
+        self._require_critics_grad(True)
+        self.for_critics.zero_grad()
+        pool_ct, pool_mr = self.pools
+        terms["critic_ct"] = self._critic(self.d_ct, ct, pool_ct.exchange(synthetic_ct.detach(), rng))
+        terms["critic_mr"] = self._critic(self.d_mr, mr, pool_mr.exchange(synthetic_mr.detach(), rng))
+        self.for_critics.step()
+        return {name: term.detach() for name, term in terms.items()}
 
-    return step
+    def _require_critics_grad(self, wanted: bool) -> None:
+        for critic in (self.d_ct, self.d_mr):
+            critic.requires_grad_(wanted)
+
+    def _judged(
+        self,
+        name: str,
+        critic: nn.Module,
+        source: Tensor,
+        synthetic: Tensor,
+        real: Tensor,
+        rng: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Adversarial, pixel and structure loss of one synthetic image."""
+        logits = critic(synthetic)
+        low, high = logits.detach().amin((1, 2, 3), True), logits.detach().amax((1, 2, 3), True)
+        patches = (logits.detach() - low) / (high - low)
+        weights = functional.interpolate(patches, real.shape[-2:], mode="bilinear").clamp(0.05, 1)
+        weighted = (weights * (real - synthetic).abs()).sum((1, 2, 3))
+        with torch.no_grad():
+            wanted = self.features(source)
+        return {
+            f"adv_{name}": functional.mse_loss(logits, torch.ones_like(logits)),
+            f"pix_{name}": (weighted / weights.sum((1, 2, 3))).mean(),
+            f"str_{name}": spatial_correlation_loss(wanted, self.features(synthetic), rng),
+        }
+
+    def _critic(self, critic: nn.Module, real: Tensor, synthetic: Tensor) -> Tensor:
+        """Goes backward from the critic's loss."""
+        on_real, on_synthetic = critic(real), critic(synthetic)
+        loss = functional.mse_loss(on_real, torch.ones_like(on_real))
+        loss = (loss + functional.mse_loss(on_synthetic, torch.zeros_like(on_synthetic))) * 0.5
+        loss.backward()
+        return loss

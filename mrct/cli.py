@@ -19,6 +19,10 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="MR-CT synthesis of the brain. The pipeline itself runs with `dvc repro`.",
 )
+experiment = typer.Typer(
+    no_args_is_help=True, help="Questions put to the method; answers in tables and a figure."
+)
+app.add_typer(experiment, name="experiment")
 console = Console()
 errors = Console(stderr=True)
 
@@ -113,7 +117,11 @@ def preset(
     try:
         if name is None:
             chosen = [presets.load_preset(each) for each in presets.names()]
-            console.print(_table(("preset", "what"), [(p.name, p.title) for p in chosen]))
+            width = max(len(p.name) + len(p.title) for p in chosen) + 2
+            table = _table(("preset", "what"), [(p.name, p.title) for p in chosen])
+            console.print(
+                table, width=max(width, console.width), crop=False
+            )  # a line each, in a pipe as well
             return
         preset = presets.load_preset(name)
         if show:
@@ -144,6 +152,40 @@ def track() -> None:
 
     for name in record_all(Path("models"), Path("reports")):
         console.print(f"MLflow has {name}")
+
+
+@experiment.command()
+def misalignment(
+    data: Annotated[Path, typer.Option(help="the folder that normalize wrote")] = Path("data/normalized"),
+    out: Annotated[Path, typer.Option(help="folder for the result")] = Path(
+        "reports/experiments/misalignment"
+    ),
+    epochs: Annotated[int, typer.Option(min=1, help="of each of the 12 trainings a seed")] = 12,
+    seeds: Annotated[list[int] | None, typer.Option(min=0, help="one or more; default 0 and 1")] = None,
+) -> None:
+    """Does P_pix, the critic's weight of each pixel, turn away from misaligned targets? CT is warped to find out.
+
+    Network, weights of the losses and augmentation are those of params.yaml. A stopped run goes on.
+    """
+    from mrct.experiments.misalignment import investigate
+    from mrct.experiments.misalignment_run import Params
+    from mrct.methods import sc_cyclegan
+    from mrct.training.settings import Settings
+    from stages import evaluate
+
+    try:
+        judging = load(evaluate.Params, "evaluate")
+        params = Params(
+            method=load(sc_cyclegan.Params),
+            settings=load(Settings).model_copy(update={"epochs": epochs}),
+            seeds=tuple(seeds or (0, 1)),
+            bootstrap_samples=judging.bootstrap_samples,
+            bootstrap_seed=judging.seed,
+        )
+        investigate(params, data, out, Path(".work"))
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _fail(error) from None
+    console.print(f"The answer lies in {out}.")
 
 
 if __name__ == "__main__":

@@ -29,15 +29,16 @@ def worker_count() -> int:
 
 
 def progress() -> Progress:
-    """A rich progress bar on stderr; silent where no person watches (CI, a log file)."""
+    """A rich progress bar on stderr; silent where no person watches (CI, a log file), and in a worker process."""
     console = Console(stderr=True)
+    watched = console.is_terminal and not os.environ.get("CI") and parent_process() is None
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal or bool(os.environ.get("CI")),
+        disable=not watched,
     )
 
 

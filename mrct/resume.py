@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from mrct.files import folder_hash, read_json, write_json
 from mrct.parallel import map_processes
 
-_ROOM = Path(__file__).parent
+ROOMS = Path(__file__).parent
 
 
 class Job(Protocol):
@@ -97,6 +97,19 @@ def job_hash(job: Job, code: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def code_hash(places: Iterable[Path], libraries: Iterable[str]) -> str:
+    """64 hex digits over the code and tables in files and folders, the libraries' versions as given, and Python's."""
+    parts = [sys.version, *libraries]
+    for place in places:
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if (
+                path.is_file() and path.parent.name != "__pycache__"
+            ):  # other processes may write there just now
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                parts.append(f"{path.relative_to(place.parent)} {content}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):  # a section of parameters
         return value.model_dump(mode="json")
@@ -106,12 +119,7 @@ def _plain(value: Any) -> Any:
 @cache
 def _code(module: str) -> str:
     """A hash over the function's module, all code and tables of the rooms, and every installed library's version."""
-    installed = sorted({f"{one.name} {one.version}" for one in distributions()})
-    parts = [hashlib.sha256(Path(module).read_bytes()).hexdigest(), sys.version, *installed]
-    for path in sorted(_ROOM.rglob("*")):
-        if path.is_file() and path.suffix != ".pyc":
-            parts.append(f"{path.relative_to(_ROOM)} {hashlib.sha256(path.read_bytes()).hexdigest()}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return code_hash([Path(module), ROOMS], sorted({f"{one.name} {one.version}" for one in distributions()}))
 
 
 def _do(function: Callable[[AnyJob], Any], work: Path, code: str, job: AnyJob) -> tuple[str, bool]:

@@ -2,7 +2,7 @@
 
 Each name in `baselines` is a module of mrct/methods and a section of params.yaml. The reference methods `mean_ct`
 and `intensity_map` are fitted on the training slices in one pass. The others are trained as scCycleGAN is: the best
-epoch by the validation patients, a killed run goes on from its last epoch in .work/<method>-<fingerprint>. Their
+epoch by the validation patients, a killed run goes on from its last epoch in .work/<method>-<fingerprint>-<code>. Their
 section holds the method's own keys and the loop's (epochs, batch size ...) side by side. Some are trained in several
 phases, one after the other; a phase that needs the brain's mask gets it from the CT.
 """

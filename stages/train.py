@@ -1,9 +1,9 @@
 """train: scCycleGAN, both directions.  data/normalized -> models/sc_cyclegan
 
 Trains on the training pairs, chooses each direction's epoch by the validation patients, never sees a test
-patient. A killed run goes on from its last epoch: checkpoints lie in .work/sc_cyclegan-<fingerprint>, a folder
-DVC does not know (it empties a stage's outs before it runs), so another λ can never resume this run.
-Several processes train one model: torchrun --nproc-per-node 2 -m stages.train, then dvc commit train.
+patient. A killed run goes on from its last epoch: checkpoints lie in .work/sc_cyclegan-<fingerprint>-<code>, a folder
+DVC does not know (it empties a stage's outs before it runs), so another λ or other code can never resume this run.
+Several processes train one model: torchrun --nproc-per-node 2 -m stages.train, then dvc commit -f train.
 """
 
 from pathlib import Path

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mrct.training.run import CODE
+
 ROOT = Path(__file__).parent.parent
 BASE = {"params", "files", "parallel", "tracking"}
 MAY_IMPORT = {
@@ -19,10 +21,11 @@ MAY_IMPORT = {
     "metrics": set(),
     "losses": {"metrics"},
     "methods": {"networks", "losses"},
-    "training": {"methods", "metrics", "networks", "losses", "inference"},
+    "training": {"methods", "metrics", "networks", "losses", "inference", "resume"},
     "inference": {"networks", "imaging", "dicom", "methods"},
     "reporting": {"metrics", "imaging"},
     "presets": {"params", "tracking"},
+    "experiments": {"training", "methods", "metrics", "networks", "imaging", "losses", "reporting", "resume"},
     "runner": {"params", "parallel"},
 }
 MODULES = sorted((ROOT / "mrct").rglob("*.py")) + sorted((ROOT / "stages").glob("*.py"))
@@ -148,3 +151,10 @@ def test_deps_name_no_code_that_is_gone_or_foreign(name):
         for dep in deps:
             if dep.suffix == ".py":
                 assert dep in needed, f"{name}: {dep.relative_to(ROOT)} is not imported"
+
+
+def test_a_checkpoint_is_keyed_by_all_rooms_that_training_runs():
+    """Otherwise a stopped run could go on with other code."""
+    needed = closure(ROOT / "mrct/training/engine.py") | closure(ROOT / "mrct/methods/sc_cyclegan.py")
+    rooms = {file.parent.name for file in needed} - {"mrct"}
+    assert rooms == {place.name for place in CODE if place.is_dir()}

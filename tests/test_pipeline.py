@@ -123,7 +123,9 @@ def _head_center(folder: Path) -> np.ndarray:
 def test_train_evaluate_and_report(data, tmp_path):
     method = load(sc_cyclegan.Params).model_copy(
         update={
-            "generator": sc_cyclegan.GeneratorParams(filters=4, blocks=1, downsamplings=1),
+            "generator": sc_cyclegan.GeneratorParams(
+                filters=4, blocks=1, downsamplings=1, upsampling="resize"
+            ),
             "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
         }
     )

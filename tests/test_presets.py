@@ -27,7 +27,7 @@ NO_AUGMENTATION = {
 CYCLEGAN = {
     "image_size": 256, "learning_rate": 2e-4, "epochs": 200, "batch_size": 1, "lr_decay": "linear",
     "lambda_adv": 1, "lambda_cyc": 10, "lambda_pix": 0, "pool_size": 50, "ema_decay": 0, "pretrain_epochs": 0,
-    "generator": {"filters": 64, "blocks": 9, "downsamplings": 2},
+    "generator": {"filters": 64, "blocks": 9, "downsamplings": 2, "upsampling": "transposed"},
     "discriminator": {"filters": 64, "norm": "instance"},
 }  # fmt: skip
 #: Kaiser 2019: sections 3.1 and 3.2, Table 6.
@@ -42,7 +42,7 @@ PAPERS: dict[str, dict[str, Any]] = {
         "cohort.patients": 87, "select.weighting": "t2", "pair.exact_pairs": [364, 27, 8], "image_size": 512,
         "learning_rate": 1e-4, "epochs": 200, "batch_size": 8, "lr_decay": "constant", "lambda_adv": 1,
         "lambda_pix": 100, "lambda_str": 10, "structure_loss": "sc_map", "precision": "fp32", **NO_AUGMENTATION,
-        "generator": {"filters": 64, "blocks": 9, "downsamplings": 2},
+        "generator": {"filters": 64, "blocks": 9, "downsamplings": 2, "upsampling": "transposed"},
         "discriminator": {"filters": 64, "norm": "batch"},
     },
     "zhu2017_cyclegan": {**CYCLEGAN, "structure_loss": "none", "lambda_idt": 5},

@@ -196,7 +196,7 @@ def test_a_field_that_json_cannot_tell_wholly_is_refused(tmp_path):
 def test_code_tables_and_libraries_are_part_of_the_name(tmp_path, monkeypatch):
     hashes = set()
     module, room = tmp_path / "stage.py", tmp_path / "room"
-    monkeypatch.setattr(resume, "_ROOM", room)
+    monkeypatch.setattr(resume, "ROOMS", room)
     for file in (module, room / "masks.py", room / "deeper" / "words.txt"):
         file.parent.mkdir(exist_ok=True)
         for content in ("one", "two"):
@@ -208,6 +208,16 @@ def test_code_tables_and_libraries_are_part_of_the_name(tmp_path, monkeypatch):
     hashes.add(resume._code(str(module)))
     resume._code.cache_clear()
     assert len(hashes) == 7
+
+
+def test_compiled_code_is_no_part_of_the_hash(tmp_path):
+    """Python writes it, under names of its own for a moment, while another process may look."""
+    (tmp_path / "room/__pycache__").mkdir(parents=True)
+    (tmp_path / "room/masks.py").write_text("one")
+    before = resume.code_hash([tmp_path / "room"], [])
+    (tmp_path / "room/__pycache__/masks.cpython-311.pyc.4711").write_bytes(b"half")
+    assert resume.code_hash([tmp_path / "room"], []) == before
+    assert resume.code_hash([tmp_path / "room"], ["torch 2.13.0"]) != before
 
 
 def test_a_second_run_at_the_same_time_is_refused_and_disturbs_nothing(folder):

@@ -20,7 +20,7 @@ from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.deid.sweep import LeakError
 from mrct.files import atomic_file, read_json, write_json
-from mrct.resume import locked_folder
+from mrct.resume import code_hash, locked_folder
 
 # reading, pixels and writing lie in the room next door
 _CODE = (Path(__file__).parent, Path(__file__).parents[1] / "dicom")
@@ -41,15 +41,10 @@ class Result:
 
 def fingerprint(mapping: Pseudonyms, options: Options, root: Path) -> str:
     """16 hex digits over all that decides the output: options, key, joins, source folder, code, tables, libraries."""
-    code = [f"{path.name}\0{path.read_bytes().hex()}" for path in _code_files()]
-    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
+    code = code_hash(_CODE, [f"{name} {version(name)}" for name in _LIBRARIES])
     joins = [f"{one}\0{other}" for one, other in sorted(mapping.same_person.items())]
-    text = "\n".join([repr(options), str(root.resolve()), *libraries, *joins, *code])
+    text = "\n".join([repr(options), str(root.resolve()), *joins, code])
     return mapping.digest("work", text).hex()[:16]
-
-
-def _code_files() -> list[Path]:
-    return [path for folder in _CODE for path in sorted(folder.iterdir()) if path.is_file()]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import safe_open, save_file
+from safetensors.torch import safe_open, save
 from torch import Tensor, nn
 
 from mrct.files import atomic_file
@@ -43,7 +43,8 @@ def save_model(
     tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     with atomic_file(path) as partial:
         # one key: safetensors keeps several in no fixed order
-        save_file(tensors, str(partial), metadata={"mrct": json.dumps(meta, sort_keys=True)})
+        # by its bytes: safetensors' own files are for their owner alone, whatever the process's umask
+        partial.write_bytes(save(tensors, metadata={"mrct": json.dumps(meta, sort_keys=True)}))
 
 
 def load_model(path: Path) -> Model:

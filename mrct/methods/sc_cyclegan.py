@@ -7,7 +7,7 @@ name and introduction have and its loss section does not list.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -16,29 +16,14 @@ from torch import Tensor, nn
 from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
 from mrct.losses.pixel import pixel_translation_loss, pixel_weights
 from mrct.methods.batch import ONE_PHASE, Batch, Before, Phase, Pooled
+from mrct.methods.gan_networks import DiscriminatorParams, GeneratorParams, build_critic, build_generator
 from mrct.methods.structure_term import StructureTerm
 from mrct.networks.patchgan import PatchDiscriminator
 from mrct.networks.resnet import ResnetGenerator
 from mrct.params import Section
 
-Network = TypeVar("Network", bound=nn.Module)
 #: What it is trained on.
 EXAMPLES = "slices"
-
-
-class GeneratorParams(Section):
-    """Size of both generators."""
-
-    filters: int = Field(ge=1)
-    blocks: int = Field(ge=0)
-    downsamplings: int = Field(ge=0)
-
-
-class DiscriminatorParams(Section):
-    """Size and norm of both critics."""
-
-    filters: int = Field(ge=1)
-    norm: Literal["batch", "instance"]
 
 
 class Params(Section):
@@ -105,9 +90,8 @@ class ScCycleGan(nn.Module):
         self.params = params
         self.mr_to_ct = build_generator(params.generator)
         self.ct_to_mr = build_generator(params.generator)
-        critic = params.discriminator
-        self.ct_critic = _channels_last(PatchDiscriminator(critic.filters, critic.norm))
-        self.mr_critic = _channels_last(PatchDiscriminator(critic.filters, critic.norm))
+        self.ct_critic = build_critic(params.discriminator)
+        self.mr_critic = build_critic(params.discriminator)
         self.structure = StructureTerm(params.structure_loss, params.structure_features, params.vgg16_weights)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -208,17 +192,6 @@ def network_config(params: Params) -> dict[str, Any]:
     return params.generator.model_dump()
 
 
-def build_generator(params: GeneratorParams) -> ResnetGenerator:
-    """One untrained generator."""
-    return _channels_last(ResnetGenerator(params.filters, params.blocks, params.downsamplings))
-
-
 def build_network(config: dict[str, Any]) -> nn.Module:
     """An untrained generator of the stored configuration, ready for its weights."""
     return build_generator(GeneratorParams(**config))
-
-
-def _channels_last(network: Network) -> Network:
-    """The memory layout in which CPU and GPU convolutions are fastest."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs omit it
-    return network

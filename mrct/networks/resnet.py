@@ -1,5 +1,6 @@
 """CycleGAN's residual generator (Zhu 2017, appendix 7.2), the generator of scCycleGAN (Jeong 2024, Fig. 4)."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
@@ -41,16 +42,32 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
+def _transposed(wide: int, narrow: int) -> list[nn.Module]:
+    return [nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1, bias=False)]
+
+
+def _resized(wide: int, narrow: int) -> list[nn.Module]:
+    return [nn.Upsample(scale_factor=2), nn.Conv2d(wide, narrow, 3, padding=1, bias=False)]
+
+
+UPSAMPLINGS: dict[str, Callable[[int, int], list[nn.Module]]] = {
+    "transposed": _transposed,
+    "resize": _resized,
+}
+
+
 class ResnetGenerator(nn.Module):
     """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W) in [-1, 1].
 
     7x7 convolution with `filters` channels, `downsamplings` stride-2 convolutions that double them, `blocks`
-    residual blocks, as many transposed convolutions back, 7x7 convolution, tanh. H and W must be divisible
-    by 2**downsamplings. Departure from the paper: its Fig. 4 draws no down- and upsampling; 2 is CycleGAN's
-    standard, 0 the drawing taken literally.
+    residual blocks, as many upsamplings back, 7x7 convolution, tanh. H and W must be divisible by
+    2**downsamplings. Departure from the paper: its Fig. 4 draws no down- and upsampling; 2 is CycleGAN's
+    standard, 0 the drawing taken literally. `upsampling`: `transposed` is CycleGAN's 3x3 transposed convolution
+    of stride 2, which covers pixels unevenly and leaves a checkerboard until training has unlearnt it; `resize`
+    repeats pixels and convolves them (Odena 2016, "Deconvolution and checkerboard artifacts").
     """
 
-    def __init__(self, filters: int, blocks: int, downsamplings: int) -> None:
+    def __init__(self, filters: int, blocks: int, downsamplings: int, upsampling: str = "transposed") -> None:
         super().__init__()
         widths = [filters * 2**level for level in range(downsamplings + 1)]
         encoder: list[nn.Module] = [*_convolution(1, filters, 7, stride=1)]
@@ -61,7 +78,7 @@ class ResnetGenerator(nn.Module):
         decoder: list[nn.Module] = []
         for wide, narrow in pairwise(reversed(widths)):
             decoder += [
-                nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1, bias=False),
+                *UPSAMPLINGS[upsampling](wide, narrow),
                 InstanceNorm(narrow),
                 nn.ReLU(inplace=True),
             ]

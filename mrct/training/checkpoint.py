@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from mrct.files import atomic_file
@@ -18,7 +18,8 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     try:
         with atomic_file(path) as partial:
             # one key: safetensors keeps several in no fixed order. Unsorted: history.csv keeps its column order
-            save_file(contiguous, str(partial), metadata={"mrct": json.dumps(meta)})
+            # by its bytes: safetensors' own files are for their owner alone, whatever the process's umask
+            partial.write_bytes(safetensors_bytes(contiguous, metadata={"mrct": json.dumps(meta)}))
     except (OSError, SafetensorError) as error:
         raise OSError(
             f"{path}: not written ({error}); the epoch before is kept there: make room and run again"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from mrct.files import folder_hash, output_folder, write_json, write_table
 from mrct.inference.model import save_model
 from mrct.methods.batch import Before, Phase, Trained
 from mrct.params import Section
+from mrct.resume import ROOMS, code_hash
 from mrct.tracking import Run, origin_tags
 from mrct.training import distributed
 from mrct.training.dataset import NormalizedData, open_normalized
@@ -33,6 +35,11 @@ from mrct.training.slices import SlicePairs
 from mrct.training.usage import Usage
 
 OnEpoch = Callable[[Epoch], None]
+#: What makes a checkpoint's bytes, beside parameters and data.
+CODE = (
+    *(ROOMS / name for name in ("losses", "methods", "networks", "training")),
+    ROOMS / "imaging" / "brain.py",
+)
 #: How further images are made: patient -> volume (D, H, W) in [-1, 1] of each training patient.
 MakeVolumes = Callable[[NormalizedData], dict[str, np.ndarray]]
 
@@ -68,7 +75,7 @@ class Plan:
 def train_and_write(plan: Plan, source: Path, out: Path, work_root: Path) -> None:
     """Train, then write weights, history and model.json; errors of data and of training come through.
 
-    A killed run goes on from its last epoch: checkpoints lie in `<work_root>/<method>-<fingerprint>/<phase>`. Of
+    A killed run goes on from its last epoch: checkpoints lie in `<work_root>/<method>-<fingerprint>-<code>/<phase>`. Of
     several processes the first alone writes.
     """
     plan.module.build_network(
@@ -77,7 +84,7 @@ def train_and_write(plan: Plan, source: Path, out: Path, work_root: Path) -> Non
     data = open_normalized(source)
     identity = folder_hash(source)
     key = fingerprint(plan.method, plan.logged, identity)
-    work = work_root / f"{plan.method}-{key}"
+    work = work_root / f"{plan.method}-{key}-{code_hash(CODE, [f'torch {torch.__version__}'])[:16]}"
     with distributed.joined(choose_device(plan.settings.device)):
         if distributed.rank() > 0:
             train_phases(plan, data, work, lambda epoch: None)
@@ -91,7 +98,10 @@ def train_and_write(plan: Plan, source: Path, out: Path, work_root: Path) -> Non
     with output_folder(out) as folder:
         write_trained(folder, plan, data, done, {"fingerprint": key, "data_sha256": identity})
     tracked.finish()
-    shutil.rmtree(work, ignore_errors=True)  # only now: the result is in place
+    for left in work_root.glob(
+        f"{plan.method}-{key}-*"
+    ):  # only now: the result is in place; older code's go as well
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def train_phases(plan: Plan, data: NormalizedData, work: Path, on_epoch: OnEpoch) -> Progress:

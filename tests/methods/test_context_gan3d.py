@@ -11,7 +11,7 @@ from mrct.methods.context_gan3d import Params, build, network_before, phases
 from mrct.params import ParamsError, parse
 from mrct.training.augmentation import Augmentation
 from mrct.training.dataset import open_normalized
-from mrct.training.run import Plan, train_phases, write_trained
+from mrct.training.run import Plan, Watching, train_phases, write_trained
 from mrct.training.settings import Settings
 
 TINY = {
@@ -116,7 +116,7 @@ class Killed(BaseException):
 
 
 def plan() -> Plan:
-    return Plan("context_gan3d", context_gan3d, params(), SETTINGS, {})
+    return Plan("context_gan3d", context_gan3d, params(), SETTINGS, {}, Watching(example_every=0))
 
 
 def test_killed_in_the_second_iteration_it_ends_with_the_same_weights(normalized, tmp_path):

@@ -13,7 +13,8 @@ from mrct.params import load, parse
 BASE = load(Params).model_copy(
     update={
         "learning_rate": 1e-3,
-        "generator": GeneratorParams(filters=4, blocks=1, downsamplings=1),
+        "pixel_weighting": "clip",
+        "generator": GeneratorParams(filters=4, blocks=1, downsamplings=1, upsampling="resize"),
         "discriminator": DiscriminatorParams(filters=4, norm="instance"),
     }
 )
@@ -52,7 +53,7 @@ def train(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 def test_the_papers_exact_size_builds():
     paper = load(Params).model_copy(
         update={
-            "generator": GeneratorParams(filters=64, blocks=9, downsamplings=2),
+            "generator": GeneratorParams(filters=64, blocks=9, downsamplings=2, upsampling="transposed"),
             "discriminator": DiscriminatorParams(filters=64, norm="batch"),
         }
     )
@@ -60,7 +61,7 @@ def test_the_papers_exact_size_builds():
     # CycleGAN's own one-channel ResNet-9 has 11,365,633 weights; 5,248 of them are biases that an instance
     # norm right behind them cancels, which are left out here
     assert sum(w.numel() for w in method.mr_to_ct.parameters()) == 11_365_633 - 5_248
-    network = build_network({"filters": 64, "blocks": 9, "downsamplings": 2})
+    network = build_network({"filters": 64, "blocks": 9, "downsamplings": 2, "upsampling": "transposed"})
     with torch.inference_mode():
         assert network(torch.zeros(1, 1, 512, 512)).shape == (1, 1, 512, 512)
 

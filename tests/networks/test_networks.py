@@ -5,7 +5,7 @@ import torch
 
 from mrct.networks.patchgan import PatchDiscriminator
 from mrct.networks.random_features import RandomConvFeatures
-from mrct.networks.resnet import InstanceNorm, ResnetGenerator
+from mrct.networks.resnet import UPSAMPLINGS, InstanceNorm, ResnetGenerator
 
 
 def _channels(network: torch.nn.Module) -> list[tuple[int, int, int]]:
@@ -51,12 +51,24 @@ def test_the_drawing_taken_literally():
     assert _channels(ResnetGenerator(64, 9, 0)) == [(1, 64, 7), *[(64, 64, 3)] * 18, (64, 1, 7)]
 
 
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 @pytest.mark.parametrize("downsamplings", [0, 1, 2, 3])
-def test_same_shape_and_range(downsamplings):
-    network = ResnetGenerator(4, 1, downsamplings)
+def test_same_shape_and_range(downsamplings, upsampling):
+    network = ResnetGenerator(4, 1, downsamplings, upsampling)
     output = network(torch.randn(2, 1, 24, 40) * 100)
     assert output.shape == (2, 1, 24, 40)
     assert output.abs().max() <= 1
+
+
+def test_only_the_transposed_convolution_makes_a_checkerboard():
+    """A constant image stays constant inside when pixels are repeated; a stride-2 transposed one covers it unevenly."""
+    torch.manual_seed(0)
+    inside = {
+        name: torch.nn.Sequential(*layers(3, 1))(torch.ones(1, 3, 8, 8))[0, 0, 2:-2, 2:-2]
+        for name, layers in UPSAMPLINGS.items()
+    }
+    assert inside["resize"].std() < 1e-6
+    assert inside["transposed"].std() > 0.01
 
 
 def test_indivisible_side_is_an_error():

@@ -1,7 +1,10 @@
 """train, baseline and evaluate end to end on a tiny data/normalized."""
 
 import json
+import os
+import random
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from skimage.metrics import peak_signal_noise_ratio
 
 from mrct.inference.model import load_model
@@ -17,7 +22,7 @@ from mrct.methods import intensity_map, mean_ct, sc_cyclegan
 from mrct.metrics.checks import ImplausibleMetricsError
 from mrct.params import ParamsError, load
 from mrct.tracking import Run
-from mrct.training import checkpoint
+from mrct.training import checkpoint, engine, run
 from mrct.training.settings import Settings
 from stages import baseline, evaluate, train
 
@@ -31,7 +36,9 @@ EVALUATE = evaluate.Params(
 def train_params() -> train.Params:
     method = load(sc_cyclegan.Params, path=Path("params.yaml")).model_copy(
         update={
-            "generator": sc_cyclegan.GeneratorParams(filters=4, blocks=1, downsamplings=1),
+            "generator": sc_cyclegan.GeneratorParams(
+                filters=4, blocks=1, downsamplings=1, upsampling="resize"
+            ),
             "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
         }
     )
@@ -57,29 +64,31 @@ def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalize
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mrct.training import checkpoint, step
+from mrct.training import step
 from stages import train
 params, folders, where, count = sys.argv[1], sys.argv[2:5], sys.argv[5], int(sys.argv[6])
 seen = 0
 def die_at(function):
-    def wrapped(*arguments, **options):
+    def wrapped(*arguments):
         global seen
-        seen += 1
+        if where == "update" or "checkpoint" in arguments[0].name:
+            seen += 1
         if seen == count:
             if where == "save":
-                Path(arguments[1]).write_bytes(b"half a checkpoint")
+                arguments[0].open("wb").write(arguments[1][: len(arguments[1]) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **options)
+        return function(*arguments)
     return wrapped
-module, name = (checkpoint, "save_file") if where == "save" else (step, "_update")
+module, name = (Path, "write_bytes") if where == "save" else (step, "_update")
 setattr(module, name, die_at(getattr(module, name)))
 train.run(train.Params.model_validate_json(params, strict=False), *map(Path, folders))
 """
 
 
 def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path, train_params):
-    """A real SIGKILL in the middle of an epoch, then one in the middle of writing a checkpoint: nothing looks
-    complete, and the third run ends as an uninterrupted one. With image pool, moving average, accumulation.
+    """A real SIGKILL before an update of the weights that is another in every run of the test, then one in the
+    middle of writing the second checkpoint after it: nothing looks complete, and the third run ends as an
+    uninterrupted one. With image pool, moving average, accumulation.
 
     Slow by its processes that import torch.
     """
@@ -87,16 +96,59 @@ def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path, train_
     settings = train_params.settings.model_copy(update=everything)
     params = train_params.model_copy(update={"settings": settings})
     folders = [str(normalized), str(tmp_path / "cut"), str(tmp_path / "work")]
-    for where, count, finished in (("update", "4", 1), ("save", "2", 2)):  # an epoch has two updates
-        command = [sys.executable, "-c", KILLED, params.model_dump_json(), *folders, where, count]
+    update = random.SystemRandom().randint(1, 6)
+    print(f"killed at update {update}")  # pytest shows it where the test fails
+    finished = (update - 1) // 2  # an epoch has two updates
+    for where, count, left in (("update", update, finished), ("save", 2, finished + 1)):
+        command = [sys.executable, "-c", KILLED, params.model_dump_json(), *folders, where, str(count)]
         assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
         assert not (tmp_path / "cut").exists()
-        (file,) = (tmp_path / "work").glob("*/*/checkpoint.safetensors")
-        assert len(checkpoint.load(file)[1]["history"]) == finished
+        files = list((tmp_path / "work").glob("*/*/checkpoint.safetensors"))
+        assert [len(checkpoint.load(file)[1]["history"]) for file in files] == ([left] if left else [])
     train.run(params, normalized, tmp_path / "cut", tmp_path / "work")
     train.run(params, normalized, tmp_path / "whole", tmp_path / "other")
     for file in (tmp_path / "whole").iterdir():
         assert file.read_bytes() == (tmp_path / "cut" / file.name).read_bytes(), file.name
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["same-code", "other-code"])
+def test_a_stopped_run_goes_on_with_the_same_code_only(
+    normalized, tmp_path, train_params, monkeypatch, changed
+):
+    epochs, train_epoch = [], engine.train_epoch
+
+    def stopped_once(training, examples, epoch, advance):
+        epochs.append(epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return train_epoch(training, examples, epoch, advance)
+
+    monkeypatch.setattr(engine, "train_epoch", stopped_once)
+    with pytest.raises(KeyboardInterrupt):
+        train.run(train_params, normalized, tmp_path / "out", tmp_path / "work")
+    if changed:
+        (tmp_path / "more.py").write_text("")
+        monkeypatch.setattr(run, "CODE", (*run.CODE, tmp_path / "more.py"))
+    train.run(train_params, normalized, tmp_path / "out", tmp_path / "work")
+    assert epochs == [0, 1, 0, 1] if changed else epochs == [0, 1, 1]
+    assert not any((tmp_path / "work").iterdir())
+
+
+def test_others_of_the_group_may_read_what_the_umask_lets_them(normalized, tmp_path, train_params):
+    """safetensors' own files are for their owner alone; their bytes stay the same."""
+    before = os.umask(0o027)
+    try:
+        train.run(train_params, normalized, tmp_path / "out", tmp_path / "work")
+    finally:
+        os.umask(before)
+    files = sorted((tmp_path / "out").iterdir())
+    assert {file.name: stat.filemode(file.stat().st_mode) for file in files} == {
+        file.name: "-rw-r-----" for file in files
+    }
+    with safe_open(tmp_path / "out/mr_to_ct.safetensors", framework="pt") as stream:
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        save_file(tensors, tmp_path / "again", metadata=stream.metadata())
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "out/mr_to_ct.safetensors").read_bytes()
 
 
 def test_mlflow_is_told_how_a_run_goes_and_equal_runs_are_one(normalized, tmp_path, train_params):

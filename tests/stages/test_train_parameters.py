@@ -23,7 +23,9 @@ TINY = {
     "epochs": 3,
     "batch_size": 4,
     "pool_size": 2,
-    "generator": {"filters": 4, "blocks": 1, "downsamplings": 1},
+    "pixel_weighting": "clip",
+    "ema_decay": 0.0,
+    "generator": {"filters": 4, "blocks": 1, "downsamplings": 1, "upsampling": "resize"},
     "discriminator": {"filters": 4, "norm": "instance"},
     "device": "cpu",
 }
@@ -48,6 +50,7 @@ CHANGES: dict[str, list[Any]] = {
     "generator.filters": [5],
     "generator.blocks": [2],
     "generator.downsamplings": [2],
+    "generator.upsampling": ["transposed"],
     "discriminator.filters": [5],
     "discriminator.norm": ["batch"],
     "augmentation.rotation_deg": [20.0],

@@ -77,7 +77,7 @@ def test_two_processes_train_what_one_does(normalized, tmp_path):
     Slow by its three processes that import torch.
     """
     critic = DiscriminatorParams(filters=4, norm="instance")
-    generator = GeneratorParams(filters=4, blocks=1, downsamplings=1)
+    generator = GeneratorParams(filters=4, blocks=1, downsamplings=1, upsampling="resize")
     method = load(Params).model_copy(update={"generator": generator, "discriminator": critic})
     texts = method.model_dump_json(), json.dumps(SETTINGS)
     (one, alone), (two, together) = (train(tmp_path, normalized, n, *texts) for n in (1, 2))

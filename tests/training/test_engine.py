@@ -5,7 +5,7 @@ import errno
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan
@@ -40,7 +40,7 @@ STILL = Augmentation(rotation_deg=0.0, scale=0.0, shift_mm=0.0, flip=False, mr_g
 def build(**changes):
     tiny = {
         "learning_rate": 1e-3,
-        "generator": GeneratorParams(filters=4, blocks=1, downsamplings=1),
+        "generator": GeneratorParams(filters=4, blocks=1, downsamplings=1, upsampling="resize"),
         "discriminator": DiscriminatorParams(filters=4, norm="batch"),
     }
     return lambda: ScCycleGan(load(Params).model_copy(update=tiny | changes))
@@ -97,14 +97,14 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(normalized, tmp_path
     data, written = pairs_of(normalized), []
     whole = fit(build(), data, SETTINGS, tmp_path / "whole")
 
-    def full_at_the_third(tensors, file, metadata):
-        written.append(file)
+    def full_at_the_third(tensors, metadata):
+        written.append(metadata)
         if len(written) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        save_file(tensors, file, metadata)
+        return safetensors_bytes(tensors, metadata)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save_file", full_at_the_third)
+        patched.setattr(checkpoint, "safetensors_bytes", full_at_the_third)
         with pytest.raises(OSError, match="the epoch before is kept"):
             fit(build(), data, SETTINGS, tmp_path / "cut")
     _, meta = checkpoint.load(tmp_path / "cut" / CHECKPOINT)

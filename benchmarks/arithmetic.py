@@ -1,0 +1,78 @@
+"""Operations of a training step, by hand and as torch counts them, and what this machine does of them in a second."""
+
+from statistics import median
+from time import perf_counter
+
+import torch
+from authors_step import Step
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+PAPER = {"filters": 64, "blocks": 9, "downsamplings": 2, "upsampling": "transposed"}
+PAPER_PAIRS, PAPER_EPOCHS = 364, 200
+
+
+def tera_operations(step: Step) -> float:
+    """Multiplications and additions of the convolutions and matrix products of one step, counted by torch."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops() / 1e12
+
+
+def print_arithmetic(counted: float) -> None:
+    """Forward once: Σ 2 k² c_in c_out H W over the convolutions; then what a step asks for.
+
+    `counted`: TFLOP of one pair as torch counts them, the structure loss with them.
+    """
+    side, width = 512, PAPER["filters"]
+    generator = 2 * 2 * 49 * width * side**2 + 2 * 2 * 9 * 2 * width**2 * (side // 2) ** 2
+    generator += (
+        2 * 2 * 9 * 8 * width**2 * (side // 4) ** 2 + 18 * 2 * 9 * (4 * width) ** 2 * (side // 4) ** 2
+    )
+    critic = 2 * 16 * (width * 256**2 + 2 * width**2 * 128**2 + 8 * width**2 * 64**2 + 32 * width**2 * 63**2)
+    critic += 2 * 16 * 8 * width * 62**2
+    step = 12 * generator + 16 * critic
+    print(
+        f"generator forward {generator / 1e9:.0f} GFLOP, critic forward {critic / 1e9:.1f} GFLOP, one pair:"
+    )
+    print(f"  4 generator passes, each forward + two of its size backward: {12 * generator / 1e12:.2f} TFLOP")
+    print(
+        f"  2 critic passes for the generators (no gradient of its weights), 4 for itself: {16 * critic / 1e12:.2f}"
+    )
+    total = step * PAPER_PAIRS * PAPER_EPOCHS
+    print(
+        f"  together {step / 1e12:.2f}; {PAPER_PAIRS} pairs, {PAPER_EPOCHS} epochs: {total / 1e15:.0f} PFLOP"
+    )
+    print(
+        f"  counted by torch with the structure loss, at a quarter of the side: {counted:.2f} TFLOP a pair, ",
+        end="",
+    )
+    print(f"{counted * PAPER_PAIRS * PAPER_EPOCHS / 1e3:.0f} PFLOP in all")
+
+
+def peak_tera_operations(device: torch.device, dtype: torch.dtype) -> float:
+    """Measured: the residual blocks' own convolution, forward, at the paper's size; TFLOP/s, median of ten."""
+    count = 8 if device.type == "cuda" else 1
+    image = torch.randn(count, 256, 128, 128, device=device, dtype=dtype).to(
+        memory_format=torch.channels_last
+    )
+    conv = (
+        nn.Conv2d(256, 256, 3, padding=1, bias=False).to(device, dtype).to(memory_format=torch.channels_last)
+    )
+    with torch.inference_mode():
+        seconds = [seconds_of(lambda: conv(image), device) for _ in range(11)][1:]
+    return 2 * 9 * 256**2 * 128**2 * count / median(seconds) / 1e12
+
+
+def seconds_of(work: Step, device: torch.device) -> float:
+    """Of one call, until the device has ended it."""
+    _wait(device)
+    started = perf_counter()
+    work()
+    _wait(device)
+    return perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
