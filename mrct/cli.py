@@ -117,11 +117,9 @@ def preset(
     try:
         if name is None:
             chosen = [presets.load_preset(each) for each in presets.names()]
-            width = max(len(p.name) + len(p.title) for p in chosen) + 2
             table = _table(("preset", "what"), [(p.name, p.title) for p in chosen])
-            console.print(
-                table, width=max(width, console.width), crop=False
-            )  # a line each, in a pipe as well
+            width = max(len(p.name) for p in chosen) + max(len(p.title) for p in chosen) + 2
+            Console(width=max(width, console.width)).print(table)  # a line each, in a pipe as well
             return
         preset = presets.load_preset(name)
         if show:
