@@ -65,7 +65,7 @@ class UnetTranslation(nn.Module):
 
         The paper weighs the gradients with 1e-7 so that both pull alike, and does not tell the images' scale. The norm
         of the gradient term's pull, in units of the error's, 12 SynthRAD2023 slices, a U-Net half trained: 50 as here,
-        8e-4 with both terms on 16 bits, 1e-8 with both on [0, 1]. The first is nearest to what the paper reports.
+        8e-4 with both terms on 16 bits, 1e-8 with both on [0, 1]. The first is nearest to equal, by ratio.
         """
         terms = {f"mae_{name}": (synthetic - target).abs().mean() / 2}
         if self.params.lambda_gdl:
