@@ -3,12 +3,13 @@
 Each iteration is a phase: the first generator sees the MR, the next ones also the CT that the generators before
 predicted for the whole volume, not for a patch, since 16 voxels cannot fill an input of 32. What the paper leaves open:
 which losses (here MAE and least-squares adversarial weighed as in its pix2pix, and the gradient difference loss of
-Nie) and norms (none, as none is in its tables). Departure: the training patients' predictions come from generators
-that were trained on them; predictions by folds would be closer to what a new patient gives.
+Nie), norms (none, as none is in its tables) and where a later generator starts (`start`: `before` with the weights of
+the one before, blind to the context, so that it goes on from there; `fresh` anew). Departure: the training patients'
+predictions come from generators that were trained on them; those by folds would be closer to what a new patient gives.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -18,7 +19,7 @@ from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
 from mrct.losses.gradient_difference import gradient_difference_loss
 from mrct.methods.batch import Batch, Before, Phase, Pooled
 from mrct.methods.patches import PatchParams
-from mrct.networks.context3d import MADE, SEEN, ContextChain, ContextDiscriminator
+from mrct.networks.context3d import MADE, SEEN, ContextChain, ContextDiscriminator, with_blind_channel
 from mrct.networks.sliding_window import Window
 
 EXAMPLES = "patches"
@@ -32,6 +33,7 @@ class Params(PatchParams):
     learning_rate: float = Field(gt=0)
     adam_betas: tuple[float, float]
     iterations: int = Field(ge=1)
+    start: Literal["before", "fresh"]
     filters: int = Field(ge=1)
     lambda_mae: float = Field(gt=0)
     lambda_gdl: float = Field(ge=0)
@@ -99,12 +101,15 @@ def phases(params: Params) -> tuple[Phase, ...]:
 
 
 def build(params: Params, phase: str, before: Before) -> ContextGan:
-    """The generators before with their best weights, an untrained one, and an untrained critic."""
+    """The generators before with their best weights, one to be trained, and an untrained critic."""
     iteration = _number(phase)
     method = ContextGan(params, iteration)
     if iteration > 1:
         chosen = before[_name(iteration - 1)].best["mr_to_ct"]
         method.mr_to_ct.load_state_dict(method.mr_to_ct.state_dict() | dict(chosen))
+        if params.start == "before":
+            *_, last, new = method.mr_to_ct.generators
+            new.load_state_dict(with_blind_channel(last.state_dict()))
     return method
 
 

@@ -46,6 +46,13 @@ class ContextGenerator(nn.Module):
         return self.layers(x).float()
 
 
+def with_blind_channel(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A ContextGenerator's weights for one that sees MR and context: it makes the same, whatever the context."""
+    first = weights["layers.0.weight"]
+    seen = torch.cat([first, torch.zeros_like(first[:, :1])], 1)[:, :2]
+    return {**weights, "layers.0.weight": seen}
+
+
 class ContextDiscriminator(nn.Module):
     """(B, 1, 16, 16, 16) CT in [-1, 1] -> (B, 1, 8, 8, 8) scores in float32 (Table 5 for `filters` 32).
 

@@ -21,7 +21,7 @@ from mrct.files import folder_hash, output_folder, write_json, write_table
 from mrct.inference.model import save_model
 from mrct.methods.batch import Before, Phase, Trained
 from mrct.params import Section
-from mrct.resume import ROOMS, code_hash
+from mrct.resume import ROOMS, code_hash, locked_folder
 from mrct.tracking import Run, origin_tags
 from mrct.training import distributed
 from mrct.training.dataset import NormalizedData, open_normalized
@@ -76,7 +76,7 @@ def train_and_write(plan: Plan, source: Path, out: Path, work_root: Path) -> Non
     """Train, then write weights, history and model.json; errors of data and of training come through.
 
     A killed run goes on from its last epoch: checkpoints lie in `<work_root>/<method>-<fingerprint>-<code>/<phase>`. Of
-    several processes the first alone writes.
+    several processes the first alone writes. RuntimeError while another run trains the same.
     """
     plan.module.build_network(
         plan.module.network_config(plan.params)
@@ -89,19 +89,19 @@ def train_and_write(plan: Plan, source: Path, out: Path, work_root: Path) -> Non
         if distributed.rank() > 0:
             train_phases(plan, data, work, lambda epoch: None)
             return
-        tracked = _start_tracking(plan, data, identity, key)
-        try:
-            done = train_phases(plan, data, work, _reporter(tracked, plan, data))
-        except BaseException:
-            tracked.finish(failed=True)
-            raise
-    with output_folder(out) as folder:
-        write_trained(folder, plan, data, done, {"fingerprint": key, "data_sha256": identity})
-    tracked.finish()
-    for left in work_root.glob(
-        f"{plan.method}-{key}-*"
-    ):  # only now: the result is in place; older code's go as well
-        shutil.rmtree(left, ignore_errors=True)
+        with locked_folder(work):
+            tracked = _start_tracking(plan, data, identity, key)
+            try:
+                done = train_phases(plan, data, work, _reporter(tracked, plan, data))
+            except BaseException:
+                tracked.finish(failed=True)
+                raise
+            with output_folder(out) as folder:
+                write_trained(folder, plan, data, done, {"fingerprint": key, "data_sha256": identity})
+            tracked.finish()
+            # only now: the result is in place; older code's go as well
+            for left in work_root.glob(f"{plan.method}-{key}-*"):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def train_phases(plan: Plan, data: NormalizedData, work: Path, on_epoch: OnEpoch) -> Progress:

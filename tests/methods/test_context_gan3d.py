@@ -22,6 +22,7 @@ TINY = {
     "learning_rate": 1e-2,
     "adam_betas": [0.5, 0.999],
     "iterations": 2,
+    "start": "before",
     "filters": 1,
     "lambda_mae": 1.0,
     "lambda_gdl": 1.0,
@@ -54,6 +55,10 @@ def batch(context: bool) -> Batch:
     return Batch(mr, mr[..., 8:24, 8:24, 8:24].square(), {"context": other} if context else {})
 
 
+def trained_from(method) -> Trained:
+    return Trained({"mr_to_ct": {k: v.clone() for k, v in method.mr_to_ct.state_dict().items()}}, {})
+
+
 def step(method, batch) -> dict[str, torch.Tensor]:
     terms: dict[str, torch.Tensor] = {}
     for loss, parts in method.losses(batch, torch.Generator(), 0, lambda name, images: images):
@@ -74,7 +79,7 @@ def test_the_papers_three_iterations():
 
 def test_a_later_iteration_trains_its_own_generator_alone():
     one = build(params(), "iteration_1", {})
-    before = {"iteration_1": Trained({"mr_to_ct": one.mr_to_ct.state_dict()}, {})}
+    before = {"iteration_1": trained_from(one)}
     two = build(params(), "iteration_2", before)
     first = one.mr_to_ct.state_dict()
     assert all(torch.equal(two.mr_to_ct.state_dict()[name], weight) for name, weight in first.items())
@@ -87,6 +92,23 @@ def test_a_later_iteration_trains_its_own_generator_alone():
         assert (weight.grad is not None) == own, name
     seen = network_before(params(), "iteration_2", before)
     assert all(torch.equal(seen.state_dict()[name], weight) for name, weight in first.items())
+
+
+def test_a_later_iteration_goes_on_where_the_one_before_ended_or_starts_anew():
+    chain = build(
+        params(iterations=3), "iteration_2", {"iteration_1": trained_from(build(params(), "iteration_1", {}))}
+    )
+    with torch.no_grad():  # the second generator has learnt to look at its context
+        chain.mr_to_ct.generators[1].layers[0].weight += 0.1
+    mr, context = batch(context=True).mr, batch(context=True).other["context"]
+    both = torch.cat([mr, context], 1)
+    for iterations, known in ((2, build(params(), "iteration_1", {})), (3, chain)):
+        before = {f"iteration_{iterations - 1}": trained_from(known)}
+        later = build(params(iterations=3), f"iteration_{iterations}", before)
+        seen = both if iterations == 3 else mr
+        assert torch.allclose(later.mr_to_ct(both), known.mr_to_ct(seen), atol=1e-6)
+        fresh = build(params(iterations=3, start="fresh"), f"iteration_{iterations}", before)
+        assert not torch.allclose(fresh.mr_to_ct(both), known.mr_to_ct(seen), atol=1e-3)
 
 
 @pytest.mark.parametrize(

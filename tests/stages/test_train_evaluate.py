@@ -134,6 +134,25 @@ def test_a_stopped_run_goes_on_with_the_same_code_only(
     assert not any((tmp_path / "work").iterdir())
 
 
+def test_a_second_training_of_the_same_at_the_same_time_is_refused(
+    normalized, tmp_path, train_params, monkeypatch
+):
+    train_epoch, second = engine.train_epoch, []
+
+    def tried_again(*arguments):
+        if not second:
+            second.append("tried")
+            with pytest.raises(RuntimeError, match="another run is at work"):
+                train.run(train_params, normalized, tmp_path / "second", tmp_path / "work")
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(engine, "train_epoch", tried_again)
+    train.run(train_params, normalized, tmp_path / "first", tmp_path / "work")
+    assert second == ["tried"]
+    assert (tmp_path / "first/model.json").is_file()
+    assert not (tmp_path / "second").exists()
+
+
 def test_others_of_the_group_may_read_what_the_umask_lets_them(normalized, tmp_path, train_params):
     """safetensors' own files are for their owner alone; their bytes stay the same."""
     before = os.umask(0o027)
