@@ -1,8 +1,9 @@
 """The context-aware 3D GAN's networks (Kaiser 2019, Tables 4 and 5, after Nie 2017) and their auto-context chain.
 
-Patches are (B, C, D, H, W). Departures and what the paper leaves open: the generator ends in tanh, for our data lie
-in [-1, 1]; the first dense layer of the discriminator is an unpadded 3x3x3 convolution, for only so do its 10 voxels
-a side become the 8 of the table, the others are 1x1x1 convolutions; the last layer is linear, for least squares.
+Patches are (B, C, D, H, W). Departures and what the paper leaves open: the generator's last layer is linear and volumes
+are clipped (with tanh a rate of 1e-3 ended in air everywhere, from where tanh lets no gradient through); the first
+dense layer of the discriminator is an unpadded 3x3x3 convolution, for only so do its 10 voxels a side become the 8 of
+the table, the others are 1x1x1 convolutions; the last layer is linear, for least squares.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ CONVOLUTIONS, DENSE = (1, 2, 4), (16, 4)
 
 
 class ContextGenerator(nn.Module):
-    """(B, C, 32, 32, 32) in [-1, 1] -> (B, 1, 16, 16, 16) in [-1, 1]: what lies in the middle.
+    """(B, C, 32, 32, 32) in [-1, 1] -> (B, 1, 16, 16, 16), about [-1, 1]: what lies in the middle.
 
     Ten convolutions with ReLU and no skip (Table 4 for `filters` 32); the two of 9 voxels are unpadded. C is 1, or 2
     with the CT that the iteration before predicted. Xavier's initialization.
@@ -37,7 +38,7 @@ class ContextGenerator(nn.Module):
             padding = 0 if kernel == 9 else kernel // 2
             layers += [nn.Conv3d(channels, units * filters, kernel, padding=padding), nn.ReLU()]
             channels = units * filters
-        layers += [nn.Conv3d(channels, 1, 3, padding=1), nn.Tanh()]
+        layers += [nn.Conv3d(channels, 1, 3, padding=1)]
         self.layers = nn.Sequential(*layers)
         initialize_xavier(self)
 
@@ -112,8 +113,9 @@ class ContextChain(nn.Module):
         todo = self.generators if context is None else self.generators[-1:]
         for generator in todo:
             images = [volume] if context is None else [volume, context]
-            context = translate_patches(
+            made = translate_patches(
                 generator, images, slice_spacing_mm, self.resample_slices_mm, self.window, device
             )
+            context = made.clip(-1, 1)
         assert context is not None  # there is a generator
         return context

@@ -86,6 +86,14 @@ def test_the_chain_hands_the_whole_predicted_volume_on():
     assert np.ptp(context) > 1e-5
 
 
+def test_a_next_iteration_sees_ct_on_its_scale_and_no_further():
+    network, mr = chain(2), np.random.default_rng(0).uniform(-1, 1, (8, 17, 18)).astype(np.float32)
+    with torch.no_grad():
+        network.generators[0].layers[-1].bias.fill_(5.0)
+    ones = {"context": np.ones_like(mr)}
+    assert np.array_equal(translate(network, mr, 5.5, CPU), translate(network, mr, 5.5, CPU, ones))
+
+
 def test_what_the_iterations_before_made_may_be_given():
     first, network = chain(1), chain(2)
     network.load_state_dict(network.state_dict() | first.state_dict())
