@@ -15,6 +15,7 @@ from mrct.training.run import Plan, Watching, train_phases, write_trained
 from mrct.training.settings import Settings
 
 TINY = {
+    "directions": ["mr_to_ct"],
     "patches_per_volume": 2,
     "resample_slices_mm": 0.33,  # two slices of 5 mm become the 16 of a patch
     "overlap": 0.0,
@@ -175,3 +176,9 @@ def test_killed_in_the_second_iteration_it_ends_with_the_same_weights(normalized
 def test_impossible_values_are_refused(change):
     with pytest.raises(ParamsError, match=next(iter(change))):
         params(**change)
+
+
+@pytest.mark.parametrize("asked", [["ct_to_mr"], ["mr_to_ct", "ct_to_mr"], []])
+def test_the_direction_that_the_paper_does_not_have_is_refused(asked):
+    with pytest.raises(ParamsError, match=r"directions.*(make CT from MR alone|at least 1)"):
+        params(directions=asked)

@@ -14,6 +14,7 @@ from mrct.networks.swin3d import MissingMonaiError, SwinGenerator
 from mrct.params import ParamsError, parse
 
 TINY = {
+    "directions": ["mr_to_ct"],
     "patches_per_volume": 2,
     "resample_slices_mm": 2.0,
     "overlap": 0.5,

@@ -18,6 +18,7 @@ MOVED = Augmentation(rotation_deg=20.0, scale=0.1, shift_mm=0.0, flip=True, mr_g
 class Small(PatchParams):
     """Cubes of 8 voxels around cubes of 4; three slices of 5 mm become 9 of 1.25 mm."""
 
+    directions: tuple[str, ...] = ("mr_to_ct",)
     patches_per_volume: int = 5
     resample_slices_mm: float = 1.25
     overlap: float = 0.5
