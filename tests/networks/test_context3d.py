@@ -70,6 +70,12 @@ def test_a_voxel_of_ct_depends_on_the_mr_around_it_and_on_nothing_else():
     assert abs((touched[1][0] + touched[1][-1]) / 2 - 16) <= 1  # row 8 of 16 is row 16 of 32
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_untrained_air_becomes_air_up_to_the_border(channels):
+    network = ContextGenerator(channels, 2)
+    assert torch.equal(network(-torch.ones(1, channels, 32, 32, 32)), -torch.ones(1, 1, 16, 16, 16))
+
+
 def chain(iterations: int) -> ContextChain:
     torch.manual_seed(1)
     return ContextChain(iterations, filters=1, overlap=0.0, resample_slices_mm=2.0).eval()
@@ -81,7 +87,7 @@ def test_the_chain_hands_the_whole_predicted_volume_on():
     with torch.inference_mode():
         for generator in network.generators:
             images = [mr] if context is None else [mr, context]
-            context = translate_patches(generator, images, 5.5, 2.0, network.window, CPU)
+            context = translate_patches(generator, images, 5.5, 2.0, network.window, CPU).clip(-1, 1)
     assert np.array_equal(translate(network, mr, 5.5, CPU), context)
     assert np.ptp(context) > 1e-5
 
