@@ -1,10 +1,10 @@
 """The context-aware 3D GAN's networks (Kaiser 2019, Tables 4 and 5, after Nie 2017) and their auto-context chain.
 
 Patches are (B, C, D, H, W). Inside, images lie in [0, 1], as the paper's: air and the zeros of padding are then one,
-and without biases air in is air out. Departures and what the paper leaves open: the generator's last layer is linear and
-volumes are clipped (with tanh a rate of 1e-3 ended in air everywhere, from where tanh lets no gradient through); the
-first dense layer of the discriminator is an unpadded 3x3x3 convolution, for only so do its 10 voxels a side become the
-8 of the table, the others are 1x1x1 convolutions; the last layer is linear, for least squares.
+and without biases air in is air out. Departures and what the paper leaves open: the generator's last layer is linear
+and volumes are clipped (with tanh a rate of 1e-3 ended in air everywhere, from where tanh lets no gradient through);
+the first dense layer of the discriminator is an unpadded 3x3x3 convolution, for only so do its 10 voxels a side
+become the 8 of the table, the others are 1x1x1 convolutions; the last layer is linear, for least squares.
 """
 
 from collections.abc import Mapping
