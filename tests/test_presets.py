@@ -55,6 +55,7 @@ PAPERS: dict[str, dict[str, Any]] = {
         **RIRE, "baselines": ["mean_ct", "intensity_map", "pix2pix"],
         "pix2pix": {
             **ADAM, "directions": ["mr_to_ct"], "filters": 64, "critic_filters": 64, "epochs": 299, "batch_size": 16,
+            "critic_output": "sigmoid",
             "lambda_mae": 1, "lambda_adv": 0.01, "fine_tune_epochs": 112,
         },
     },

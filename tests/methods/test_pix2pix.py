@@ -24,7 +24,7 @@ def made(phase: str = "training", before=None, seed: int = 0, **changes) -> nn.M
 
 def test_every_layer_of_the_critic_is_the_papers():
     called = []
-    critic = PairCritic(64)
+    critic = PairCritic(64, "sigmoid")
     for module in critic.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(
@@ -38,6 +38,16 @@ def test_every_layer_of_the_critic_is_the_papers():
     kinds = [type(layer).__name__ for layer in critic.layers]
     assert kinds.count("LeakyReLU") == 4
     assert "BatchNorm2d" not in kinds
+
+
+def test_a_linear_critic_is_the_same_without_its_sigmoid():
+    torch.manual_seed(0)
+    linear, pair = PairCritic(4, "linear"), torch.randn(1, 2, 64, 64) * 9
+    paper = PairCritic(4, "sigmoid")
+    paper.load_state_dict(linear.state_dict())
+    scores = linear(pair)
+    assert scores.min() < 0
+    assert torch.equal(torch.sigmoid(scores), paper(pair))
 
 
 def test_the_generator_is_the_unet():
@@ -150,8 +160,10 @@ def test_phases_of_the_gradient_boost():
 @pytest.mark.parametrize(
     ("key", "value"),
     [("learning_rate", 2e-3), ("adam_betas", (0.9, 0.9)), ("filters", 3), ("dropout", 0.1),
-     ("critic_filters", 3), ("lambda_mae", 0.5), ("lambda_adv", 1.0), ("directions", ("ct_to_mr",))],
-    ids=["learning_rate", "adam_betas", "filters", "dropout", "critic_filters", "lambda_mae", "lambda_adv",
+     ("critic_filters", 3), ("critic_output", "sigmoid"),
+     ("lambda_mae", 0.5), ("lambda_adv", 1.0), ("directions", ("ct_to_mr",))],
+    ids=["learning_rate", "adam_betas", "filters", "dropout", "critic_filters", "critic_output",
+         "lambda_mae", "lambda_adv",
          "directions"],
 )  # fmt: skip
 def test_every_key_changes_the_weights(images, trained, key, value):

@@ -24,6 +24,7 @@ TINY = {
     "pix2pix": {
         "filters": 2,
         "critic_filters": 2,
+        "critic_output": "linear",
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 1.0e-3,
