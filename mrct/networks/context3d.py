@@ -1,10 +1,12 @@
 """The context-aware 3D GAN's networks (Kaiser 2019, Tables 4 and 5, after Nie 2017) and their auto-context chain.
 
 Patches are (B, C, D, H, W). Inside, images lie in [0, 1], as the paper's: air and the zeros of padding are then one,
-and without biases air in is air out. Departures and what the paper leaves open: the generator's last layer is linear
-and volumes are clipped (with tanh a rate of 1e-3 ended in air everywhere, from where tanh lets no gradient through);
-the first dense layer of the discriminator is an unpadded 3x3x3 convolution, for only so do its 10 voxels a side
-become the 8 of the table, the others are 1x1x1 convolutions; the last layer is linear, for least squares.
+and without biases air in is air out. Departures and what the paper leaves open: the generator has leaky ReLU where
+the paper has ReLU (without norms all its paths died in a few hundred updates, and every voxel became soft tissue);
+its last layer is linear and volumes are clipped (with tanh a rate of 1e-3 ended in air everywhere, from where tanh
+lets no gradient through); the first dense layer of the discriminator is an unpadded 3x3x3 convolution, for only so do
+its 10 voxels a side become the 8 of the table, the others are 1x1x1 convolutions; the last layer is linear, for least
+squares.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mrct.networks.sliding_window import Window
-from mrct.networks.unet import initialize_xavier
+from mrct.networks.unet import SLOPE, initialize_xavier
 from mrct.networks.whole_volume import translate_patches
 
 #: Sides of the patches: MR in, CT out.
@@ -28,8 +30,8 @@ CONVOLUTIONS, DENSE = (1, 2, 4), (16, 4)
 class ContextGenerator(nn.Module):
     """(B, C, 32, 32, 32) in [-1, 1] -> (B, 1, 16, 16, 16), about [-1, 1]: what lies in the middle.
 
-    Ten convolutions with ReLU and no skip (Table 4 for `filters` 32); the two of 9 voxels are unpadded. C is 1, or 2
-    with the CT that the iteration before predicted. Xavier's initialization.
+    Ten convolutions with leaky ReLU and no skip (Table 4 for `filters` 32); the two of 9 voxels are unpadded. C is
+    1, or 2 with the CT that the iteration before predicted. Xavier's initialization.
     """
 
     def __init__(self, channels: int, filters: int) -> None:
@@ -37,7 +39,7 @@ class ContextGenerator(nn.Module):
         layers: list[nn.Module] = []
         for kernel, units in GENERATOR:
             padding = 0 if kernel == 9 else kernel // 2
-            layers += [nn.Conv3d(channels, units * filters, kernel, padding=padding), nn.ReLU()]
+            layers += [nn.Conv3d(channels, units * filters, kernel, padding=padding), nn.LeakyReLU(SLOPE)]
             channels = units * filters
         layers += [nn.Conv3d(channels, 1, 3, padding=1)]
         self.layers = nn.Sequential(*layers)

@@ -70,6 +70,17 @@ def test_a_voxel_of_ct_depends_on_the_mr_around_it_and_on_nothing_else():
     assert abs((touched[1][0] + touched[1][-1]) / 2 - 16) <= 1  # row 8 of 16 is row 16 of 32
 
 
+def test_no_path_dies():
+    """Where every unit is far below zero, a gradient still reaches the first layer."""
+    torch.manual_seed(0)
+    network = ContextGenerator(1, 2)
+    for name, values in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.constant_(values, -10.0)
+    network(torch.rand(1, 1, 32, 32, 32)).mean().backward()
+    assert network.layers[0].weight.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_untrained_air_becomes_air_up_to_the_border(channels):
     network = ContextGenerator(channels, 2)
