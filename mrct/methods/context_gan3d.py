@@ -8,7 +8,7 @@ the one before, blind to the context, so that it goes on from there; `fresh` ane
 predictions come from generators that were trained on them; those by folds would be closer to what a new patient gives.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -32,6 +32,7 @@ class Params(PatchParams):
 
     learning_rate: float = Field(gt=0)
     adam_betas: tuple[float, float]
+    max_gradient_norm: float = Field(gt=0)
     iterations: int = Field(ge=1)
     start: Literal["before", "fresh"]
     filters: int = Field(ge=1)
@@ -45,6 +46,21 @@ class Params(PatchParams):
         return Window(SEEN, MADE, self.overlap)
 
 
+class ClippedAdam(torch.optim.Adam):
+    """Adam that first shortens all gradients together to a norm of `max_norm`, so that no bad batch ends a training."""
+
+    def __init__(
+        self, weights: Iterable[nn.Parameter], max_norm: float, lr: float, betas: tuple[float, float]
+    ) -> None:
+        super().__init__(weights, lr=lr, betas=betas, fused=True)
+        self.max_norm = max_norm
+
+    def step(self, closure: Any = None) -> Any:
+        """Shorten, then update."""
+        nn.utils.clip_grad_norm_([w for group in self.param_groups for w in group["params"]], self.max_norm)
+        return super().step(closure)
+
+
 class ContextGan(nn.Module):
     """The chain, of which the last generator is trained, and its critic."""
 
@@ -56,12 +72,11 @@ class ContextGan(nn.Module):
         self.ct_critic = ContextDiscriminator(params.filters)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the last generator and for the critic, as Table 6."""
+        """Adam for the last generator and for the critic, as Table 6; clipping is ours."""
+        p = self.params
         networks = {"generators": self.mr_to_ct.generators[-1], "critics": self.ct_critic}
         return {
-            name: torch.optim.Adam(
-                network.parameters(), lr=self.params.learning_rate, betas=self.params.adam_betas, fused=True
-            )
+            name: ClippedAdam(network.parameters(), p.max_gradient_norm, p.learning_rate, p.adam_betas)
             for name, network in networks.items()
         }
 
