@@ -43,7 +43,7 @@ class PairCritic(nn.Module):
 
     Table 3: 4x4 convolutions of stride 2 to f, 2f, 4f, 8f channels, leaky ReLU; one of stride 1; sigmoid. The paper's
     f is 64. `output`: with its sigmoid (`sigmoid`) the squares' gradient vanishes as soon as the critic is sure. With
-    32 filters and a rate of 1e-3 all scores, of real pairs as well, were 0 from the second epoch on, 84 slices each;
+    32 filters and a rate of 1e-3 all scores, of real pairs as well, were 0 from the fourth epoch on, 84 slices each;
     at 2e-4 the loss was 1e-4 after five. `linear` leaves it out, as Mao 2017. Departures: the table prints 1 x 24 x
     512 for the score map of 24 x 24 features, here it is 24 x 24 x 1; no batch norm, since neither table nor text has
     one in the critic.
