@@ -27,6 +27,7 @@ NO_AUGMENTATION = {
 CYCLEGAN = {
     "image_size": 256, "learning_rate": 2e-4, "epochs": 200, "batch_size": 1, "lr_decay": "linear",
     "lambda_adv": 1, "lambda_cyc": 10, "lambda_pix": 0, "pool_size": 50, "ema_decay": 0, "pretrain_epochs": 0,
+    "max_gradient_norm": 0,
     "generator": {"filters": 64, "blocks": 9, "downsamplings": 2, "upsampling": "transposed"},
     "discriminator": {"filters": 64, "norm": "instance"},
 }  # fmt: skip

@@ -8,7 +8,7 @@ the one before, blind to the context, so that it goes on from there; `fresh` ane
 predictions come from generators that were trained on them; those by folds would be closer to what a new patient gives.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
 from mrct.losses.gradient_difference import gradient_difference_loss
+from mrct.methods.adam import AdamParams, adam
 from mrct.methods.batch import Batch, Before, Phase, Pooled
 from mrct.methods.patches import PatchParams
 from mrct.networks.context3d import MADE, SEEN, ContextChain, ContextDiscriminator, with_blind_channel
@@ -27,12 +28,9 @@ CRITICS = True
 CONTEXT = "context"
 
 
-class Params(PatchParams):
+class Params(PatchParams, AdamParams):
     """Tables 4, 5 and 6 of the paper and what it leaves open."""
 
-    learning_rate: float = Field(gt=0)
-    adam_betas: tuple[float, float]
-    max_gradient_norm: float = Field(gt=0)
     iterations: int = Field(ge=1)
     start: Literal["before", "fresh"]
     filters: int = Field(ge=1)
@@ -46,21 +44,6 @@ class Params(PatchParams):
         return Window(SEEN, MADE, self.overlap)
 
 
-class ClippedAdam(torch.optim.Adam):
-    """Adam that first shortens all gradients together to a norm of `max_norm`, so that no bad batch ends a training."""
-
-    def __init__(
-        self, weights: Iterable[nn.Parameter], max_norm: float, lr: float, betas: tuple[float, float]
-    ) -> None:
-        super().__init__(weights, lr=lr, betas=betas, fused=True)
-        self.max_norm = max_norm
-
-    def step(self, closure: Any = None) -> Any:
-        """Shorten, then update."""
-        nn.utils.clip_grad_norm_([w for group in self.param_groups for w in group["params"]], self.max_norm)
-        return super().step(closure)
-
-
 class ContextGan(nn.Module):
     """The chain, of which the last generator is trained, and its critic."""
 
@@ -72,13 +55,8 @@ class ContextGan(nn.Module):
         self.ct_critic = ContextDiscriminator(params.filters)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the last generator and for the critic, as Table 6; clipping is ours."""
-        p = self.params
-        networks = {"generators": self.mr_to_ct.generators[-1], "critics": self.ct_critic}
-        return {
-            name: ClippedAdam(network.parameters(), p.max_gradient_norm, p.learning_rate, p.adam_betas)
-            for name, network in networks.items()
-        }
+        """Adam for the last generator and for the critic, as Table 6."""
+        return adam(self.params, generators=[self.mr_to_ct], critics=[self.ct_critic])
 
     def generators(self) -> dict[str, nn.Module]:
         """The whole chain: it can be used alone."""

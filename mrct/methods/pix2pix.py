@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
+from mrct.methods.adam import AdamParams, adam
 from mrct.methods.batch import Batch, Before, Directions, Phase, Pooled, sides
 from mrct.networks.unet import SLOPE, UNet, initialize_xavier
-from mrct.params import Section
 
 EXAMPLES = "slices"
 CRITICS = True
@@ -22,12 +22,10 @@ TRAINING = "training"
 FINE_TUNING = "fine_tuning"
 
 
-class Params(Section):
+class Params(AdamParams):
     """Tables 2, 3 and 6 of the paper, its sections 4.2 and 4.3, and what it leaves open."""
 
     directions: Directions
-    learning_rate: float = Field(gt=0)
-    adam_betas: tuple[float, float]
     filters: int = Field(ge=1)
     dropout: float = Field(ge=0, lt=1)
     critic_filters: int = Field(ge=1)
@@ -80,16 +78,10 @@ class Pix2Pix(nn.Module):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for the generators and for the critics, both as Table 6."""
-        names = {"generators": self.params.directions, "critics": map(_critic_name, self.params.directions)}
-        return {
-            group: torch.optim.Adam(
-                [weight for member in members for weight in self.get_submodule(member).parameters()],
-                lr=self.params.learning_rate,
-                betas=self.params.adam_betas,
-                fused=True,
-            )
-            for group, members in names.items()
-        }
+        directions = self.params.directions
+        return adam(
+            self.params, generators=self.generators().values(), critics=[self._critic(d) for d in directions]
+        )
 
     def generators(self) -> dict[str, nn.Module]:
         """The generator of each direction."""

@@ -15,22 +15,20 @@ from torch import Tensor, nn
 
 from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
 from mrct.losses.pixel import pixel_translation_loss, pixel_weights
+from mrct.methods.adam import AdamParams, adam
 from mrct.methods.batch import ONE_PHASE, Batch, Before, Phase, Pooled
 from mrct.methods.gan_networks import DiscriminatorParams, GeneratorParams, build_critic, build_generator
 from mrct.methods.structure_term import StructureTerm
 from mrct.networks.patchgan import PatchDiscriminator
 from mrct.networks.resnet import ResnetGenerator
-from mrct.params import Section
 
 #: What it is trained on.
 EXAMPLES = "slices"
 
 
-class Params(Section):
+class Params(AdamParams):
     """Table 1 of the paper and what it leaves open."""
 
-    learning_rate: float = Field(gt=0)
-    adam_betas: tuple[float, float]
     lambda_adv: float = Field(ge=0)
     lambda_pix: float = Field(ge=0)
     lambda_str: float = Field(ge=0)
@@ -96,16 +94,11 @@ class ScCycleGan(nn.Module):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for the generators and for the critics, at the paper's learning rate."""
-        groups = {"generators": (self.mr_to_ct, self.ct_to_mr), "critics": (self.ct_critic, self.mr_critic)}
-        return {
-            name: torch.optim.Adam(
-                [weight for network in networks for weight in network.parameters()],
-                lr=self.params.learning_rate,
-                betas=self.params.adam_betas,
-                fused=True,
-            )
-            for name, networks in groups.items()
-        }
+        return adam(
+            self.params,
+            generators=(self.mr_to_ct, self.ct_to_mr),
+            critics=(self.ct_critic, self.mr_critic),
+        )
 
     def generators(self) -> dict[str, nn.Module]:
         """The generator of each direction."""

@@ -11,20 +11,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mrct.losses.gradient_difference import gradient_difference_loss
+from mrct.methods.adam import AdamParams, adam
 from mrct.methods.batch import ONE_PHASE, Batch, Before, Directions, Phase, Pooled, sides
 from mrct.networks.unet import UNet
-from mrct.params import Section
 
 EXAMPLES = "slices"
 CRITICS = False
 
 
-class Params(Section):
+class Params(AdamParams):
     """Tables 2, 6 and 9 of the paper and what it leaves open."""
 
     directions: Directions
-    learning_rate: float = Field(gt=0)
-    adam_betas: tuple[float, float]
     filters: int = Field(ge=1)
     dropout: float = Field(ge=0, lt=1)
     lambda_gdl: float = Field(ge=0)
@@ -42,8 +40,7 @@ class UnetTranslation(nn.Module):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam at the paper's rate and betas (Table 6)."""
-        rate, betas = self.params.learning_rate, self.params.adam_betas
-        return {"generators": torch.optim.Adam(self.parameters(), lr=rate, betas=betas, fused=True)}
+        return adam(self.params, generators=[self])
 
     def generators(self) -> dict[str, nn.Module]:
         """The network of each direction."""

@@ -9,13 +9,18 @@ from mrct.training.augmentation import Augmentation
 
 
 class Loop(Section):
-    """A method's own: how long and in what portions it is trained; `batch_size` counts the images of all processes."""
+    """A method's own: how long and in what portions it is trained.
+
+    `batch_size` counts the images of all processes. `max_gradient_norm`: longer gradients of an optimizer's weights,
+    all together, are shortened to it, so that no bad batch ends a training; 0: never.
+    """
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     accumulate: int = Field(ge=1)
     lr_decay: Literal["linear", "constant"]
     ema_decay: float = Field(ge=0, lt=1)
+    max_gradient_norm: float = Field(ge=0)
 
 
 class AdversarialLoop(Loop):

@@ -115,6 +115,9 @@ def _backward(
 def _update(training: Training) -> None:
     distributed.sum_gradients(training.method.parameters())
     for optimizer in training.optimizers.values():
+        if training.settings.max_gradient_norm:
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            nn.utils.clip_grad_norm_(weights, training.settings.max_gradient_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     if training.average:

@@ -22,7 +22,6 @@ TINY = {
     "validate_every": 1,
     "learning_rate": 1e-2,
     "adam_betas": [0.5, 0.999],
-    "max_gradient_norm": 1.0,
     "iterations": 2,
     "start": "before",
     "filters": 1,
@@ -37,6 +36,7 @@ SETTINGS = Settings(
     lr_decay="constant",
     pool_size=2,
     ema_decay=0.0,
+    max_gradient_norm=1.0,
     compile=False,
     seed=5,
     device="cpu",
@@ -133,23 +133,6 @@ def test_losses_are_those_of_images_from_zero_to_one():
     # a forward difference that is zero at the last of 16 voxels
     slopes = [float(difference.diff(dim=axis).square().mean()) * 15 / 16 for axis in (2, 3, 4)]
     assert float(terms["gdl_ct"]) == pytest.approx(np.mean(slopes), rel=1e-5)
-
-
-def test_one_bad_batch_does_not_end_a_training():
-    """Adam's first moment is half (1 - β1) of the gradient, of one shortened to the limit, direction kept."""
-    method = build(params(max_gradient_norm=0.5), "iteration_1", {})
-    optimizer = method.optimizers()["generators"]
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    for size, wanted in ((1e6, 0.5), (1e-3, 1e-3)):
-        gradients = [torch.randn_like(weight) for weight in weights]
-        length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-        for weight, gradient in zip(weights, gradients, strict=True):
-            weight.grad = gradient * size / length
-        optimizer.state.clear()
-        optimizer.step()
-        for weight, gradient in zip(weights, gradients, strict=True):
-            moment = optimizer.state[weight]["exp_avg"]
-            assert torch.allclose(moment, 0.5 * gradient * wanted / length, rtol=1e-3, atol=0)
 
 
 class Killed(BaseException):

@@ -70,6 +70,7 @@ SETTINGS = {
     "lr_decay": "linear",
     "pool_size": 5,
     "ema_decay": 0.9,
+    "max_gradient_norm": 0.5,
     "augmentation": {
         "rotation_deg": 3.0,
         "scale": 0.02,

@@ -25,6 +25,7 @@ SETTINGS = Settings(
     lr_decay="linear",
     pool_size=2,
     ema_decay=0.0,
+    max_gradient_norm=0.0,
     compile=False,
     seed=5,
     device="cpu",
