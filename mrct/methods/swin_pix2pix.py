@@ -1,7 +1,9 @@
 """Patch-based 3D pix2pix with a SwinUNETR generator (Karimzadeh 2023): MR cubes to CT cubes.
 
 The paper leaves open: the weights α and λ of its loss, the critic (here Isola's PatchGAN in 3D, which sees MR and CT
-side by side, least squares), the SwinUNETR's size and last activation. Needs the extra: pip install -e '.[swin]'.
+side by side, least squares), the SwinUNETR's size and last activation, and the scale of SSIM. It is [0, 1] here: SSIM
+is defined for images that are not negative, and there it holds air down, which the weighted error counts for nothing.
+Needs the extra: pip install -e '.[swin]'.
 """
 
 from collections.abc import Iterator
@@ -21,8 +23,6 @@ from mrct.networks.swin3d import DIVISOR, SwinGenerator
 
 EXAMPLES = "patches"
 CRITICS = True
-#: Width of the scale on which images are compared: [-1, 1].
-DATA_RANGE = 2.0
 
 
 class Params(PatchParams):
@@ -83,7 +83,7 @@ class SwinPix2Pix(nn.Module):
         terms = {"mae_ct": weighted_mae(synthetic, batch.ct)}
         weights = {"mae_ct": 1.0, "ssim_ct": self.params.lambda_ssim, "adv_ct": self.params.lambda_adv}
         if self.params.lambda_ssim:
-            terms["ssim_ct"] = ssim_loss(synthetic, batch.ct, DATA_RANGE)
+            terms["ssim_ct"] = ssim_loss((synthetic + 1) / 2, (batch.ct + 1) / 2, data_range=1.0)
         if self.params.lambda_adv:
             terms["adv_ct"] = generator_loss(judged(self.ct_critic, pair))
         yield torch.stack([weights[name] * term for name, term in terms.items()]).sum(), terms

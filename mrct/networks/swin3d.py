@@ -21,10 +21,11 @@ class MissingMonaiError(ImportError):
 
 
 class SwinGenerator(nn.Module):
-    """(B, 1, p, p, p) in [-1, 1] -> (B, 1, p, p, p) in [-1, 1]; p a multiple of 32.
+    """(B, 1, p, p, p) in [-1, 1] -> (B, 1, p, p, p), about [-1, 1]; p a multiple of 32.
 
     `norm` of its convolution blocks: instance, MONAI's default, or group, for cubes of 32 whose lowest level is one
-    voxel, which instance norm cannot normalize. Departure: MONAI's last layer is linear; here tanh follows it.
+    voxel, which instance norm cannot normalize. The last layer is MONAI's, linear; `translate`
+    clips whole volumes.
     """
 
     def __init__(
@@ -37,7 +38,8 @@ class SwinGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """CT of the same cube, float32."""
-        return torch.tanh(self.network(x).float())
+        made: Tensor = self.network(x)
+        return made.float()
 
     def translate_volume(
         self,

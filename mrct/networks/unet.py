@@ -10,13 +10,14 @@ SLOPE = 0.2
 
 
 class UNet(nn.Module):
-    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W) in [-1, 1]; H and W divisible by 32.
+    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W), about [-1, 1]; H and W divisible by 32.
 
     Encoder: 4x4 convolutions of stride 2 to f, 2f, 4f, 8f, 8f channels, leaky ReLU. Decoder: transposed 4x4
     convolutions of stride 2 to 8f, 8f, 4f, 2f, f, ReLU, dropout after the first two; each but the first also sees
     the encoder's image of its size. Batch norm before every activation except the first. Last a 3x3 convolution to
-    one channel. The paper's f is 64. Departures: the paper's data lie in [0, 1] and it names no last activation;
-    here they lie in [-1, 1] and it is tanh, so that no value comes out that no CT can have.
+    one channel. The paper's f is 64. Its data lie in [0, 1], here in [-1, 1]. It names no last activation, and there
+    is none; `translate` clips whole volumes. With tanh the middle of the brain became a checkered patch of the highest
+    and lowest HU that stayed, for where tanh is at its end no gradient comes through.
     """
 
     def __init__(self, filters: int, dropout: float) -> None:
@@ -37,7 +38,7 @@ class UNet(nn.Module):
         initialize_xavier(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Translate a batch of slices; ValueError where a side is not divisible."""
+        """Translate a batch of slices, in float32; ValueError where a side is not divisible."""
         if x.shape[-1] % self.divisor or x.shape[-2] % self.divisor:
             raise ValueError(
                 f"U-Net: image of {tuple(x.shape[-2:])} pixels, expected sides divisible by {self.divisor}; "
@@ -52,7 +53,8 @@ class UNet(nn.Module):
             x = block(x if level == 0 else torch.cat([x, skips.pop()], 1))
         # bfloat16 steps by 8 HU at soft tissue; the last layer therefore stays in float32
         with torch.autocast(x.device.type, enabled=False):
-            return torch.tanh(self.head(x.float()))
+            made: Tensor = self.head(x.float())
+        return made
 
 
 def initialize_xavier(network: nn.Module) -> None:

@@ -83,10 +83,15 @@ def test_xavier_start():
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])
-def test_same_shape_and_range(height, width):
-    output = UNet(2, 0.5)(torch.randn(2, 1, height, width) * 100)
+def test_same_shape_and_a_gradient_however_far_off(height, width):
+    """Tanh at its end lets none through: a patch of the highest HU would stay for ever."""
+    network = UNet(2, 0.5)
+    nn.init.constant_(network.head.bias, 100.0)
+    output = network(torch.randn(2, 1, height, width))
     assert output.shape == (2, 1, height, width)
-    assert output.abs().max() <= 1
+    assert output.min() > 10
+    output.mean().backward()
+    assert network.head.bias.grad.item() == pytest.approx(1.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (64, 48), (16, 16)])
