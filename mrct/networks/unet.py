@@ -1,5 +1,6 @@
 """The U-Net of Kaiser 2019 (sec. 3.3.1, Table 2), which follows pix2pix (Isola 2017)."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -59,9 +60,18 @@ class UNet(nn.Module):
 
 def initialize_xavier(network: nn.Module) -> None:
     """Xavier's uniform start (Glorot 2010) of all convolutions, biases zero."""
+    _initialize(network, nn.init.xavier_uniform_)
+
+
+def initialize_he(network: nn.Module, slope: float) -> None:
+    """He's normal start (2015) of all convolutions, each followed by a leaky ReLU of this slope; biases zero."""
+    _initialize(network, lambda weight: nn.init.kaiming_normal_(weight, slope))
+
+
+def _initialize(network: nn.Module, start: Callable[[Tensor], Tensor]) -> None:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)):
-            nn.init.xavier_uniform_(module.weight)
+            start(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
