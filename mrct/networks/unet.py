@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 #: Of the encoder's leaky ReLU, as pix2pix; the paper gives none.
 SLOPE = 0.2
+#: What is left of a value beyond the scale, and of its gradient.
+LEAK = 0.1
 
 
 class UNet(nn.Module):
@@ -16,9 +18,10 @@ class UNet(nn.Module):
     Encoder: 4x4 convolutions of stride 2 to f, 2f, 4f, 8f, 8f channels, leaky ReLU. Decoder: transposed 4x4
     convolutions of stride 2 to 8f, 8f, 4f, 2f, f, ReLU, dropout after the first two; each but the first also sees
     the encoder's image of its size. Batch norm before every activation except the first. Last a 3x3 convolution to
-    one channel. The paper's f is 64. Its data lie in [0, 1], here in [-1, 1]. It names no last activation, and there
-    is none; `translate` clips whole volumes. With tanh the middle of the brain became a checkered patch of the highest
-    and lowest HU that stayed, for where tanh is at its end no gradient comes through.
+    one channel. The paper's f is 64. Its data lie in [0, 1], here in [-1, 1]. It names no last activation: here values
+    beyond the scale are drawn nine tenths of the way to its ends, and `translate` clips whole volumes. With tanh a part
+    of the head became a checkered patch of the highest and lowest HU that stayed, for no gradient comes through at its
+    ends; without any, air took long to become air (validation after 12 epochs, virtual hospital: 124 HU, 111 so).
     """
 
     def __init__(self, filters: int, dropout: float) -> None:
@@ -55,7 +58,7 @@ class UNet(nn.Module):
         # bfloat16 steps by 8 HU at soft tissue; the last layer therefore stays in float32
         with torch.autocast(x.device.type, enabled=False):
             made: Tensor = self.head(x.float())
-        return made
+        return made.clip(-1, 1).lerp(made, LEAK)
 
 
 def initialize_xavier(network: nn.Module) -> None:
