@@ -137,7 +137,7 @@ def unchanged() -> dict[str, list[float]]:
 @pytest.mark.parametrize(
     ("name", "change"),
     [("unet", {"epochs": 2}), ("unet", {"batch_size": 2}), ("unet", {"accumulate": 2}),
-     ("unet", {"lr_decay": "constant"}), ("unet", {"ema_decay": 0.5}), ("pix2pix", {"pool_size": 0}),
+     ("unet", {"lr_decay": "constant"}), ("unet", {"ema_decay": 0.0}), ("pix2pix", {"pool_size": 0}),
      ("pix2pix", {"fine_tune_epochs": 1}), ("pix2pix", {"soft_tissue_weight": 9.0})],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )  # fmt: skip
