@@ -92,6 +92,22 @@ def test_the_critic_sees_the_input_beside_the_output(images, losses):
     assert torch.equal(synthetic, torch.cat([images.mr, images.mr], 1))
 
 
+def test_beyond_the_scale_the_error_pulls_and_no_critic(images):
+    """The critic sees the end of the scale; the way to please it, further out, is closed."""
+    method = made()
+    method.mr_to_ct_critic = critic = Scores()
+    head = method.mr_to_ct.head
+    nn.init.zeros_(head.weight)
+    nn.init.constant_(head.bias, 3.0)
+    _, terms = next(method.losses(images, torch.Generator(), 0, lambda _, pair: pair))
+    assert torch.equal(critic.seen[0][:, 1:], torch.ones_like(images.ct))
+    pulls = [
+        torch.autograd.grad(terms[name], head.bias, retain_graph=True)[0] for name in ("adv_ct", "mae_ct")
+    ]
+    assert pulls[0].item() == 0
+    assert pulls[1].item() > 0
+
+
 def test_no_gradient_crosses_between_generator_and_critic(images):
     method = made()
     steps = method.losses(images, torch.Generator(), 0, lambda name, shown: shown)

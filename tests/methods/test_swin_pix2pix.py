@@ -84,6 +84,16 @@ def test_grey_air_costs_though_the_weighted_error_counts_it_for_nothing(monkeypa
         assert float(terms["ssim_ct"].detach()) == pytest.approx(cost, abs=0.01)
 
 
+def test_beyond_the_scale_no_critic_pulls(monkeypatch):
+    monkeypatch.setattr(swin_pix2pix, "build_network", lambda config: Stand())
+    method, bone = swin_pix2pix.build(params(), "training", {}), torch.ones(1, 1, 32, 32, 32)
+    for gain, pulled in ((1.5, False), (0.5, True)):
+        nn.init.constant_(method.mr_to_ct.gain, gain)
+        _, terms = next(method.losses(Batch(bone, bone, {}), torch.Generator(), 0, lambda _, x: x))
+        pull = torch.autograd.grad(terms["adv_ct"], method.mr_to_ct.gain)[0]
+        assert bool(pull != 0) is pulled
+
+
 @pytest.mark.parametrize(("side", "scores"), [(64, 6), (32, 2), (24, 1)])
 def test_the_critic_scores_patches_of_pairs(side, scores):
     critic, pair = PairCritic3d(2), torch.rand(2, 2, side, side, side)
