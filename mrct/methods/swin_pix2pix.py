@@ -2,7 +2,7 @@
 
 The paper leaves open: the weights α and λ of its loss, the critic (here Isola's PatchGAN in 3D, which sees MR and CT
 side by side, least squares), the SwinUNETR's size and last activation, and the scale of SSIM. It is [0, 1] here: SSIM
-is defined for images that are not negative, and there it holds air down, which the weighted error counts for nothing.
+is defined for images that are not negative, and there grey air costs, which the weighted error counts for nothing.
 Needs the extra: pip install -e '.[swin]'.
 """
 

@@ -45,7 +45,7 @@ class ContextGenerator(nn.Module):
         layers += [nn.Conv3d(channels, 1, 3, padding=1)]
         self.layers = nn.Sequential(*layers)
         initialize_he(self, SLOPE)
-        # on the CPU the gradients of 8 channels take a third of the time in this order
+        # on the CPU a training step of 8 channels takes half the time in this order
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs omit it
 
     def forward(self, x: Tensor) -> Tensor:
