@@ -156,7 +156,9 @@ def main() -> None:
     asked |= {"compile": options.compile, "precision": "bf16" if options.bf16 else "fp32"}
     params, settings = load(Params), load(Settings)
     settings = Settings(**settings.model_dump() | {k: v for k, v in asked.items() if v is not None})
-    require(params.model_dump() | settings.model_dump(), WRITTEN_FOR | {"accumulate": 1})
+    require(
+        params.model_dump() | settings.model_dump(), WRITTEN_FOR | {"accumulate": 1, "max_gradient_norm": 0.0}
+    )
     data, device = open_normalized(options.data), choose_device(settings.device)
     torch.backends.cudnn.benchmark = True  # as the authors
     with deterministic(settings.seed):  # its number of threads is that of both

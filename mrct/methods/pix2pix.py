@@ -92,8 +92,9 @@ class Pix2Pix(nn.Module):
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The generators' loss, then the critics'; each with its unweighted terms.
 
-        Critics see images clipped to the scale, as they will be written: beyond it only the error pulls. An unclipped
-        critic drove a generator off the scale for good (84 real slices, epoch 28: adversarial term 3e4).
+        Critics see images clipped to the scale, as they will be written: beyond it only the error pulls. Where they
+        saw the others too, a generator that had left the scale (84 real slices, epoch 28: adversarial term 3e4) had not
+        come back seven epochs later.
         """
         shown: dict[str, Tensor] = {}
         terms: dict[str, Tensor] = {}

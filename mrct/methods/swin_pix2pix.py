@@ -79,9 +79,8 @@ class SwinPix2Pix(nn.Module):
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """The generator's loss (eq. 2), then the critic's; each with its unweighted terms."""
         synthetic = self.mr_to_ct(batch.mr)
-        pair = torch.cat(
-            [batch.mr, synthetic.clip(-1, 1)], 1
-        )  # beyond the scale no critic pulls, see pix2pix
+        # beyond the scale no critic pulls: see pix2pix
+        pair = torch.cat([batch.mr, synthetic.clip(-1, 1)], 1)
         terms = {"mae_ct": weighted_mae(synthetic, batch.ct)}
         weights = {"mae_ct": 1.0, "ssim_ct": self.params.lambda_ssim, "adv_ct": self.params.lambda_adv}
         if self.params.lambda_ssim:
