@@ -18,13 +18,13 @@ from time import perf_counter
 
 import pydicom
 
+from mrct.core.parallel import running
 from mrct.deid import planning
 from mrct.deid.deidentify import Options
 from mrct.deid.intake import Inspected, inspect
 from mrct.deid.patient import Task, sweep_images, write_images
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import find_files
-from mrct.parallel import running
 from stages import anonymize, cohort
 
 MAPPING = demonstration()
@@ -60,8 +60,8 @@ def _inspect(source: Path) -> Inspected:
     for chunk in planning.chunked(list(enumerate(find_files(source)))):
         part = inspect(chunk)
         found.entries += part.entries
-        for patient_id, needles in part.needles.items():
-            found.needles.setdefault(patient_id, needles).merge(needles)
+        for patient_id, phi_values in part.phi_values.items():
+            found.phi_values.setdefault(patient_id, phi_values).merge(phi_values)
     return found
 
 
@@ -99,12 +99,12 @@ def _stage_phases(source: Path, out: Path, seconds: dict[str, list[float]]) -> N
     chunks = planning.plan_chunks(planning.stop_mixed_patients(found.entries), MAPPING.person)
     writing = sweeping = 0.0
     for chunk in chunks:
-        needles = found.needles[chunk[0].patient_id]
-        task = Task(chunk, out, MAPPING, Options(), needles, out / "record.json")
+        phi_values = found.phi_values[chunk[0].patient_id]
+        task = Task(chunk, out, MAPPING, Options(), phi_values, out / "record.json")
         start = perf_counter()
         written = write_images(task)
         middle = perf_counter()
-        sweep_images(written, needles, out)
+        sweep_images(written, phi_values, out)
         writing, sweeping = writing + middle - start, sweeping + perf_counter() - middle
     seconds["writing"].append(writing)
     seconds["sweep"].append(sweeping)

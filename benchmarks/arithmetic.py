@@ -29,15 +29,17 @@ def print_arithmetic(counted: float) -> None:
     generator += (
         2 * 2 * 9 * 8 * width**2 * (side // 4) ** 2 + 18 * 2 * 9 * (4 * width) ** 2 * (side // 4) ** 2
     )
-    critic = 2 * 16 * (width * 256**2 + 2 * width**2 * 128**2 + 8 * width**2 * 64**2 + 32 * width**2 * 63**2)
-    critic += 2 * 16 * 8 * width * 62**2
-    step = 12 * generator + 16 * critic
+    discriminator = (
+        2 * 16 * (width * 256**2 + 2 * width**2 * 128**2 + 8 * width**2 * 64**2 + 32 * width**2 * 63**2)
+    )
+    discriminator += 2 * 16 * 8 * width * 62**2
+    step = 12 * generator + 16 * discriminator
     print(
-        f"generator forward {generator / 1e9:.0f} GFLOP, critic forward {critic / 1e9:.1f} GFLOP, one pair:"
+        f"generator forward {generator / 1e9:.0f} GFLOP, discriminator forward {discriminator / 1e9:.1f} GFLOP, one pair:"
     )
     print(f"  4 generator passes, each forward + two of its size backward: {12 * generator / 1e12:.2f} TFLOP")
     print(
-        f"  2 critic passes for the generators (no gradient of its weights), 4 for itself: {16 * critic / 1e12:.2f}"
+        f"  2 discriminator passes for the generators (no gradient of its weights), 4 for itself: {16 * discriminator / 1e12:.2f}"
     )
     total = step * PAPER_PAIRS * PAPER_EPOCHS
     print(

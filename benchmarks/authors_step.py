@@ -57,13 +57,13 @@ class AuthorsStep:
         self.params = params = method.params
         require(params.model_dump(), WRITTEN_FOR)
         self.g, self.f = method.mr_to_ct, method.ct_to_mr
-        self.d_ct, self.d_mr = method.ct_critic, method.mr_critic
+        self.d_ct, self.d_mr = method.ct_discriminator, method.mr_discriminator
         self.features = RandomConvFeatures().to(next(method.parameters()).device)
         rate, betas = params.learning_rate, params.adam_betas
         self.for_generators = torch.optim.Adam(
             [*self.g.parameters(), *self.f.parameters()], lr=rate, betas=betas
         )
-        self.for_critics = torch.optim.Adam(
+        self.for_discriminators = torch.optim.Adam(
             [*self.d_ct.parameters(), *self.d_mr.parameters()], lr=rate, betas=betas
         )
         self.pools = ImagePool(pool_size), ImagePool(pool_size)
@@ -74,7 +74,7 @@ class AuthorsStep:
         cycled_mr = self.f(synthetic_ct)
         synthetic_mr = self.f(ct)
         cycled_ct = self.g(synthetic_mr)
-        self._require_critics_grad(False)
+        self._require_discriminators_grad(False)
         self.for_generators.zero_grad()
         terms = self._judged("ct", self.d_ct, mr, synthetic_ct, ct, rng)
         terms |= self._judged("mr", self.d_mr, ct, synthetic_mr, mr, rng)
@@ -83,29 +83,33 @@ class AuthorsStep:
         loss = sum(getattr(self.params, f"lambda_{name[:3]}") * term for name, term in terms.items())
         loss.backward()
         self.for_generators.step()
-        self._require_critics_grad(True)
-        self.for_critics.zero_grad()
+        self._require_discriminators_grad(True)
+        self.for_discriminators.zero_grad()
         pool_ct, pool_mr = self.pools
-        terms["critic_ct"] = self._critic(self.d_ct, ct, pool_ct.exchange(synthetic_ct.detach(), rng))
-        terms["critic_mr"] = self._critic(self.d_mr, mr, pool_mr.exchange(synthetic_mr.detach(), rng))
-        self.for_critics.step()
+        terms["discriminator_ct"] = self._discriminator(
+            self.d_ct, ct, pool_ct.exchange(synthetic_ct.detach(), rng)
+        )
+        terms["discriminator_mr"] = self._discriminator(
+            self.d_mr, mr, pool_mr.exchange(synthetic_mr.detach(), rng)
+        )
+        self.for_discriminators.step()
         return {name: term.detach() for name, term in terms.items()}
 
-    def _require_critics_grad(self, wanted: bool) -> None:
-        for critic in (self.d_ct, self.d_mr):
-            critic.requires_grad_(wanted)
+    def _require_discriminators_grad(self, wanted: bool) -> None:
+        for discriminator in (self.d_ct, self.d_mr):
+            discriminator.requires_grad_(wanted)
 
     def _judged(
         self,
         name: str,
-        critic: nn.Module,
+        discriminator: nn.Module,
         source: Tensor,
         synthetic: Tensor,
         real: Tensor,
         rng: torch.Generator,
     ) -> dict[str, Tensor]:
         """Adversarial, pixel and structure loss of one synthetic image."""
-        logits = critic(synthetic)
+        logits = discriminator(synthetic)
         low, high = logits.detach().amin((1, 2, 3), True), logits.detach().amax((1, 2, 3), True)
         patches = (logits.detach() - low) / (high - low)
         weights = functional.interpolate(patches, real.shape[-2:], mode="bilinear").clamp(0.05, 1)
@@ -118,9 +122,9 @@ class AuthorsStep:
             f"str_{name}": spatial_correlation_loss(wanted, self.features(synthetic), rng),
         }
 
-    def _critic(self, critic: nn.Module, real: Tensor, synthetic: Tensor) -> Tensor:
-        """Goes backward from the critic's loss."""
-        on_real, on_synthetic = critic(real), critic(synthetic)
+    def _discriminator(self, discriminator: nn.Module, real: Tensor, synthetic: Tensor) -> Tensor:
+        """Goes backward from the discriminator's loss."""
+        on_real, on_synthetic = discriminator(real), discriminator(synthetic)
         loss = functional.mse_loss(on_real, torch.ones_like(on_real))
         loss = (loss + functional.mse_loss(on_synthetic, torch.zeros_like(on_synthetic))) * 0.5
         loss.backward()

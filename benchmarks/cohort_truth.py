@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mrct.cohort.judge import judge
+from mrct.core.files import read_json, read_table
 from mrct.deid.pseudonyms import demonstration
-from mrct.files import read_json, read_table
 from mrct.imaging import volumes
+from virtual_hospital.judge import judge
 
 MAPPING = demonstration()  # the virtual hospital's key is no secret
 MOST_SLICES_OFF = 0.5

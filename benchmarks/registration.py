@@ -16,14 +16,15 @@ from time import process_time
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from mrct.cohort.geometry import Grid
-from mrct.cohort.plan import examine
-from mrct.cohort.series import Series
-from mrct.cohort.template import make_template, read_labels
-from mrct.imaging import alignment, rire, volumes
+from mrct.imaging import rire, volumes
+from mrct.registration import alignment
+from virtual_hospital.geometry import Grid
+from virtual_hospital.plan import examine
+from virtual_hospital.series import Series
+from virtual_hospital.template import make_template, read_labels
 
 Result = TypeVar("Result")
 SAMPLE = Path("data/sample")

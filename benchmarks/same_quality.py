@@ -22,9 +22,9 @@ from authors_step import WRITTEN_FOR, AuthorsStep, literal, require
 from matplotlib.figure import Figure
 from torch import nn
 
-from mrct.files import write_table
+from mrct.core.files import write_table
+from mrct.core.params import load
 from mrct.methods.sc_cyclegan import Params, ScCycleGan
-from mrct.params import load
 from mrct.training.average import Average
 from mrct.training.dataset import NormalizedData, epoch_batches, open_normalized
 from mrct.training.engine import choose_device, decay, deterministic
@@ -88,7 +88,7 @@ def authors(method: ScCycleGan, data: NormalizedData, settings: Settings, device
         return {name: float(total) / len(pairs) for name, total in sums.items()}
 
     judged: dict[str, nn.Module] = dict(average.networks.items()) if average else method.generators()
-    return System(AUTHORS, epoch, [step.for_generators, step.for_critics], judged)
+    return System(AUTHORS, epoch, [step.for_generators, step.for_discriminators], judged)
 
 
 def train_in_turns(

@@ -4,7 +4,7 @@
     python benchmarks/train_step.py --paper        512 x 512, batch 8, 64 filters: for a GPU
     python benchmarks/train_step.py --arithmetic   the operations of the paper's training, counted, nothing timed
 
-The baseline is float32 and eager: every generator and critic pass on its own, plain Adam, torch's default memory
+The baseline is float32 and eager: every generator and discriminator pass on its own, plain Adam, torch's default memory
 order, nn.InstanceNorm2d. It has the same weights, and before anything is timed its losses are held against ours.
 All variants take turns, and a ratio is the median (with quartiles) of the turns' own ratios, since what ran side by
 side met the same load: against the baseline, for the rows with a λ of zero against `ours`. Small steps get more turns.
@@ -29,9 +29,9 @@ from arithmetic import (
 from authors_step import AuthorsStep, Step, literal
 from torch import Tensor
 
+from mrct.core.params import load
 from mrct.methods.batch import Batch
 from mrct.methods.sc_cyclegan import Params, ScCycleGan
-from mrct.params import load
 from mrct.training.engine import deterministic
 from mrct.training.image_pool import ImagePool
 

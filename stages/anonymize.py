@@ -14,18 +14,19 @@ from typing import Literal
 
 from pydantic import Field
 
+from mrct.core.errors import DataError
+from mrct.core.files import move_folder, output_folder, write_json
+from mrct.core.parallel import map_processes
+from mrct.core.params import Section, load
+from mrct.core.runner import run_stage
 from mrct.deid import audit, planning, reidentification, resume, same_person
 from mrct.deid import pseudonyms as keys
 from mrct.deid.deidentify import Options
 from mrct.deid.intake import Entry
-from mrct.deid.needles import Needles
 from mrct.deid.patient import Task, write_and_sweep
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.deid.survey import by_person, survey
-from mrct.files import move_folder, output_folder, write_json
-from mrct.parallel import map_processes
-from mrct.params import Section, load
-from mrct.runner import run_stage
+from mrct.leaks.phi_values import PhiValues
 
 OUT = Path("data/anonymized")
 WORK = Path(".work/anonymize")
@@ -83,7 +84,7 @@ def run(params: Params, source: Source, out: Path, work: Path, mapping: Pseudony
 def _require_apart(source: Path, out: Path) -> None:
     inner, outer = out.resolve(), source.resolve()
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
-        raise ValueError(f"source {source} and output {out} lie inside one another; change the key `source`")
+        raise DataError(f"source {source} and output {out} lie inside one another; change the key `source`")
 
 
 def _anonymize_dicom(params: Params, root: Path, out: Path, work: Path, mapping: Pseudonyms) -> None:
@@ -102,10 +103,10 @@ def _anonymize_dicom(params: Params, root: Path, out: Path, work: Path, mapping:
         tree = folder / "tree"
         entries, values = survey(root, joins)
         joined = _count_joined(mapping, entries)
-        needles = by_person(values, mapping)
+        phi_values = by_person(values, mapping)
         entries = planning.stop_mixed_patients(entries)
         entries = planning.stop_shared_instances(entries, mapping.person)
-        results = _write(_tasks(entries, folder, needles, mapping, options))
+        results = _write(_tasks(entries, folder, phi_values, mapping, options))
         rows = [(entry.index, entry.action, entry.reason, "") for entry in entries if entry.action]
         rows += [row for result in results for row in result.rows]
         _require_kept(root, rows)
@@ -113,8 +114,8 @@ def _anonymize_dicom(params: Params, root: Path, out: Path, work: Path, mapping:
         write_json(tree / "manifest.json", _manifest("dicom", False, "unknown"))
         audit.write_files(tree, rows)
         audit.write_attributes(tree, results)
-        audit.write_summary(tree, rows, results, options, joined, sum(map(len, needles.values())))
-        audit.sweep_audit(tree, list(needles.values()))
+        audit.write_summary(tree, rows, results, options, joined, sum(map(len, phi_values.values())))
+        audit.sweep_audit(tree, list(phi_values.values()))
         move_folder(tree, out)
     if table:
         kept = {row[0] for row in rows if row[1] == "kept"}
@@ -143,18 +144,18 @@ def _count_joined(mapping: Pseudonyms, entries: Sequence[Entry]) -> int:
 def _tasks(
     entries: Sequence[Entry],
     folder: Path,
-    needles: dict[str, Needles],
+    phi_values: dict[str, PhiValues],
     mapping: Pseudonyms,
     options: Options,
 ) -> list[Task]:
     chunks = planning.plan_chunks(entries, mapping.person)
     people = [mapping.person(chunk[0].patient_id) for chunk in chunks]
     _require_distinct(mapping.patient(person) for person in set(people))
-    digests = {person: resume.needles_digest(mapping, needles[person]) for person in set(people)}
+    digests = {person: resume.phi_values_digest(mapping, phi_values[person]) for person in set(people)}
     tasks = []
     for person, chunk in zip(people, chunks, strict=True):
         record = folder / "done" / f"{resume.chunk_name(mapping, chunk, digests[person])}.json"
-        tasks.append(Task(chunk, folder / "tree", mapping, options, needles[person], record))
+        tasks.append(Task(chunk, folder / "tree", mapping, options, phi_values[person], record))
     return tasks
 
 
@@ -177,7 +178,7 @@ def _anonymize_volumes(params: Params, layout: str, root: Path, out: Path, mappi
 
     for key in ("same_person", "reidentification_table"):
         if getattr(params, key):
-            raise ValueError(f'anonymize.{key} serves DICOM sources alone, not {layout}; set it to ""')
+            raise DataError(f'anonymize.{key} serves DICOM sources alone, not {layout}; set it to ""')
     cases, files = find_cases(root, layout)
     _require_distinct(mapping.patient(case.name) for case in cases)
     with output_folder(out) as folder:
@@ -205,7 +206,7 @@ def _require_kept(root: Path, rows: Sequence[resume.Row]) -> None:
         return
     counts = Counter((row[1], row[2]) for row in rows).most_common(8)
     lines = [f"  {count} {action}: {reason}" for (action, reason), count in counts]
-    raise ValueError(
+    raise DataError(
         f"{root}: none of its {len(rows)} files can be used; expected CT and MR images in the layout "
         "named by the key `source_layout` (dicom | synthrad | rire)\n" + "\n".join(lines)
     )
@@ -214,7 +215,7 @@ def _require_kept(root: Path, rows: Sequence[resume.Row]) -> None:
 def _require_distinct(patients: Iterable[str]) -> None:
     counts = Counter(patients)
     if counts and max(counts.values()) > 1:
-        raise ValueError(
+        raise DataError(
             "two patients got the same pseudonym; use another key (MRCT_KEY or anonymize.key_file)"
         )
 

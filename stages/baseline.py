@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from mrct.files import folder_hash, output_folder
+from mrct.core.files import output_folder
+from mrct.core.fingerprints import folder_hash, run_fingerprint
+from mrct.core.params import PARAMS_FILE, ParamsError, Section, load, load_parts
+from mrct.core.runner import run_stage
 from mrct.imaging.brain import brain_mask
-from mrct.params import PARAMS_FILE, ParamsError, Section, load, load_parts
-from mrct.runner import run_stage
 from mrct.training.dataset import NormalizedData, open_normalized
-from mrct.training.fingerprint import fingerprint
 from mrct.training.run import Plan, Watching, train_and_write, write_model
 from mrct.training.settings import AdversarialLoop, Loop, Shared, settings_of
 
@@ -30,7 +30,7 @@ def load_method(name: str) -> Any:
     if not name.isidentifier() or find_spec(f"mrct.methods.{name}") is None:
         raise ParamsError(f"baselines: no method {name!r}; expected a module of mrct/methods, as mean_ct")
     module = import_module(f"mrct.methods.{name}")
-    if not (hasattr(module, "fit") or hasattr(module, "CRITICS")):
+    if not (hasattr(module, "fit") or hasattr(module, "DISCRIMINATORS")):
         raise ParamsError(
             f"baselines: {name!r} is no method to compare with; expected one as mean_ct or unet"
         )
@@ -39,7 +39,7 @@ def load_method(name: str) -> Any:
 
 def load_plan(name: str, module: Any, file: Path = PARAMS_FILE) -> Plan:
     """What params.yaml says of a method that is trained: its section and the keys that all methods share."""
-    loop_model = AdversarialLoop if module.CRITICS else Loop
+    loop_model = AdversarialLoop if module.DISCRIMINATORS else Loop
     params, loop = load_parts((module.Params, loop_model), name, file)
     shared = load(Shared, path=file)
     logged = {
@@ -68,7 +68,11 @@ def run(name: str, params: Section, source: Path, out: Path) -> None:
     fitted = load_method(name).fit(training, params)
     made = {direction: (network.state_dict(), config) for direction, (network, config) in fitted.items()}
     logged, identity = params.model_dump(mode="json"), folder_hash(source)
-    facts = {"fingerprint": fingerprint(name, logged, identity), "data_sha256": identity, "params": logged}
+    facts = {
+        "fingerprint": run_fingerprint(name, logged, identity),
+        "data_sha256": identity,
+        "params": logged,
+    }
     with output_folder(out) as folder:
         write_model(folder, name, made, data, facts)
 

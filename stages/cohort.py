@@ -15,20 +15,20 @@ from typing import NamedTuple
 import pandas as pd
 from pydantic import Field
 
-from mrct.cohort.clutter import Kind, add_junk, instance_path, path_kinds
-from mrct.cohort.headers import instances
-from mrct.cohort.hiding.everywhere import EVERY_HEADER, place_of_turn
-from mrct.cohort.hiding.place import save
-from mrct.cohort.persona import Persona, draw_persona
-from mrct.cohort.phi import Acquisition
-from mrct.cohort.plan import Examination, examine, inside_ct
-from mrct.cohort.scanners import SIEMENS_PET, ct_scanner, mr_scanner
-from mrct.cohort.series import streams
-from mrct.cohort.template import Template, make_template, read_labels
-from mrct.files import output_folder, write_json, write_table
-from mrct.parallel import map_processes
-from mrct.params import Section, load
-from mrct.runner import run_stage
+from mrct.core.files import output_folder, write_json, write_table
+from mrct.core.parallel import map_processes
+from mrct.core.params import Section, load
+from mrct.core.runner import run_stage
+from virtual_hospital.clutter import Kind, add_junk, instance_path, path_kinds
+from virtual_hospital.headers import instances
+from virtual_hospital.hiding.everywhere import EVERY_HEADER, place_of_turn
+from virtual_hospital.hiding.place import save
+from virtual_hospital.persona import Persona, draw_persona
+from virtual_hospital.phi import Acquisition
+from virtual_hospital.plan import Examination, examine, inside_ct
+from virtual_hospital.scanners import SIEMENS_PET, ct_scanner, mr_scanner
+from virtual_hospital.series import streams
+from virtual_hospital.template import Template, make_template, read_labels
 
 LABELS = Path("data/sample/colin27/labels.nii.gz")
 EXPORT = Path("data/cohort")

@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mrct.files import output_folder, save_array, write_json, write_table
-from mrct.imaging.intensity import signed_to_hu
+from mrct.core.errors import DataError
+from mrct.core.files import output_folder, save_array, write_json, write_table
+from mrct.core.params import Section, load
+from mrct.core.runner import run_stage
 from mrct.inference.model import Model, load_model
 from mrct.metrics.checks import mean_over_slices, require_bounds, require_disjoint
 from mrct.metrics.grey import grey_metrics, mr_overlap
 from mrct.metrics.hu import bone_iou, head_region, volume_metrics
 from mrct.metrics.image import intersection_over_union
 from mrct.metrics.statistics import bootstrap_interval
-from mrct.parallel import track
-from mrct.params import Section, load
-from mrct.runner import run_stage
+from mrct.normalization.intensity import signed_to_hu
+from mrct.terminal import track
 from mrct.tracking import record
 from mrct.training.dataset import NormalizedData, Patient, open_normalized
 
@@ -132,7 +133,7 @@ def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]
     require_disjoint({split: split_members(data, split) for split in SPLITS})
     test = [patient for patient in data.split("test") if patient.valid.any()]
     if not test:
-        raise ValueError(
+        raise DataError(
             "evaluate: no test patient with a paired slice; raise pair.test_fraction or add patients"
         )
     directions = sorted(models.glob("*.safetensors"))

@@ -17,17 +17,18 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
-from mrct import params as parameters
-from mrct import resume
-from mrct.files import output_folder, read_json, read_table, save_array, write_json, write_table
-from mrct.imaging.bias import without_bias
+from mrct.core import params as parameters
+from mrct.core import resume
+from mrct.core.errors import DataError
+from mrct.core.files import output_folder, read_json, read_table, save_array, write_json, write_table
+from mrct.core.parallel import map_processes
+from mrct.core.params import Section
+from mrct.core.runner import run_stage
 from mrct.imaging.grid import cropped_fraction, make_grid, to_grid
-from mrct.imaging.intensity import MrScaling, hu_to_signed, landmarks, learn_landmarks
-from mrct.imaging.splits import MIN_PATIENTS, require_no_leakage
 from mrct.imaging.volumes import read_volume, to_array
-from mrct.parallel import map_processes
-from mrct.params import Section
-from mrct.runner import run_stage
+from mrct.normalization.bias import without_bias
+from mrct.normalization.intensity import MrScaling, hu_to_signed, landmarks, learn_landmarks
+from mrct.pairing.splits import MIN_PATIENTS, require_no_leakage
 
 REGISTERED = Path("data/registered")
 PAIRS = Path("data/pairs")
@@ -51,14 +52,14 @@ class Params(Section):
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not value[0] < value[1]:
-            raise ValueError("the first number must be the smaller one")
+            raise DataError("the first number must be the smaller one")
         return value
 
     @field_validator("mr_percentiles")
     @classmethod
     def _are_percentiles(cls, value: tuple[float, float]) -> tuple[float, float]:
         if value[0] < 0 or value[1] > 100:
-            raise ValueError("percentiles lie between 0 and 100")
+            raise DataError("percentiles lie between 0 and 100")
         return value
 
 
@@ -124,7 +125,7 @@ def _split_and_slices(pairs: pd.DataFrame, patient: str) -> tuple[str, tuple[int
 def require_trainable(summary: Mapping[str, Any]) -> None:
     """ValueError if `pair` found too few patients: here the training data begin."""
     if not summary["trainable"]:
-        raise ValueError(
+        raise DataError(
             f"there is nothing to train on: {summary['reason']}. Add patients to the source until "
             f"{MIN_PATIENTS} or more have pairs; the contact sheets in data/pairs show what there is"
         )

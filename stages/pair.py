@@ -17,12 +17,16 @@ from typing import Any
 import pandas as pd
 from pydantic import Field, model_validator
 
-from mrct import params as parameters
-from mrct import resume
-from mrct.files import output_folder, read_table, write_json, write_table
-from mrct.imaging.pair_sheets import draw_page, pages, read_patient
-from mrct.imaging.pairing import BEYOND_QUOTA, KEYS, Rules, judge_slices, keep_exactly
-from mrct.imaging.splits import (
+from mrct.core import params as parameters
+from mrct.core import resume
+from mrct.core.errors import DataError
+from mrct.core.files import output_folder, read_table, write_json, write_table
+from mrct.core.parallel import map_processes
+from mrct.core.params import Section
+from mrct.core.runner import run_stage
+from mrct.pairing.pair_sheets import draw_page, pages, read_patient
+from mrct.pairing.pairing import BEYOND_QUOTA, KEYS, Rules, judge_slices, keep_exactly
+from mrct.pairing.splits import (
     MIN_PATIENTS,
     SPLITS,
     patient_count,
@@ -31,9 +35,6 @@ from mrct.imaging.splits import (
     split_patients,
     too_few,
 )
-from mrct.parallel import map_processes
-from mrct.params import Section
-from mrct.runner import run_stage
 
 SOURCE = Path("data/registered")
 OUT = Path("data/pairs")
@@ -61,9 +62,9 @@ class Params(Section):
     @model_validator(mode="after")
     def _fit_together(self) -> "Params":
         if self.exact_pairs and (len(self.exact_pairs) != len(SPLITS) or min(self.exact_pairs) < 1):
-            raise ValueError(f"exact_pairs: expected counts of {', '.join(SPLITS)}, each at least 1, or []")
+            raise DataError(f"exact_pairs: expected counts of {', '.join(SPLITS)}, each at least 1, or []")
         if self.folds == 1 or self.fold >= max(self.folds, 1):
-            raise ValueError("folds: expected 0 (none) or at least 2, and 0 <= fold < folds")
+            raise DataError("folds: expected 0 (none) or at least 2, and 0 <= fold < folds")
         return self
 
     def rules(self) -> Rules:
@@ -91,7 +92,7 @@ def run(params: Params, source: Path, out: Path) -> dict[str, Any]:
     patients = registered_patients(source)
     with resume.work_folder(out) as work, output_folder(out) as folder:
         jobs = [Job(source / patient, folder, params.rules()) for patient in patients]
-        tables = map(pd.DataFrame, resume.map_resumable(judge_patient, jobs, "judge slices", work))
+        tables = map(pd.DataFrame, resume.map_resumable(judge_patient, jobs, "pair", work))
         slices = pd.concat(tables, ignore_index=True)
         require_pairs(slices, params)
         slices["split"] = slices["patient"].map(split(slices[slices["rule"] == ""], params))
@@ -133,7 +134,7 @@ def registered_patients(source: Path) -> list[str]:
     table = read_table(source / "patients.csv")
     patients = sorted(table.loc[table["status"] == "registered", "patient"])
     if not patients:
-        raise ValueError(
+        raise DataError(
             f"{source}/patients.csv: none of {len(table)} patients is registered; its column reason says "
             "why; the keys are register.min_overlap and register.min_similarity"
         )
@@ -154,7 +155,7 @@ def require_pairs(slices: pd.DataFrame, params: Params) -> None:
     counts = slices["rule"].value_counts()
     worst = str(counts.index[0])
     example = slices.loc[slices["rule"] == worst].iloc[0]
-    raise ValueError(
+    raise DataError(
         f"no pair is left of {len(slices)} slices of {patient_count(slices['patient'].nunique())}: "
         + ", ".join(f"{n} {rule}" for rule, n in counts.items())
         + f". The rule {worst!r} removed most (e.g. {example['patient']}, slice {example['k']}: "

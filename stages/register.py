@@ -1,26 +1,28 @@
 """register: CT and MR of each patient on one grid, head mask, coverage.  data/selected -> data/registered
 
 The image named by `grid` is fixed and keeps its slices; the other one is registered to it (rigid, mutual
-information) and resampled. With `deformable: bspline` a smooth warp follows; the matrix stays the rigid one.
+information) and resampled.
 A patient who fails a check is listed with the reason and left out. With `deface` the last act is to remove the
-face from all four images by one plane (mrct/imaging/deface).
+face from all four images by one plane (mrct/registration/deface).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from pydantic import Field
 
-from mrct import files, params, resume
-from mrct.imaging import alignment, deface, deformable, volumes
-from mrct.imaging.deface import DefaceError
+from mrct.core import files, params, resume
+from mrct.core.errors import DataError
+from mrct.core.runner import run_stage
+from mrct.imaging import volumes
 from mrct.imaging.masks import MaskError
-from mrct.imaging.registration import RegistrationError
-from mrct.runner import run_stage
+from mrct.registration import alignment, deface
+from mrct.registration.deface import DefaceError
+from mrct.registration.registration import RegistrationError
 
 SOURCE = Path("data/selected")
 OUT = Path("data/registered")
@@ -37,8 +39,6 @@ COLUMNS = [
     "rotation_deg",
     "translation_mm",
     "removed_face_percent",
-    "warp_mm",
-    "min_jacobian",
     "reason",
 ]
 
@@ -48,7 +48,6 @@ class Params(params.Section):
 
     method: Literal["rigid", "none"]
     grid: Literal["mr", "ct"]
-    deformable: Literal["none", "bspline"]
     min_overlap: float = Field(ge=0, le=1)
     min_similarity: float = Field(ge=0)
     max_residual_mm: float = Field(ge=0)
@@ -76,7 +75,7 @@ def run(settings: Params, source: Path, out: Path) -> None:
     patients = files.read_table(source / "patients.csv")
     paired = patients[patients["status"] == "paired"].sort_values("patient")
     if paired.empty:
-        raise ValueError(f"{source}: no patient has both a CT and an MR; the reasons are in its patients.csv")
+        raise DataError(f"{source}: no patient has both a CT and an MR; the reasons are in its patients.csv")
     with resume.work_folder(out) as work, files.output_folder(out) as folder:
         jobs = [
             Job(source / patient, folder / patient, settings, bool(same_frame))
@@ -96,46 +95,22 @@ def register_patient(job: Job) -> dict[str, Any]:
         ct_to_mr = np.eye(4)
         if job.settings.method == "rigid":
             ct_to_mr = alignment.register_pair(pair, job.settings.grid)
-        warp, refused = _warp(pair, ct_to_mr, job.settings)
-        aligned = alignment.align(pair, ct_to_mr, job.settings.grid, _source_mask(job.source), warp)
+        aligned = alignment.align(pair, ct_to_mr, job.settings.grid, _source_mask(job.source))
         quality = _quality(aligned, pair, ct_to_mr)
-        quality["residual_edge_mm"] = alignment.residual_edge_mm(
-            aligned, pair, ct_to_mr, job.settings.grid, warp
-        )
-        if warp is not None:
-            quality |= {"warp_mm": warp.largest_mm, "min_jacobian": warp.smallest_jacobian}
+        quality["residual_edge_mm"] = alignment.residual_edge_mm(aligned, pair, ct_to_mr, job.settings.grid)
         row |= {name: round(value, 4) for name, value in quality.items()}
         reason = _failed_check(quality, job.settings)
         if job.settings.deface and not reason:
-            aligned, row["removed_face_percent"] = _defaced(
-                aligned, pair, ct_to_mr, job.settings.grid, warp.largest_mm if warp else 0.0
-            )
+            aligned, row["removed_face_percent"] = _defaced(aligned, pair, ct_to_mr, job.settings.grid)
     except (volumes.VolumeError, MaskError, RegistrationError, DefaceError) as error:
         reason = str(error)
     if reason:
         return {**row, "reason": reason}
     _write(job.out, aligned, ct_to_mr)
-    if warp is not None:
-        moving: alignment.Modality = "ct" if job.settings.grid == "mr" else "mr"
-        read = alignment.reading(ct_to_mr, job.settings.grid, warp)[moving]
-        sitk.WriteTransform(read, str(job.out / "grid_to_moving.tfm"))
-    return {**row, "status": "registered", "reason": _doubts(row, job.same_frame, refused)}
+    return {**row, "status": "registered", "reason": _doubts(row, job.same_frame)}
 
 
-def _warp(pair: alignment.Pair, ct_to_mr: np.ndarray, settings: Params) -> tuple[deformable.Warp | None, str]:
-    """(The warp or None, why it was refused or empty): a larger warp than heads have is an error of its own."""
-    if settings.deformable == "none":
-        return None, ""
-    warp = alignment.warp_pair(pair, ct_to_mr, settings.grid)
-    if warp.largest_mm <= deformable.BOUND_MM and warp.smallest_jacobian > 0:
-        return warp, ""
-    return None, (
-        f"the warp was refused and the rigid result kept: it moves the head by {warp.largest_mm:.1f} mm, more than "
-        f"{deformable.BOUND_MM:g} mm, or folds it (smallest Jacobian {warp.smallest_jacobian:.2f})"
-    )
-
-
-def _doubts(row: dict[str, Any], same_frame: bool, refused: str) -> str:
+def _doubts(row: dict[str, Any], same_frame: bool) -> str:
     """What to look at in a registered patient, or empty."""
     found = [WRONG_POSITION] if row["rotation_deg"] > TURNED_DEG else []
     if same_frame and (row["translation_mm"] > SAME_FRAME_MM or row["rotation_deg"] > SAME_FRAME_DEG):
@@ -143,13 +118,12 @@ def _doubts(row: dict[str, Any], same_frame: bool, refused: str) -> str:
             "CT and MR claim one frame of reference, yet registration moved the CT by "
             f"{row['translation_mm']:.1f} mm and {row['rotation_deg']:.1f}°"
         )
-    found += [refused] if refused else []
     return f"registered, but {'; '.join(found)}" if found else ""
 
 
 def _require_suitable_method(settings: Params, source: Path) -> None:
     if settings.method == "none" and not files.read_json(source / "manifest.json")["registered"]:
-        raise ValueError(
+        raise DataError(
             "register.method is none, but the source is not declared to be registered: its CT and MR lie in "
             "different places; set register.method to rigid"
         )
@@ -159,7 +133,7 @@ def _require_registered(table: pd.DataFrame) -> None:
     if (table["status"] == "registered").any():
         return
     reasons = "\n".join(f"  {patient}: {reason}" for patient, reason in table[["patient", "reason"]].values)
-    raise ValueError(
+    raise DataError(
         f"registration failed for all {len(table)} patients:\n{reasons}\n"
         "look at these volumes in data/selected; "
         "register.min_overlap, min_similarity and max_residual_mm relax the checks"
@@ -206,21 +180,14 @@ def _failed_check(quality: dict[str, float], settings: Params) -> str:
 
 
 def _defaced(
-    aligned: alignment.Aligned,
-    pair: alignment.Pair,
-    ct_to_mr: np.ndarray,
-    grid: alignment.Modality,
-    warp_mm: float,
+    aligned: alignment.Aligned, pair: alignment.Pair, ct_to_mr: np.ndarray, grid: alignment.Modality
 ) -> tuple[alignment.Aligned, float]:
     """The pair without the face, and the percentage of the head that went; DefaceError if it is not found."""
     if volumes.rotation_deg(ct_to_mr) > TURNED_DEG:
         raise DefaceError(f"defacing: it is not known where the face is: {WRONG_POSITION}")
     plane = deface.face_plane(pair.ct, pair.heads["ct"])
-    if (
-        grid == "mr"
-    ):  # the plane moves with the rigid pose; so much farther the CT's brain may lie in the warped CT
-        moved = plane.moved(ct_to_mr)
-        plane = replace(moved, offset_mm=moved.offset_mm + warp_mm)
+    if grid == "mr":
+        plane = plane.moved(ct_to_mr)
     defaced, percent = deface.remove_face(aligned, plane)
     return defaced, round(percent, 2)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from mrct import params as parameters
-from mrct.files import atomic_file, output_folder
-from mrct.params import ParamsError, Section
+from mrct.core import params as parameters
+from mrct.core.files import atomic_file, output_folder
+from mrct.core.params import ParamsError, Section
+from mrct.core.runner import run_stage
 from mrct.reporting import content, page, pictures
 from mrct.reporting.inputs import Folders, read_inputs
 from mrct.reporting.tables import Reference
-from mrct.runner import run_stage
 from mrct.tracking import record
 
 MAIN_METHOD = "sc_cyclegan"

@@ -1,7 +1,7 @@
 """select: one CT and one MR series a patient, the others listed.  data/anonymized -> data/selected
 
-A layout of DICOM goes through ordered rules (mrct/dicom/classify), a deterministic choice among what is left
-(mrct/dicom/choose) and volume building (mrct/dicom/volume). A layout of volumes has one CT and one MR a
+A layout of DICOM goes through ordered rules (mrct/selection/classify), a deterministic choice among what is left
+(mrct/selection/choose) and volume building (mrct/dicom/volume). A layout of volumes has one CT and one MR a
 patient already: they are oriented and pass, if the weighting that the source declares is the one wanted.
 Writes `<patient>/{ct,mr,mask}.nii.gz` of paired patients, the tables, thumbnails, manifest.json.
 """
@@ -12,29 +12,30 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from pydantic import Field
 
-from mrct import files, params, resume
-from mrct.dicom.choose import Choice, choose
-from mrct.dicom.classify import Preference, RejectRule, Rules
-from mrct.dicom.explain import explain_empty
+from mrct.core import files, params, resume
+from mrct.core.errors import DataError
+from mrct.core.parallel import map_processes
+from mrct.core.runner import run_stage
 from mrct.dicom.frames import read_instances
 from mrct.dicom.read import Unreadable
 from mrct.dicom.series import Instance, Series, group
 from mrct.dicom.stack import GeometryError
-from mrct.dicom.table import SERIES_COLUMNS, series_row
-from mrct.dicom.thumbnail import save_thumbnail, series_thumbnail, thumbnail
 from mrct.dicom.volume import build_volume
 from mrct.imaging.volumes import VolumeError, read_volume, write_volume
-from mrct.parallel import map_processes
-from mrct.runner import run_stage
+from mrct.selection.choose import Choice, choose
+from mrct.selection.classify import Preference, RejectRule, Rules
+from mrct.selection.explain import explain_empty
+from mrct.selection.table import SERIES_COLUMNS, series_row
+from mrct.selection.thumbnail import save_thumbnail, series_thumbnail, thumbnail
 
 PATIENT_COLUMNS = ["patient", "status", "days_between", "same_frame", "reason"]
 
 
 class Params(params.Section):
-    """Section `select`; see mrct.dicom.classify.Rules."""
+    """Section `select`; see mrct.selection.classify.Rules."""
 
     weighting: Literal["t2", "t1", "any"]
     reject: tuple[RejectRule, ...]
@@ -82,7 +83,7 @@ def run(settings: Params, source: Path, out: Path) -> None:
         require_declared(settings.weighting, manifest["mr_weighting"])
     patients = sorted(path for path in (source / "images").glob("*") if path.is_dir())
     if not patients:
-        raise ValueError(f"select: {source / 'images'} holds no patient; the audit of anonymize tells why")
+        raise DataError(f"select: {source / 'images'} holds no patient; the audit of anonymize tells why")
     with resume.work_folder(out) as work, files.output_folder(out) as folder:
         tasks = [
             Task(path.name, path, folder, settings.rules(), manifest["mr_weighting"]) for path in patients
@@ -90,7 +91,7 @@ def run(settings: Params, source: Path, out: Path) -> None:
         outcomes = resume.map_resumable(select_volumes if volumes else select_dicom, tasks, "select", work)
         rows = [row for outcome in outcomes for row in outcome["series"]]
         if not any(outcome["patient"]["status"] == "paired" for outcome in outcomes):
-            raise ValueError(_nobody(outcomes) if volumes else _explain(tasks, outcomes, settings.rules()))
+            raise DataError(_nobody(outcomes) if volumes else _explain(tasks, outcomes, settings.rules()))
         whole = {"n_slices": "Int64", "echo_train_length": "Int64"}
         files.write_table(folder / "series.csv", pd.DataFrame(rows, columns=SERIES_COLUMNS).astype(whole))
         table = pd.DataFrame([outcome["patient"] for outcome in outcomes], columns=PATIENT_COLUMNS)
@@ -104,7 +105,7 @@ def require_declared(wanted: str, declared: str) -> None:
         return
     known = declared in ("t1", "t2")
     said = f"declares its MR as {declared}" if known else "does not know its MR's weighting"
-    raise ValueError(
+    raise DataError(
         f"select: the source {said}, select.weighting asks for {wanted}; "
         f"accept it with -S select.weighting={declared if known else 'any'}"
     )

@@ -9,10 +9,11 @@ Several processes train one model: torchrun --nproc-per-node 2 -m stages.train, 
 from pathlib import Path
 from typing import Any
 
+from mrct.core.errors import NotFoundError
+from mrct.core.fingerprints import file_hash
+from mrct.core.params import Section, load
+from mrct.core.runner import run_stage
 from mrct.methods import sc_cyclegan
-from mrct.params import Section, load
-from mrct.runner import run_stage
-from mrct.training.fingerprint import file_hash
 from mrct.training.run import Plan, Watching, train_and_write
 from mrct.training.settings import Settings
 
@@ -49,7 +50,7 @@ def run(params: Params, source: Path, out: Path, work_root: Path) -> None:
 def _require_file(file: Path) -> str:
     """Its SHA-256; FileNotFoundError before any work is done."""
     if not file.is_file():
-        raise FileNotFoundError(f"vgg16_weights: {file}: no such file; name the file of VGG16's weights")
+        raise NotFoundError(f"vgg16_weights: {file}: no such file; name the file of VGG16's weights")
     return file_hash(file)
 
 

@@ -9,14 +9,14 @@ import pandas as pd
 import pydicom
 import pytest
 
-from mrct.cohort.judge import judge
+from mrct.core.files import read_json, read_table
+from mrct.core.params import load
 from mrct.deid import pseudonyms
-from mrct.files import read_json, read_table
 from mrct.methods import intensity_map, mean_ct, sc_cyclegan
-from mrct.params import load
 from mrct.reporting.inputs import Folders
 from mrct.training.engine import Settings
 from stages import anonymize, baseline, cohort, evaluate, normalize, pair, register, report, select, train
+from virtual_hospital.judge import judge
 
 LABELS = Path("data/sample/colin27/labels.nii.gz")
 DATA_STAGES = ("cohort", "cohort_truth", "anonymized", "selected", "registered", "pairs", "normalized")
@@ -113,7 +113,7 @@ def test_registration_finds_the_true_pose(data):
 
 
 def _head_center(folder: Path) -> np.ndarray:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     mask = sitk.ReadImage(str(folder / "mask.nii.gz"))
     k, j, i = np.mean(np.nonzero(sitk.GetArrayFromImage(mask)), axis=1)

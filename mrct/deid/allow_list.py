@@ -22,6 +22,7 @@ from pydicom.uid import (
     MRImageStorage,
 )
 
+from mrct.core.errors import DataError
 from mrct.deid.profile import demanded_action
 
 _TABLE = Path(__file__).with_name("attributes.csv")
@@ -76,11 +77,11 @@ def read_allow_list(path: Path = _TABLE) -> dict[str, dict[int, Rule]]:
             tag = tag_for_keyword(row["keyword"])
             iods = _ALL if row["iods"] == "all" else tuple(row["iods"].split())
             if tag is None or row["rule"] not in _MEETS or row["type"] not in ("1", "2", "3"):
-                raise ValueError(f"{where}: no such DICOM keyword, rule or type")
+                raise DataError(f"{where}: no such DICOM keyword, rule or type")
             _require_strict(tag, row["rule"], int(row["type"]), where)
             for iod in iods:
                 if iod not in allowed or tag in allowed[iod]:
-                    raise ValueError(f"{where}: the IOD {iod} is unknown, or has the attribute twice")
+                    raise DataError(f"{where}: the IOD {iod} is unknown, or has the attribute twice")
                 allowed[iod][tag] = Rule(row["rule"], int(row["type"]))
     return allowed
 
@@ -90,7 +91,7 @@ def _require_strict(tag: int, rule: str, kind: int, where: str) -> None:
         demand = demanded_action(tag, characteristics)
         meets = _MEETS[rule] | ({"D", "X/D"} if rule == "empty" and kind == 1 else set())
         if demand not in meets | {"", "K"}:
-            raise ValueError(
+            raise DataError(
                 f"{where}: the profile demands {demand}; choose a rule that does, or drop the row"
             )
 

@@ -19,7 +19,7 @@ from pydicom.valuerep import format_number_as_ds
 from mrct.deid.allow_list import Rule
 from mrct.deid.dates import shift_date, shift_date_time
 from mrct.deid.pseudonyms import Pseudonyms
-from mrct.deid.vocabulary import clean
+from mrct.leaks.vocabulary import clean
 
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _NO_AGENT = {"NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}

@@ -5,13 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mrct.core.files import write_json, write_rows
 from mrct.deid.deidentify import CODES, METHOD, Change, Options
-from mrct.deid.needles import Needles
 from mrct.deid.profile import EDITION
 from mrct.deid.resume import Result, Row
-from mrct.deid.strength import build_index
-from mrct.deid.sweep import LeakError
-from mrct.files import write_json, write_rows
+from mrct.leaks.phi_values import PhiValues
+from mrct.leaks.strength import build_index
+from mrct.leaks.sweep import LeakError
 
 # places, counts and pseudonyms are our own; as digits they may equal a value by chance
 _OURS = re.compile(rb"^\d+,|,\d+$|: \d+,?$|images/P[0-9a-f]{10}(?:/[0-9a-f]+)*/[a-z0-9.]+$", re.MULTILINE)
@@ -82,7 +82,7 @@ def counts(rows: Iterable[Row], n_patients: int) -> dict[str, object]:
     }
 
 
-def sweep_audit(folder: Path, patients: Sequence[Needles]) -> None:
+def sweep_audit(folder: Path, patients: Sequence[PhiValues]) -> None:
     """Searches what lies beside images/ for the values of all patients; LeakError names file and attribute."""
     index = build_index(patients)
     for path in sorted([*folder.glob("*.json"), *folder.glob("audit/*")]):

@@ -21,9 +21,9 @@ from mrct.deid.allow_list import IODS
 from mrct.deid.attribute_rules import Context
 from mrct.deid.cleaner import Change, cleaner_for, encoded
 from mrct.deid.pseudonyms import Pseudonyms, strip
-from mrct.deid.vocabulary import clean
 from mrct.dicom.pixels import native_pixels
 from mrct.dicom.read import Unreadable
+from mrct.leaks.vocabulary import clean
 
 METHOD = "mrct allow-list after DICOM PS3.15 annex E"
 # PS3.16 CID 7050

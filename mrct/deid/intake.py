@@ -14,9 +14,9 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from mrct.deid.allow_list import IODS
-from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import strip
 from mrct.dicom.read import Unreadable, read_dataset
+from mrct.leaks.phi_values import PhiValues
 
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
@@ -47,22 +47,22 @@ class Inspected:
     """What a chunk of files is, and the values of its patients by PatientID ("" where there is none)."""
 
     entries: list[Entry] = field(default_factory=list)
-    needles: dict[str, Needles] = field(default_factory=dict, repr=False)
+    phi_values: dict[str, PhiValues] = field(default_factory=dict, repr=False)
 
 
 def inspect(files: Iterable[tuple[int, Path]]) -> Inspected:
-    """Entries of numbered files, and their needles; only headers are read (to the pixels, where they end)."""
+    """Entries of numbered files, and their phi_values; only headers are read (to the pixels, where they end)."""
     found = Inspected()
     for index, path in files:
-        found.entries.append(_inspect_file(Entry(index, path), found.needles))
+        found.entries.append(_inspect_file(Entry(index, path), found.phi_values))
     return found
 
 
-def _inspect_file(entry: Entry, needles: dict[str, Needles]) -> Entry:
+def _inspect_file(entry: Entry, phi_values: dict[str, PhiValues]) -> Entry:
     try:
         dataset = read_dataset(entry.path, pixels=False)
         patient_id = strip(str(dataset.get("PatientID", "") or ""))
-        needles.setdefault(patient_id, Needles()).add_dataset(dataset)
+        phi_values.setdefault(patient_id, PhiValues()).add_dataset(dataset)
         return _judge(_identified(entry, patient_id, dataset), dataset)
     except Unreadable as error:
         return entry.turned_away("quarantined" if error.damaged else "skipped", error.reason)

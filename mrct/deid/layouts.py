@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
+from mrct.core.errors import DataError, NotFoundError
 from mrct.deid.pseudonyms import Pseudonyms
-from mrct.deid.sweep import LeakError, Needles, find_leak
-from mrct.deid.volume_texts import SUFFIXES, add_header, add_metadata
 from mrct.dicom.read import find_files
+from mrct.leaks.sweep import LeakError, PhiValues, find_leak
+from mrct.leaks.volume_texts import SUFFIXES, add_header, add_metadata
 
 # sizeof_hdr of NIfTI-1 and its four bytes of extension
 _NIFTI_HEADER_BYTES = 352
@@ -60,7 +61,7 @@ def find_cases(root: Path, layout: str) -> tuple[list[Case], list[Path]]:
     cases = [_case(root, folder, files, layout) for folder in sorted(folders)]
     if not cases:
         wanted = "<case>/{mr,ct,mask}.nii.gz" if layout == "synthrad" else "<case>/{mr_*,ct}.nii.gz"
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{root}: no volume of the layout {layout}; it should hold {wanted} (or .nii, .mha)"
         )
     return cases, files
@@ -102,13 +103,13 @@ def write_case(task: VolumeTask) -> VolumeResult:
     """Writes one patient's volumes, or lists why not; raises LeakError if one still holds a text of the source's."""
     result = VolumeResult([(index, "rejected", reason, "") for index, reason in task.case.others])
     images: dict[str, sitk.Image] = {}
-    needles = Needles()
+    phi_values = PhiValues()
     for name in (task.case.name, *task.case.above):
-        needles.add_text(name, "case folder", shortest_part=4)
+        phi_values.add_text(name, "case folder", shortest_part=4)
     problem = _missing(task.case)
     for role, (index, path) in task.case.roles.items():
         try:
-            images[role] = _read(path, role, needles)
+            images[role] = _read(path, role, phi_values)
         except (RuntimeError, ValueError) as error:
             problem = problem or f"the {role} of this case cannot be used"
             reason = str(error) if isinstance(error, _UnusableError) else "the volume cannot be read"
@@ -123,16 +124,16 @@ def write_case(task: VolumeTask) -> VolumeResult:
         path = task.images / patient / f"{role}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(image, str(path), useCompression=True)
-        _sweep(path, needles, patient)
+        _sweep(path, phi_values, patient)
         result.bytes += path.stat().st_size
         result.rows.append((task.case.roles[role][0], "kept", "", f"images/{patient}/{path.name}"))
-    result.values = len(needles)
+    result.values = len(phi_values)
     source = task.case.roles["mr"][1]
     result.weighting = weighting_of(source, "rire")
     return result
 
 
-class _UnusableError(ValueError):
+class _UnusableError(DataError):
     """A volume that was read but cannot be used; its message holds nothing of the file."""
 
 
@@ -141,11 +142,11 @@ def _missing(case: Case) -> str:
     return f"no {' and no '.join(absent)} volume in this case" if absent else ""
 
 
-def _read(path: Path, role: str, needles: Needles) -> sitk.Image:
-    """The volume with its geometry and without its metadata, whose texts become needles."""
-    add_header(path, needles)
+def _read(path: Path, role: str, phi_values: PhiValues) -> sitk.Image:
+    """The volume with its geometry and without its metadata, whose texts become phi_values."""
+    add_header(path, phi_values)
     source = sitk.ReadImage(str(path))
-    add_metadata(source, needles)
+    add_metadata(source, phi_values)
     if source.GetDimension() != 3 or source.GetNumberOfComponentsPerPixel() != 1:
         raise _UnusableError("not a scalar 3D volume")
     array = sitk.GetArrayFromImage(source)
@@ -158,11 +159,11 @@ def _read(path: Path, role: str, needles: Needles) -> sitk.Image:
     return clean
 
 
-def _sweep(path: Path, needles: Needles, patient: str) -> None:
+def _sweep(path: Path, phi_values: PhiValues, patient: str) -> None:
     content = path.read_bytes()
     data = gzip.decompress(content)
     names = f"images/{patient}/{path.name}".encode() + b"\0" + content[:32]
     header, voxels = data[:_NIFTI_HEADER_BYTES], data[_NIFTI_HEADER_BYTES:]
-    keyword = find_leak(names + header, voxels, needles, _WORDS_OF_NIFTI | {patient.lower(), "images"})
+    keyword = find_leak(names + header, voxels, phi_values, _WORDS_OF_NIFTI | {patient.lower(), "images"})
     if keyword is not None:
         raise LeakError(f"images/{patient}/{path.name}: the output holds the text of the header's {keyword}")

@@ -10,11 +10,11 @@ from pydicom import Dataset
 from mrct.deid import resume
 from mrct.deid.deidentify import CODES, METHOD, Change, Options, deidentify
 from mrct.deid.intake import Entry
-from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import Pseudonyms
-from mrct.deid.sweep import LeakError, find_leak, words_of
 from mrct.dicom.read import Unreadable, read_dataset
 from mrct.dicom.save import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, save_dataset
+from mrct.leaks.phi_values import PhiValues
+from mrct.leaks.sweep import LeakError, find_leak, words_of
 
 _OUR_WORDS = words_of((METHOD, IMPLEMENTATION_NAME, *CODES.values(), "DCM DICM YES MODIFIED images dcm"))
 _OUR_WORDS |= {IMPLEMENTATION_UID}
@@ -25,14 +25,14 @@ _TWO_IMAGES = "the same SOP Instance UID as another file with other pixels"
 class Task:
     """Candidate files of one person, and where they go: `root`/images/<patient>/..., then the record of it.
 
-    `needles`: the values of all files of the person; they travel in memory and are never written.
+    `phi_values`: the values of all files of the person; they travel in memory and are never written.
     """
 
     entries: tuple[Entry, ...]
     root: Path
     pseudonyms: Pseudonyms
     options: Options
-    needles: Needles = field(repr=False)
+    phi_values: PhiValues = field(repr=False)
     record: Path
 
 
@@ -58,7 +58,7 @@ class Written:
 def write_and_sweep(task: Task) -> resume.Result:
     """Writes the chunk's images, sweeps them, and records that it is done; LeakError if a header holds a value."""
     written = write_images(task)
-    sweep_images(written, task.needles, task.root)
+    sweep_images(written, task.phi_values, task.root)
     resume.save_record(task.record, written.result)
     return written.result
 
@@ -146,7 +146,7 @@ def _list(result: resume.Result, entry: Entry, action: str, reason: str) -> None
     result.rows.append((entry.index, action, reason, ""))
 
 
-def sweep_images(written: Written, needles: Needles, root: Path) -> None:
+def sweep_images(written: Written, phi_values: PhiValues, root: Path) -> None:
     """Reads back what lies on the disk, names of files and folders included; LeakError at the first find.
 
     A find among the pixels is no fault of ours: a damaged file, in which header text slid into the image, or one
@@ -157,14 +157,14 @@ def sweep_images(written: Written, needles: Needles, root: Path) -> None:
         content = file.path.read_bytes()
         end = len(content) - file.n_pixel_bytes
         relative = file.path.relative_to(root).as_posix()
-        keyword = find_leak(relative.encode() + b"\0" + content[:end], b"", needles, ours)
+        keyword = find_leak(relative.encode() + b"\0" + content[:end], b"", phi_values, ours)
         if keyword is not None:
             raise LeakError(
                 f"{relative}: the output holds the patient's {keyword}; nothing was published. It is made from "
                 f"file {file.index} of the source's sorted listing, counted from 0: report it, and to go on, take "
                 "it out of the export"
             )
-        if find_leak(b"", content[end:], needles, ours) is not None:
+        if find_leak(b"", content[end:], phi_values, ours) is not None:
             _withdraw(file, written.result, len(content))
 
 

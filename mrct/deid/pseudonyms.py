@@ -13,6 +13,8 @@ from pathlib import Path
 
 from pydicom._uid_dict import UID_dictionary
 
+from mrct.core.errors import DataError
+
 # Published on purpose: the virtual cohort holds no person, and clones agree byte for byte
 DEMONSTRATION_KEY = "mrct demonstration key: published, for the virtual cohort only"
 KEY_VARIABLE = "MRCT_KEY"
@@ -24,7 +26,7 @@ def strip(text: str) -> str:
     return text.strip(" \0\t\r\n")
 
 
-class KeyRefusedError(ValueError):
+class KeyRefusedError(DataError):
     """The key, or the table that undoes it, is missing, weak, published, or lies where it would be shared."""
 
 

@@ -6,8 +6,8 @@ It lies outside the project, so DVC does not track it: a run that DVC takes from
 from collections.abc import Iterable
 from pathlib import Path
 
+from mrct.core.files import write_rows
 from mrct.deid.pseudonyms import KeyRefusedError, Pseudonyms, require_private_place
-from mrct.files import write_rows
 
 COLUMNS = ["patient", "patient_id", "shift_days"]
 PARAMETER = "anonymize.reidentification_table"

@@ -11,20 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from importlib.metadata import version
 from pathlib import Path
 
+from mrct.core.files import atomic_file, read_json, write_json
+from mrct.core.fingerprints import code_fingerprint
+from mrct.core.resume import locked_folder
 from mrct.deid.deidentify import Change, Options
 from mrct.deid.intake import Entry
-from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import Pseudonyms
-from mrct.deid.sweep import LeakError
-from mrct.files import atomic_file, read_json, write_json
-from mrct.resume import code_hash, locked_folder
+from mrct.leaks.phi_values import PhiValues
+from mrct.leaks.sweep import LeakError
 
-# reading, pixels and writing lie in the room next door
-_CODE = (Path(__file__).parent, Path(__file__).parents[1] / "dicom")
-_LIBRARIES = ("pydicom", "numpy", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg")
 Row = tuple[int, str, str, str]
 
 
@@ -41,9 +38,8 @@ class Result:
 
 def fingerprint(mapping: Pseudonyms, options: Options, root: Path) -> str:
     """16 hex digits over all that decides the output: options, key, joins, source folder, code, tables, libraries."""
-    code = code_hash(_CODE, [f"{name} {version(name)}" for name in _LIBRARIES])
     joins = [f"{one}\0{other}" for one, other in sorted(mapping.same_person.items())]
-    text = "\n".join([repr(options), str(root.resolve()), *joins, code])
+    text = "\n".join([repr(options), str(root.resolve()), *joins, code_fingerprint("anonymize")])
     return mapping.digest("work", text).hex()[:16]
 
 
@@ -77,19 +73,19 @@ def is_new_key(work: Path, mapping: Pseudonyms, root: Path) -> bool:
     return before != mark
 
 
-def needles_digest(mapping: Pseudonyms, needles: Needles) -> str:
+def phi_values_digest(mapping: Pseudonyms, phi_values: PhiValues) -> str:
     """Changes when a value is added that an earlier run did not search for."""
-    kinds = [sorted(map(repr, getattr(needles, kind.name))) for kind in fields(needles)]
-    return mapping.digest("needles", repr(kinds)).hex()
+    kinds = [sorted(map(repr, getattr(phi_values, kind.name))) for kind in fields(phi_values)]
+    return mapping.digest("phi_values", repr(kinds)).hex()
 
 
-def chunk_name(mapping: Pseudonyms, entries: Iterable[Entry], needles: str) -> str:
+def chunk_name(mapping: Pseudonyms, entries: Iterable[Entry], phi_values: str) -> str:
     """A keyed hash over the files' places, paths, sizes and times, and over the values to search for."""
     files = []
     for entry in entries:
         status = entry.path.stat()
         files.append(f"{entry.index}\0{entry.path}\0{status.st_size}\0{status.st_mtime_ns}")
-    return mapping.digest("chunk", "\n".join([needles, *files])).hex()[:32]
+    return mapping.digest("chunk", "\n".join([phi_values, *files])).hex()[:32]
 
 
 def save_record(path: Path, result: Result) -> None:

@@ -8,13 +8,14 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mrct.core.errors import DataError
 from mrct.deid.pseudonyms import strip
 
 COLUMNS = ["patient_id", "same_as"]
 REASON = "the table of same persons"
 
 
-class SamePersonError(ValueError):
+class SamePersonError(DataError):
     """The table is missing, or a row of it has no single meaning."""
 
 

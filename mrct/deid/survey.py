@@ -3,26 +3,26 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from mrct.core.parallel import map_processes
 from mrct.deid import planning, same_person
 from mrct.deid.intake import Entry, inspect
-from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.dicom.read import find_files
-from mrct.parallel import map_processes
+from mrct.leaks.phi_values import PhiValues
 
 
-def survey(root: Path, joins: Path | None) -> tuple[list[Entry], dict[str, Needles]]:
+def survey(root: Path, joins: Path | None) -> tuple[list[Entry], dict[str, PhiValues]]:
     """All files in the order of their listing, and the values of each PatientID, in memory only.
 
     `joins`: the table of same persons, which is listed as such.
     """
     chunks = planning.chunked(list(enumerate(find_files(root))))
     entries: list[Entry] = []
-    values: dict[str, Needles] = {}
+    values: dict[str, PhiValues] = {}
     for found in map_processes(inspect, chunks, "read headers"):
         entries += found.entries
-        for patient_id, needles in found.needles.items():
-            values.setdefault(patient_id, Needles()).merge(needles)
+        for patient_id, phi_values in found.phi_values.items():
+            values.setdefault(patient_id, PhiValues()).merge(phi_values)
     return [_unless_table(entry, joins) for entry in entries], values
 
 
@@ -32,9 +32,9 @@ def _unless_table(entry: Entry, joins: Path | None) -> Entry:
     return entry
 
 
-def by_person(values: Mapping[str, Needles], mapping: Pseudonyms) -> dict[str, Needles]:
+def by_person(values: Mapping[str, PhiValues], mapping: Pseudonyms) -> dict[str, PhiValues]:
     """The values of all PatientIDs of a person together."""
-    people: dict[str, Needles] = {}
-    for patient_id, needles in values.items():
-        people.setdefault(mapping.person(patient_id), Needles()).merge(needles)
+    people: dict[str, PhiValues] = {}
+    for patient_id, phi_values in values.items():
+        people.setdefault(mapping.person(patient_id), PhiValues()).merge(phi_values)
     return people

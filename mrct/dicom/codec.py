@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import Any
 
+from mrct.core.errors import RunError
 from mrct.dicom import codec_process
 
 # a frame of 512 x 512 takes some 0.03 s
@@ -22,7 +23,7 @@ _lock = threading.Lock()
 _running: dict[int, subprocess.Popen[bytes]] = {}
 
 
-class CodecError(RuntimeError):
+class CodecError(RunError):
     """The stream cannot be decoded, or its decoder died."""
 
 

@@ -15,6 +15,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+from mrct.core.errors import NotFoundError
 from mrct.dicom.decoding import make_native
 from mrct.dicom.unreadable import Unreadable
 
@@ -41,12 +42,12 @@ def find_files(root: Path) -> list[Path]:
     pipes and folders that may not be opened are listed as well; reading them says what they are.
     """
     if not root.exists():
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{root}: no such folder; put the export there (any depth, any file names) "
             "or change the key `source`"
         )
     if not root.is_dir():
-        raise NotADirectoryError(f"{root}: got a file, expected a folder of images; change the key `source`")
+        raise NotFoundError(f"{root}: got a file, expected a folder of images; change the key `source`")
     found: list[Path] = []
     closed: list[OSError] = []
     for place, folders, files in os.walk(root, onerror=closed.append):
@@ -54,7 +55,7 @@ def find_files(root: Path) -> list[Path]:
         found += [path for name in folders if (path := Path(place, name)).is_symlink()]
     found += [Path(error.filename) for error in closed]
     if not found:
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{root}: the folder is empty; it should hold DICOM files of CT and MR (any depth, any "
             "names), or volumes in the layout named by the key `source_layout`"
         )

@@ -12,7 +12,7 @@ from pydicom.filewriter import write_data_element, write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from mrct.files import atomic_file
+from mrct.core.files import atomic_file
 
 IMPLEMENTATION_UID = UID("2.25.310227884916215287061094138264510937291")
 IMPLEMENTATION_NAME = "MRCT"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mrct.core.errors import DataError
 from mrct.dicom.runs import MIN_RUN, even_slices
 from mrct.dicom.scans import SCAN_SHARE
 from mrct.dicom.series import Instance, Series
@@ -23,7 +24,7 @@ SAME_LEVEL_MM = 0.01
 DRIFT_TOLERANCE_MM = 0.02
 
 
-class GeometryError(ValueError):
+class GeometryError(DataError):
     """A series whose slices form no volume; the text holds no header value but numbers."""
 
 

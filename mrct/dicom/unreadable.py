@@ -1,7 +1,9 @@
 """What a file is called that cannot be used: a reason that may be listed, because it holds no header value."""
 
+from mrct.core.errors import DataError
 
-class Unreadable(ValueError):  # noqa: N818  # a state of a file, not a defect
+
+class Unreadable(DataError):  # noqa: N818  # a state of a file, not a defect
     """A file that cannot be used. `reason` holds no header value, so that it may be listed; `damaged` is
     true for a DICOM image that is broken (it is quarantined), false for what is no image of ours."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut
 from scipy.ndimage import binary_propagation, shift

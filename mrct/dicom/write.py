@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
+from mrct.core.errors import DataError
 from mrct.dicom.save import save_dataset
 
 SERIES_DESCRIPTION = "Synthetic {modality} (research use only)"
@@ -74,12 +75,10 @@ def _stored_values(
 ) -> tuple[np.ndarray, float, float]:
     """int16 (D, H, W), and the slope and intercept that give the values back."""
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(
-            f"a synthetic series needs a scalar 3D volume, got dimension {volume.GetDimension()}"
-        )
+        raise DataError(f"a synthetic series needs a scalar 3D volume, got dimension {volume.GetDimension()}")
     values = sitk.GetArrayFromImage(volume).astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("the volume holds NaN or infinity; a synthetic series needs finite values")
+        raise DataError("the volume holds NaN or infinity; a synthetic series needs finite values")
     if modality == "CT":
         low, high = hu_range
         intercept = -1024.0
@@ -87,7 +86,7 @@ def _stored_values(
     if modality == "MR":
         slope = float(format_number_as_ds(max(float(values.max()), 0.0) / _MR_LEVELS or 1.0))
         return np.rint(np.clip(values / slope, 0, _MR_LEVELS)).astype("<i2"), slope, 0.0
-    raise ValueError(f"modality {modality!r}: expected CT or MR")
+    raise DataError(f"modality {modality!r}: expected CT or MR")
 
 
 def _identity(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
+from mrct.core.errors import DataError
 from mrct.imaging.masks import MaskError, head_mask_of_mr
 from mrct.imaging.volumes import affine, like, match_resolution, spacing_kji_mm, to_array
 
@@ -93,7 +94,7 @@ def box_center(mask: np.ndarray) -> np.ndarray:
     """Continuous index (i, j) of the middle of a (D, H, W) mask's in-plane box; ValueError if it is empty."""
     rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     if rows.size == 0:
-        raise ValueError(f"mask {mask.shape}: empty, so it has no center")
+        raise DataError(f"mask {mask.shape}: empty, so it has no center")
     return np.array([columns[0] + columns[-1], rows[0] + rows[-1]]) / 2
 
 
@@ -112,7 +113,7 @@ def from_grid(array: np.ndarray, grid: Grid, like: sitk.Image, fill: float) -> s
     """
     wanted = (grid.depth, grid.image_size, grid.image_size)
     if array.shape != wanted:
-        raise ValueError(f"array {array.shape} does not lie on this grid; expected {wanted}")
+        raise DataError(f"array {array.shape} does not lie on this grid; expected {wanted}")
     return _resample(_on(array, grid), like, fill, nearest=False)
 
 

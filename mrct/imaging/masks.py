@@ -10,6 +10,8 @@ from scipy.spatial import ConvexHull, QhullError
 from skimage.draw import line
 from skimage.filters import threshold_li
 
+from mrct.core.errors import DataError
+
 Spacing = tuple[float, float, float]
 
 CT_TISSUE_HU = -300.0  # between foam (under -500) and fat (-100), near half-way from air to skin
@@ -22,7 +24,7 @@ MR_MEDIAN_MM = 3.0  # side of the median's window; noise must not decide where t
 IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
 
 
-class MaskError(ValueError):
+class MaskError(DataError):
     """The volume shows nothing that could be a head."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mrct.core.errors import DataError
 from mrct.imaging.volumes import transform_points
 
 NUMBER = r"\s+(-?\d+\.\d+)"
@@ -19,7 +20,7 @@ def read_standard(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """(n, 3) points of the "From" volume and (n, 3) of the "To" volume; mm, in each volume's own frame."""
     rows = np.array(ROW.findall(path.read_text(encoding="latin-1")), dtype=float)
     if len(rows) < 3:
-        raise ValueError(f"{path.name}: got {len(rows)} point pairs, expected RIRE's 8; download it again")
+        raise DataError(f"{path.name}: got {len(rows)} point pairs, expected RIRE's 8; download it again")
     return rows[:, :3], rows[:, 3:]
 
 

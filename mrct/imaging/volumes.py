@@ -8,15 +8,17 @@ j to posterior, k to superior.
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter1d
+
+from mrct.core.errors import DataError
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 # NIfTI keeps its geometry in 32 bits: coordinates of a few hundred mm come back within 1e-4
 GEOMETRY_TOLERANCE_MM = 1e-2
 
 
-class VolumeError(ValueError):
+class VolumeError(DataError):
     """A file that is no usable 3D volume."""
 
 

@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import safe_open, save
 from torch import Tensor, nn
 
-from mrct.files import atomic_file
+from mrct.core.errors import DataError
+from mrct.core.files import atomic_file
 from mrct.networks.whole_volume import translate
 
 
@@ -53,7 +54,7 @@ def load_model(path: Path) -> Model:
     """
     others = sorted(file.name for file in path.parent.glob("*.safetensors"))
     if others and not path.is_file():
-        raise ValueError(
+        raise DataError(
             f"{path}: no such model; that folder has {', '.join(others)}: name one of them, or train the other "
             "direction (the key directions of a method that has both)"
         )
@@ -62,7 +63,7 @@ def load_model(path: Path) -> Model:
             meta = json.loads((stream.metadata() or {})["mrct"])
             weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(
+        raise DataError(
             f"{path}: no model of this pipeline ({type(error).__name__}); run dvc repro train, or "
             "name a .safetensors file under models/"
         ) from None

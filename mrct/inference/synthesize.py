@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from pydicom import Dataset
 
-from mrct.dicom.classify import plane
+from mrct.core.errors import DataError, OutputExistsError
 from mrct.dicom.frames import frame_dataset, read_instances
 from mrct.dicom.read import Unreadable, find_files, read_dataset
 from mrct.dicom.series import Series, group
 from mrct.dicom.volume import build_volume
 from mrct.dicom.write import write_synthetic_series
-from mrct.imaging.bias import without_bias
 from mrct.imaging.grid import from_grid, make_grid, to_grid
-from mrct.imaging.intensity import MrScaling, hu_to_signed, signed_to_hu
 from mrct.imaging.volumes import read_volume, to_array, write_volume
 from mrct.inference.model import Model
+from mrct.normalization.bias import without_bias
+from mrct.normalization.intensity import MrScaling, hu_to_signed, signed_to_hu
+from mrct.selection.classify import plane
 
 AIR_HU = -1024.0
 #: Synthetic MR has no unit: [0, 1] is written as 0..1000.
@@ -32,7 +33,7 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 SOURCE_MODALITY = {"mr_to_ct": "MR", "ct_to_mr": "CT"}
 
 
-class WrongInputError(ValueError):
+class WrongInputError(DataError):
     """The input is nothing this model may be applied to."""
 
 
@@ -54,7 +55,9 @@ def synthesize(path: Path, out: Path, model: Model) -> tuple[list[Path], tuple[s
     """
     as_volume = out.name.endswith(VOLUME_SUFFIXES)
     if out.is_dir() and any(out.iterdir()):
-        raise FileExistsError(f"{out}: not empty; name a new folder, so that nothing is mixed or overwritten")
+        raise OutputExistsError(
+            f"{out}: not empty; name a new folder, so that nothing is mixed or overwritten"
+        )
     source = read_source(path, SOURCE_MODALITY[model.direction])
     synthetic = translate_volume(source.volume, model)
     if as_volume:

@@ -16,11 +16,11 @@ def generator_loss(synthetic_logits: Tensor) -> Tensor:
     return (1.0 - at_least_float32(synthetic_logits)).square().mean()
 
 
-def judged(critic: nn.Module, images: Tensor) -> Tensor:
-    """The critic's scores, through which a gradient reaches the images and not the critic's weights."""
-    critic.requires_grad_(False)
+def judged(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """The discriminator's scores, through which a gradient reaches the images and not the discriminator's weights."""
+    discriminator.requires_grad_(False)
     try:
-        scores: Tensor = critic(images)
+        scores: Tensor = discriminator(images)
         return scores
     finally:
-        critic.requires_grad_(True)
+        discriminator.requires_grad_(True)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mrct.core.errors import DataError
 from mrct.losses.precision import at_least_float32
 
 #: Keeps the sum of weights from vanishing when the discriminator rejects every patch.
@@ -26,7 +27,7 @@ def pixel_weights(synthetic_logits: Tensor, size: tuple[int, int], weighting: st
         low, high = logits.amin((1, 2, 3), keepdim=True), logits.amax((1, 2, 3), keepdim=True)
         logits = torch.where(high == low, 1.0, (logits - low) / (high - low))
     elif weighting != "clip":
-        raise ValueError(f"pixel_weighting: got {weighting!r}, expected clip, minmax or none")
+        raise DataError(f"pixel_weighting: got {weighting!r}, expected clip, minmax or none")
     weights = functional.interpolate(logits, size, mode="bilinear", align_corners=False)
     return weights.clamp(WEIGHT_FLOOR, 1.0)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
+from mrct.core.errors import DataError
 from mrct.losses.precision import at_least_float32
 
 #: As results are evaluated (mrct/metrics/image.py).
@@ -21,7 +22,7 @@ def ssim_loss(synthetic: Tensor, real: Tensor, data_range: float) -> Tensor:
     """
     x, y = at_least_float32(synthetic), at_least_float32(real)
     if min(x.shape[2:]) < SSIM_WINDOW:
-        raise ValueError(f"ssim_loss: image of {tuple(x.shape[2:])}, expected {SSIM_WINDOW} or more a side")
+        raise DataError(f"ssim_loss: image of {tuple(x.shape[2:])}, expected {SSIM_WINDOW} or more a side")
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     mean: Callable[..., Tensor] = functional.avg_pool3d if x.dim() == 5 else functional.avg_pool2d
     count = SSIM_WINDOW ** (x.dim() - 2)

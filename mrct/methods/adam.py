@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from mrct.params import Section
+from mrct.core.params import Section
 
 
 class AdamParams(Section):

@@ -6,8 +6,10 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from mrct.core.errors import DataError
+
 Direction = Literal["mr_to_ct", "ct_to_mr"]
-#: (name, synthetic images) -> what the critic of that name sees: those images, or older ones from its pool.
+#: (name, synthetic images) -> what the discriminator of that name sees: those images, or older ones from its pool.
 Pooled = Callable[[str, Tensor], Tensor]
 Weights = Mapping[str, Tensor]
 
@@ -50,7 +52,7 @@ ONE_PHASE = (Phase("training"),)
 
 def _different(directions: tuple[Direction, ...]) -> tuple[Direction, ...]:
     if len(set(directions)) < len(directions):
-        raise ValueError("a direction is named twice; name each once")
+        raise DataError("a direction is named twice; name each once")
     return directions
 
 

@@ -24,7 +24,7 @@ from mrct.networks.context3d import MADE, SEEN, ContextChain, ContextDiscriminat
 from mrct.networks.sliding_window import Window
 
 EXAMPLES = "patches"
-CRITICS = True
+DISCRIMINATORS = True
 CONTEXT = "context"
 
 
@@ -45,18 +45,18 @@ class Params(PatchParams, AdamParams):
 
 
 class ContextGan(nn.Module):
-    """The chain, of which the last generator is trained, and its critic."""
+    """The chain, of which the last generator is trained, and its discriminator."""
 
     def __init__(self, params: Params, iteration: int) -> None:
         super().__init__()
         self.params = params
         self.mr_to_ct = build_network(network_config(params) | {"iterations": iteration})
         self.mr_to_ct.generators[:-1].requires_grad_(False)
-        self.ct_critic = ContextDiscriminator(params.filters)
+        self.ct_discriminator = ContextDiscriminator(params.filters)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the last generator and for the critic, as Table 6."""
-        return adam(self.params, generators=[self.mr_to_ct], critics=[self.ct_critic])
+        """Adam for the last generator and for the discriminator, as Table 6."""
+        return adam(self.params, generators=[self.mr_to_ct], discriminators=[self.ct_discriminator])
 
     def generators(self) -> dict[str, nn.Module]:
         """The whole chain: it can be used alone."""
@@ -65,14 +65,14 @@ class ContextGan(nn.Module):
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The generator's loss, then the critic's; each with its unweighted terms. Images in [0, 1], as the paper's."""
+        """The generator's loss, then the discriminator's; each with its unweighted terms. Images in [0, 1], as the paper's."""
         synthetic = self.mr_to_ct(torch.cat([batch.mr, *batch.other.values()], 1))
         shown, real = (synthetic + 1) / 2, (batch.ct + 1) / 2
         terms = {"mae_ct": (shown - real).abs().mean()}
         if self.params.lambda_gdl:
             terms["gdl_ct"] = gradient_difference_loss(shown, real)
         if self.params.lambda_adv:
-            terms["adv_ct"] = generator_loss(judged(self.ct_critic, synthetic))
+            terms["adv_ct"] = generator_loss(judged(self.ct_discriminator, synthetic))
         yield (
             torch.stack(
                 [getattr(self.params, f"lambda_{name[:3]}") * term for name, term in terms.items()]
@@ -80,9 +80,9 @@ class ContextGan(nn.Module):
             terms,
         )
         if self.params.lambda_adv:
-            older = self.ct_critic(pooled("ct", synthetic.detach()))
-            loss = discriminator_loss(self.ct_critic(batch.ct), older)
-            yield loss, {"critic_ct": loss}
+            older = self.ct_discriminator(pooled("ct", synthetic.detach()))
+            loss = discriminator_loss(self.ct_discriminator(batch.ct), older)
+            yield loss, {"discriminator_ct": loss}
 
 
 def phases(params: Params) -> tuple[Phase, ...]:
@@ -94,7 +94,7 @@ def phases(params: Params) -> tuple[Phase, ...]:
 
 
 def build(params: Params, phase: str, before: Before) -> ContextGan:
-    """The generators before with their best weights, one to be trained, and an untrained critic."""
+    """The generators before with their best weights, one to be trained, and an untrained discriminator."""
     iteration = _number(phase)
     method = ContextGan(params, iteration)
     if iteration > 1:

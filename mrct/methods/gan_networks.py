@@ -1,4 +1,4 @@
-"""Generators and patch critics of a GAN as params.yaml describes them, untrained."""
+"""Generators and patch discriminators of a GAN as params.yaml describes them, untrained."""
 
 from typing import Literal, TypeVar
 
@@ -6,9 +6,9 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from mrct.core.params import Section
 from mrct.networks.patchgan import PatchDiscriminator
 from mrct.networks.resnet import ResnetGenerator
-from mrct.params import Section
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -23,7 +23,7 @@ class GeneratorParams(Section):
 
 
 class DiscriminatorParams(Section):
-    """Size and norm of both critics."""
+    """Size and norm of both discriminators."""
 
     filters: int = Field(ge=1)
     norm: Literal["batch", "instance"]
@@ -34,8 +34,8 @@ def build_generator(params: GeneratorParams) -> ResnetGenerator:
     return _channels_last(ResnetGenerator(**params.model_dump()))
 
 
-def build_critic(params: DiscriminatorParams) -> PatchDiscriminator:
-    """One critic, in the memory order of `_channels_last`."""
+def build_discriminator(params: DiscriminatorParams) -> PatchDiscriminator:
+    """One discriminator, in the memory order of `_channels_last`."""
     return _channels_last(PatchDiscriminator(**params.model_dump()))
 
 

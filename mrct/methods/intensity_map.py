@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mrct.params import Section
+from mrct.core.errors import DataError
+from mrct.core.params import Section
 
 
 class Params(Section):
@@ -51,7 +52,7 @@ def fit(
     """(mr, ct, mask) training slices (H, W) -> network and configuration of each direction."""
     pixels = [(mr.ravel(), ct.ravel()) for mr, ct, _ in slices]
     if not pixels:
-        raise ValueError("intensity_map: no training slice; rerun pair")
+        raise DataError("intensity_map: no training slice; rerun pair")
     mr, ct = (torch.from_numpy(np.concatenate(values)) for values in zip(*pixels, strict=True))
     return {
         "mr_to_ct": (_fit_table(mr, ct, params.bins), {"bins": params.bins}),

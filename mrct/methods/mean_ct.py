@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mrct.params import Section
+from mrct.core.errors import DataError
+from mrct.core.params import Section
 
 
 class Params(Section):
@@ -26,7 +27,7 @@ class MeanCt(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Repeat the mean; ValueError for another image size."""
         if x.shape[-2:] != self.mean.shape:
-            raise ValueError(
+            raise DataError(
                 f"mean_ct: image {tuple(x.shape[-2:])}, fitted on {tuple(self.mean.shape)}; rerun baseline"
             )
         return self.mean.expand_as(x)
@@ -46,7 +47,7 @@ def fit(
         total = ct.astype(np.float64) if total is None else total + ct
         count += 1
     if total is None:
-        raise ValueError("mean_ct: no training slice; rerun pair")
+        raise DataError("mean_ct: no training slice; rerun pair")
     config = {"height": total.shape[0], "width": total.shape[1]}
     network = MeanCt(*total.shape)
     network.mean.copy_(torch.from_numpy((total / count).astype(np.float32)))

@@ -4,9 +4,10 @@ from abc import abstractmethod
 
 from pydantic import Field, field_validator
 
+from mrct.core.errors import DataError
+from mrct.core.params import Section
 from mrct.methods.batch import Direction, Directions
 from mrct.networks.sliding_window import Window
-from mrct.params import Section
 
 
 class PatchParams(Section):
@@ -31,7 +32,5 @@ class PatchParams(Section):
     @classmethod
     def _of_the_papers(cls, directions: tuple[Direction, ...]) -> tuple[Direction, ...]:
         if directions != ("mr_to_ct",):
-            raise ValueError(
-                "the 3D methods make CT from MR alone; unet, pix2pix and scCycleGAN also make MR"
-            )
+            raise DataError("the 3D methods make CT from MR alone; unet, pix2pix and scCycleGAN also make MR")
         return directions

@@ -1,6 +1,6 @@
-"""pix2pix (Kaiser 2019, sec. 3.3.2): the U-Net against a critic that sees input and output side by side.
+"""pix2pix (Kaiser 2019, sec. 3.3.2): the U-Net against a discriminator that sees input and output side by side.
 
-Images are (B, 1, H, W) in [-1, 1]. The paper translates MR to CT; CT to MR has a network and a critic of its own.
+Images are (B, 1, H, W) in [-1, 1]. The paper translates MR to CT; CT to MR has a network and a discriminator of its own.
 "Gradient boost" (sec. 4.3) is a second phase, `fine_tuning`: training goes on with more weight inside the brain.
 """
 
@@ -17,7 +17,7 @@ from mrct.methods.batch import Batch, Before, Directions, Phase, Pooled, sides
 from mrct.networks.unet import SLOPE, UNet, initialize_xavier
 
 EXAMPLES = "slices"
-CRITICS = True
+DISCRIMINATORS = True
 TRAINING = "training"
 FINE_TUNING = "fine_tuning"
 
@@ -28,23 +28,23 @@ class Params(AdamParams):
     directions: Directions
     filters: int = Field(ge=1)
     dropout: float = Field(ge=0, lt=1)
-    critic_filters: int = Field(ge=1)
-    critic_output: Literal["linear", "sigmoid"]
+    discriminator_filters: int = Field(ge=1)
+    discriminator_output: Literal["linear", "sigmoid"]
     lambda_mae: float = Field(gt=0)
     lambda_adv: float = Field(gt=0)
     fine_tune_epochs: int = Field(ge=0)
     soft_tissue_weight: float = Field(gt=0)
 
 
-class PairCritic(nn.Module):
+class PairDiscriminator(nn.Module):
     """Two images (B, 2, H, W) in [-1, 1] -> scores (B, 1, H/16, W/16), 1 for a real pair.
 
     Table 3: 4x4 convolutions of stride 2 to f, 2f, 4f, 8f channels, leaky ReLU; one of stride 1; sigmoid. The paper's
-    f is 64. `output`: with its sigmoid (`sigmoid`) the squares' gradient vanishes as soon as the critic is sure. With
+    f is 64. `output`: with its sigmoid (`sigmoid`) the squares' gradient vanishes as soon as the discriminator is sure. With
     32 filters and a rate of 1e-3 all scores, of real pairs as well, were 0 from the fourth epoch on, 84 slices each;
     at 2e-4 the loss was 1e-4 after five. `linear` leaves it out, as Mao 2017. Departures: the table prints 1 x 24 x
     512 for the score map of 24 x 24 features, here it is 24 x 24 x 1; no batch norm, since neither table nor text has
-    one in the critic.
+    one in the discriminator.
     """
 
     def __init__(self, filters: int, output: str) -> None:
@@ -67,20 +67,25 @@ class PairCritic(nn.Module):
 
 
 class Pix2Pix(nn.Module):
-    """Generator and critic of each direction; `boosted` weighs the brain more."""
+    """Generator and discriminator of each direction; `boosted` weighs the brain more."""
 
     def __init__(self, params: Params, boosted: bool) -> None:
         super().__init__()
         self.params, self.boosted = params, boosted
         for direction in params.directions:
             self.add_module(direction, build_network(network_config(params)))
-            self.add_module(_critic_name(direction), PairCritic(params.critic_filters, params.critic_output))
+            self.add_module(
+                _discriminator_name(direction),
+                PairDiscriminator(params.discriminator_filters, params.discriminator_output),
+            )
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the generators and for the critics, both as Table 6."""
+        """Adam for the generators and for the discriminators, both as Table 6."""
         directions = self.params.directions
         return adam(
-            self.params, generators=self.generators().values(), critics=[self._critic(d) for d in directions]
+            self.params,
+            generators=self.generators().values(),
+            discriminators=[self._discriminator(d) for d in directions],
         )
 
     def generators(self) -> dict[str, nn.Module]:
@@ -90,9 +95,9 @@ class Pix2Pix(nn.Module):
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The generators' loss, then the critics'; each with its unweighted terms.
+        """The generators' loss, then the discriminators'; each with its unweighted terms.
 
-        Critics see images clipped to the scale, as they will be written: beyond it only the error pulls. Where they
+        Discriminators see images clipped to the scale, as they will be written: beyond it only the error pulls. Where they
         saw the others too, a generator that had left the scale (84 real slices, epoch 28: adversarial term 3e4) had not
         come back seven epochs later.
         """
@@ -103,21 +108,21 @@ class Pix2Pix(nn.Module):
             synthetic = generator(source)
             shown[direction] = torch.cat([source, synthetic.clip(-1, 1)], 1)
             terms[f"mae_{name}"] = self._mae(synthetic, target, batch)
-            terms[f"adv_{name}"] = generator_loss(judged(self._critic(direction), shown[direction]))
+            terms[f"adv_{name}"] = generator_loss(judged(self._discriminator(direction), shown[direction]))
         weights = {"mae": self.params.lambda_mae, "adv": self.params.lambda_adv}
         yield torch.stack([weights[term[:3]] * value for term, value in terms.items()]).sum(), terms
         terms = {}
         for direction, pair in shown.items():
             name, source, target = sides(batch, direction)
             real, synthetic = torch.cat([source, target], 1), pooled(name, pair.detach())
-            terms[f"critic_{name}"] = self._critic_term(direction, real, synthetic)
+            terms[f"discriminator_{name}"] = self._discriminator_term(direction, real, synthetic)
         yield torch.stack(list(terms.values())).sum(), terms
 
-    def _critic(self, direction: str) -> nn.Module:
-        return self.get_submodule(_critic_name(direction))
+    def _discriminator(self, direction: str) -> nn.Module:
+        return self.get_submodule(_discriminator_name(direction))
 
-    def _critic_term(self, direction: str, real: Tensor, synthetic: Tensor) -> Tensor:
-        on_real, on_synthetic = self._critic(direction)(torch.cat([real, synthetic])).chunk(2)
+    def _discriminator_term(self, direction: str, real: Tensor, synthetic: Tensor) -> Tensor:
+        on_real, on_synthetic = self._discriminator(direction)(torch.cat([real, synthetic])).chunk(2)
         return discriminator_loss(on_real, on_synthetic)
 
     def _mae(self, synthetic: Tensor, target: Tensor, batch: Batch) -> Tensor:
@@ -140,7 +145,7 @@ def phases(params: Params) -> tuple[Phase, ...]:
 
 
 def build(params: Params, phase: str, before: Before) -> Pix2Pix:
-    """Untrained networks; for the fine-tuning the best generators, and the critics of the training's end."""
+    """Untrained networks; for the fine-tuning the best generators, and the discriminators of the training's end."""
     method = Pix2Pix(params, boosted=phase == FINE_TUNING)
     if phase == FINE_TUNING:
         method.load_state_dict(before[TRAINING].last)
@@ -159,5 +164,5 @@ def build_network(config: dict[str, Any]) -> nn.Module:
     return UNet(**config)
 
 
-def _critic_name(direction: str) -> str:
-    return f"{direction}_critic"
+def _discriminator_name(direction: str) -> str:
+    return f"{direction}_discriminator"

@@ -1,6 +1,6 @@
-"""scCycleGAN (Jeong 2024): two generators, two patch critics and the losses of one training step.
+"""scCycleGAN (Jeong 2024): two generators, two patch discriminators and the losses of one training step.
 
-Both directions at once: `mr_to_ct` makes CT, `ct_to_mr` makes MR; `ct_critic` and `mr_critic` judge them.
+Both directions at once: `mr_to_ct` makes CT, `ct_to_mr` makes MR; `ct_discriminator` and `mr_discriminator` judge them.
 Images are (B, 1, H, W) in [-1, 1]. What the paper leaves open is a parameter (params.yaml, Table 1's keys at
 top level); departures: CycleGAN's down- and upsampling, its betas and its cycle loss, which the paper's
 name and introduction have and its loss section does not list.
@@ -13,11 +13,17 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from mrct.core.errors import DataError
 from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
 from mrct.losses.pixel import pixel_translation_loss, pixel_weights
 from mrct.methods.adam import AdamParams, adam
 from mrct.methods.batch import ONE_PHASE, Batch, Before, Phase, Pooled
-from mrct.methods.gan_networks import DiscriminatorParams, GeneratorParams, build_critic, build_generator
+from mrct.methods.gan_networks import (
+    DiscriminatorParams,
+    GeneratorParams,
+    build_discriminator,
+    build_generator,
+)
 from mrct.methods.structure_term import StructureTerm
 from mrct.networks.patchgan import PatchDiscriminator
 from mrct.networks.resnet import ResnetGenerator
@@ -48,22 +54,22 @@ class Params(AdamParams):
         return self.lambda_str > 0 and self.structure_loss != "none"
 
     @property
-    def critics(self) -> bool:
-        """Whether anything asks the critics: the adversarial loss, or the weights of the pixel loss."""
+    def discriminators(self) -> bool:
+        """Whether anything asks the discriminators: the adversarial loss, or the weights of the pixel loss."""
         return self.lambda_adv > 0 or (self.lambda_pix > 0 and self.pixel_weighting != "none")
 
     @model_validator(mode="after")
     def _something_to_minimize(self) -> "Params":
         weights = (self.lambda_adv, self.lambda_pix, self.lambda_cyc, self.lambda_idt)
         if not any(weights) and not self.structure:
-            raise ValueError(
+            raise DataError(
                 "all weights are zero; set one of lambda_adv, lambda_pix, lambda_str (with a structure_loss), "
                 "lambda_cyc, lambda_idt"
             )
         if self.pretrain_epochs and not self.lambda_pix:
-            raise ValueError("pretrain_epochs trains by the pixel loss alone, and lambda_pix is 0; raise it")
+            raise DataError("pretrain_epochs trains by the pixel loss alone, and lambda_pix is 0; raise it")
         if self.structure_loss == "sc_map" and self.structure_features == "vgg16" and not self.vgg16_weights:
-            raise ValueError("structure_features: vgg16 needs the file's path in vgg16_weights")
+            raise DataError("structure_features: vgg16 needs the file's path in vgg16_weights")
         return self
 
 
@@ -73,7 +79,7 @@ class Side(NamedTuple):
     name: str
     forth: ResnetGenerator
     back: ResnetGenerator
-    critic: PatchDiscriminator
+    discriminator: PatchDiscriminator
     source: Tensor
     target: Tensor
     synthetic: Tensor
@@ -88,16 +94,16 @@ class ScCycleGan(nn.Module):
         self.params = params
         self.mr_to_ct = build_generator(params.generator)
         self.ct_to_mr = build_generator(params.generator)
-        self.ct_critic = build_critic(params.discriminator)
-        self.mr_critic = build_critic(params.discriminator)
+        self.ct_discriminator = build_discriminator(params.discriminator)
+        self.mr_discriminator = build_discriminator(params.discriminator)
         self.structure = StructureTerm(params.structure_loss, params.structure_features, params.vgg16_weights)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the generators and for the critics, at the paper's learning rate."""
+        """Adam for the generators and for the discriminators, at the paper's learning rate."""
         return adam(
             self.params,
             generators=(self.mr_to_ct, self.ct_to_mr),
-            critics=(self.ct_critic, self.mr_critic),
+            discriminators=(self.ct_discriminator, self.mr_discriminator),
         )
 
     def generators(self) -> dict[str, nn.Module]:
@@ -107,30 +113,30 @@ class ScCycleGan(nn.Module):
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The generators' loss, then the critics'; each with its unweighted terms."""
+        """The generators' loss, then the discriminators'; each with its unweighted terms."""
         pretraining = epoch < self.params.pretrain_epochs
         sides = self._translate(batch.mr, batch.ct, identity=self.params.lambda_idt > 0 and not pretraining)
         terms: dict[str, Tensor] = {}
         for side in sides:
             terms |= self._pixel_term(side, None) if pretraining else self._generator_terms(side, rng)
         yield self._weighted(terms), terms
-        if self.params.critics and not pretraining:
-            terms = {f"critic_{side.name}": self._critic_term(side, pooled) for side in sides}
+        if self.params.discriminators and not pretraining:
+            terms = {f"discriminator_{side.name}": self._discriminator_term(side, pooled) for side in sides}
             yield torch.stack(list(terms.values())).sum(), terms
 
     def _translate(self, mr: Tensor, ct: Tensor, identity: bool) -> list[Side]:
         """Both translations, and for the identity loss G(y) in the same pass as G(x)."""
         sides = []
-        for name, forth, back, critic, source, target in (
-            ("ct", self.mr_to_ct, self.ct_to_mr, self.ct_critic, mr, ct),
-            ("mr", self.ct_to_mr, self.mr_to_ct, self.mr_critic, ct, mr),
+        for name, forth, back, discriminator, source, target in (
+            ("ct", self.mr_to_ct, self.ct_to_mr, self.ct_discriminator, mr, ct),
+            ("mr", self.ct_to_mr, self.mr_to_ct, self.mr_discriminator, ct, mr),
         ):
             same = None
             if identity:
                 synthetic, same = forth(torch.cat([source, target])).chunk(2)
             else:
                 synthetic = forth(source)
-            sides.append(Side(name, forth, back, critic, source, target, synthetic, same))
+            sides.append(Side(name, forth, back, discriminator, source, target, synthetic, same))
         return sides
 
     def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
@@ -141,7 +147,7 @@ class ScCycleGan(nn.Module):
 
     def _generator_terms(self, side: Side, rng: torch.Generator) -> dict[str, Tensor]:
         params, terms = self.params, dict[str, Tensor]()
-        logits = judged(side.critic, side.synthetic) if params.critics else None
+        logits = judged(side.discriminator, side.synthetic) if params.discriminators else None
         if params.lambda_adv > 0 and logits is not None:
             terms[f"adv_{side.name}"] = generator_loss(logits)
         if params.lambda_pix > 0:
@@ -161,12 +167,12 @@ class ScCycleGan(nn.Module):
         weights = pixel_weights(side.target if logits is None else logits, size, weighting)
         return {f"pix_{side.name}": pixel_translation_loss(side.synthetic, side.target, weights)}
 
-    def _critic_term(self, side: Side, pooled: Pooled) -> Tensor:
+    def _discriminator_term(self, side: Side, pooled: Pooled) -> Tensor:
         shown = pooled(side.name, side.synthetic.detach())
         if self.params.discriminator.norm == "instance":
-            real, synthetic = side.critic(torch.cat([side.target, shown])).chunk(2)
+            real, synthetic = side.discriminator(torch.cat([side.target, shown])).chunk(2)
         else:  # statistics over a mixed batch would tell real from synthetic
-            real, synthetic = side.critic(side.target), side.critic(shown)
+            real, synthetic = side.discriminator(side.target), side.discriminator(shown)
         return discriminator_loss(real, synthetic)
 
 

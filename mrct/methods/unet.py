@@ -16,7 +16,7 @@ from mrct.methods.batch import ONE_PHASE, Batch, Before, Directions, Phase, Pool
 from mrct.networks.unet import UNet
 
 EXAMPLES = "slices"
-CRITICS = False
+DISCRIMINATORS = False
 
 
 class Params(AdamParams):

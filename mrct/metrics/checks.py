@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 
+from mrct.core.errors import DataError
+
 BOUND_TOLERANCE_DB = 1e-6
 
 
-class ImplausibleMetricsError(ValueError):
+class ImplausibleMetricsError(DataError):
     """A number that arithmetic forbids: the evaluation, not the model, is wrong."""
 
 

@@ -7,6 +7,7 @@ named with the window that maps to 0..255, because a wide window and much air ma
 import numpy as np
 from skimage.filters import threshold_otsu
 
+from mrct.core.errors import DataError
 from mrct.metrics.hu import fill_slices
 from mrct.metrics.image import (
     intersection_over_union,
@@ -25,7 +26,7 @@ def to_grey(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Any unit -> float grey [0, 255], saturating outside the window."""
     low, high = window
     if not high > low:
-        raise ValueError(f"to_grey: window {window}, expected low < high")
+        raise DataError(f"to_grey: window {window}, expected low < high")
     return np.clip((values.astype(np.float64) - low) / (high - low), 0.0, 1.0) * GREY_RANGE
 
 

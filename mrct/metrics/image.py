@@ -8,6 +8,8 @@ guessed from dtype or content. The SynthRAD convention (clip, mask, 7-voxel wind
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from mrct.core.errors import DataError
+
 SSIM_WINDOW = 7
 
 
@@ -57,7 +59,7 @@ def structural_similarity_mean(
 def intersection_over_union(a: np.ndarray, b: np.ndarray) -> float:
     """|a and b| / |a or b| of two boolean arrays, in [0, 1]; NaN where both are empty."""
     if a.shape != b.shape:
-        raise ValueError(f"intersection_over_union: got shapes {a.shape} and {b.shape}, expected equal")
+        raise DataError(f"intersection_over_union: got shapes {a.shape} and {b.shape}, expected equal")
     union = np.logical_or(a, b).sum()
     return float(np.logical_and(a, b).sum() / union) if union else float("nan")
 
@@ -72,9 +74,9 @@ def _difference(predicted: np.ndarray, real: np.ndarray, mask: np.ndarray | None
 def _check(predicted: np.ndarray, real: np.ndarray, mask: np.ndarray | None) -> None:
     if predicted.shape != real.shape or (mask is not None and mask.shape != real.shape):
         shapes = (predicted.shape, real.shape, None if mask is None else mask.shape)
-        raise ValueError(f"metric: got shapes {shapes} of prediction, real and mask, expected equal shapes")
+        raise DataError(f"metric: got shapes {shapes} of prediction, real and mask, expected equal shapes")
     if mask is not None and (mask.dtype != bool or not mask.any()):
-        raise ValueError(
+        raise DataError(
             f"metric: mask of {mask.dtype} with {int(mask.sum())} pixels, expected a boolean mask "
             "that is not empty; leave the slice out instead"
         )
@@ -82,5 +84,5 @@ def _check(predicted: np.ndarray, real: np.ndarray, mask: np.ndarray | None) -> 
 
 def _positive(data_range: float) -> float:
     if not data_range > 0:
-        raise ValueError(f"metric: data_range {data_range}, expected > 0")
+        raise DataError(f"metric: data_range {data_range}, expected > 0")
     return float(data_range)

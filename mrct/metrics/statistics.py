@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import stats
 
+from mrct.core.errors import DataError
+
 #: Under this number of test patients an interval would pretend to a precision that is not there.
 MIN_PATIENTS = 5
 
@@ -37,5 +39,5 @@ def paired_interval(a: np.ndarray, b: np.ndarray, samples: int, seed: int) -> In
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape:
-        raise ValueError(f"paired_interval: got {a.shape} and {b.shape} values, expected the same patients")
+        raise DataError(f"paired_interval: got {a.shape} and {b.shape} values, expected the same patients")
     return bootstrap_interval(a - b, samples, seed)

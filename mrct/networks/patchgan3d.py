@@ -9,7 +9,7 @@ from mrct.networks.resnet import InstanceNorm
 SLOPE = 0.2
 
 
-class PairCritic3d(nn.Module):
+class PairDiscriminator3d(nn.Module):
     """Two images (B, 2, p, p, p) in [-1, 1] -> scores (B, 1, p/8 - 2, ...) in float32, 1 for a real pair; p 24 or more.
 
     4x4x4 convolutions: filters s2, 2 filters s2, 4 filters s2, 8 filters s1, 1 s1; LeakyReLU 0.2; instance norm on the

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from mrct.core.errors import DataError
+
 
 class InstanceNorm(nn.GroupNorm):
     """(B, C, H, W) -> same: each channel of each image to mean 0 and variance 1 (ε 1e-5); no weights.
@@ -90,7 +92,7 @@ class ResnetGenerator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Translate a batch of slices; ValueError where a side is not divisible."""
         if x.shape[-1] % self.divisor or x.shape[-2] % self.divisor:
-            raise ValueError(
+            raise DataError(
                 f"generator: image of {tuple(x.shape[-2:])} pixels, expected sides divisible by {self.divisor}; "
                 "change image_size or generator.downsamplings"
             )

@@ -10,6 +10,8 @@ from itertools import product
 
 import numpy as np
 
+from mrct.core.errors import DataError
+
 #: Patches (N, C, seen, seen, seen) -> their middles (N, made, made, made).
 Predict = Callable[[np.ndarray], np.ndarray]
 #: Slice indices (n,) -> those slices of every input image, (C, n, H, W).
@@ -26,7 +28,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if (self.seen - self.made) % 2 or not 0 < self.made <= self.seen or not 0 <= self.overlap < 1:
-            raise ValueError(
+            raise DataError(
                 f"window: sees {self.seen}, makes {self.made}, overlap {self.overlap}; expected sides that differ "
                 "by an even number, the second not larger, and an overlap from 0 to below 1"
             )
@@ -79,7 +81,7 @@ def slabs(
     smaller than what a window makes.
     """
     if min(shape) < window.made:
-        raise ValueError(
+        raise DataError(
             f"volume of {shape} voxels, but a window makes {window.made} a side; take a smaller patch, "
             "a smaller resample_slices_mm, or a method that works by slices"
         )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mrct.core.errors import MrctError
 from mrct.networks.sliding_window import Window
 from mrct.networks.whole_volume import translate_patches
 
@@ -16,7 +17,7 @@ N_GROUPS = 4
 DIVISOR = 32
 
 
-class MissingMonaiError(ImportError):
+class MissingMonaiError(MrctError, ImportError):
     """The extra that brings MONAI is not installed."""
 
 

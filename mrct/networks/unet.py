@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from mrct.core.errors import DataError
+
 #: Of the encoder's leaky ReLU, as pix2pix; the paper gives none.
 SLOPE = 0.2
 #: What is left of a value beyond the scale, and of its gradient.
@@ -44,7 +46,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Translate a batch of slices, in float32; ValueError where a side is not divisible."""
         if x.shape[-1] % self.divisor or x.shape[-2] % self.divisor:
-            raise ValueError(
+            raise DataError(
                 f"U-Net: image of {tuple(x.shape[-2:])} pixels, expected sides divisible by {self.divisor}; "
                 "change image_size"
             )

@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mrct.core.errors import DataError
+
 #: Channels of the 3x3 convolutions to relu4_1, "M" halves the size; Simonyan 2015, Table 1, column D.
 CONFIGURATION: tuple[int | str, ...] = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512)
 #: Layers up to and with relu3_1; relu4_1 is the last.
@@ -20,7 +22,7 @@ WHERE = (
 )
 
 
-class WeightsError(ValueError):
+class WeightsError(DataError):
     """The file holds no VGG16 weights."""
 
 

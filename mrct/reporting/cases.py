@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mrct.files import open_array
+from mrct.core.errors import DataError, NotFoundError
+from mrct.core.files import open_array
 from mrct.reporting.figures import head_box
 
 
@@ -44,7 +45,7 @@ def typical_slice(slices: pd.DataFrame, patient: str, columns: Sequence[str]) ->
     """
     rows = slices[(slices["patient"] == patient) & (slices["direction"] == "mr_to_ct")]
     if rows.empty:
-        raise ValueError(f"slices.csv has no slice of test patient {patient}; rerun evaluate")
+        raise DataError(f"slices.csv has no slice of test patient {patient}; rerun evaluate")
     ordered = rows.sort_values([*[c for c in columns if c in rows][:1], "k"])
     return int(ordered["k"].iloc[(len(ordered) - 1) // 2])
 
@@ -57,15 +58,15 @@ def load_case(normalized: Path, predictions: dict[tuple[str, str], Path], patien
     folder = normalized / patient
     ct = open_array(folder / "ct_hu.npy")
     if not 0 <= k < len(ct):
-        raise ValueError(f"slice {k} of {patient}: the normalized volume has {len(ct)}; rerun evaluate")
+        raise DataError(f"slice {k} of {patient}: the normalized volume has {len(ct)}; rerun evaluate")
     synthetic = {}
     for (method, direction), root in predictions.items():
         path = root / f"{patient}_{direction}.npy"
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such prediction; rerun evaluate for {method}")
+            raise NotFoundError(f"{path}: no such prediction; rerun evaluate for {method}")
         volume = open_array(path)
         if volume.shape != ct.shape:
-            raise ValueError(f"{path}: got {volume.shape}, expected the CT's {ct.shape}; rerun evaluate")
+            raise DataError(f"{path}: got {volume.shape}, expected the CT's {ct.shape}; rerun evaluate")
         synthetic[method, direction] = np.array(volume[k], dtype=np.float32)
     mr = (np.array(open_array(folder / "mr.npy")[k], dtype=np.float32) + 1.0) / 2.0
     head = np.array(open_array(folder / "mask.npy")[k]) > 0

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mrct.core.errors import DataError
 from mrct.metrics.statistics import Interval
 from mrct.reporting import theme
 from mrct.reporting.labels import curve_name
@@ -34,7 +35,7 @@ def patient_dots(panels: Sequence[DotPanel], names: Mapping[str, str], colors: M
     so that a method has one color in every chart.
     """
     if not panels:
-        raise ValueError("patient_dots: got no metric, expected at least one")
+        raise DataError("patient_dots: got no metric, expected at least one")
     with theme.style(dark=False):
         figure = Figure(figsize=(11.5, 1.15 + 0.52 * len(names)), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -92,7 +93,7 @@ def training_curves(history: pd.DataFrame, best_epochs: Mapping[str, int]) -> Fi
     """
     columns = curve_columns(history)
     if "epoch" not in history or not columns:
-        raise ValueError(f"training history: got columns {list(history.columns)}, expected epoch and a curve")
+        raise DataError(f"training history: got columns {list(history.columns)}, expected epoch and a curve")
     n_rows = -(-len(columns) // CURVES_PER_ROW)
     with theme.style(dark=False):
         figure = Figure(figsize=(11.5, 2.05 * n_rows), layout="constrained")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mrct.core.errors import DataError
 from mrct.reporting import comparison, dataflow, deidentification, page, tables
 from mrct.reporting.charts import DotPanel
 from mrct.reporting.inputs import Inputs
@@ -85,7 +86,7 @@ def key_column(inputs: Inputs) -> str:
     """The metric that the page leads with, and by which the shown patients and slices are chosen."""
     shown = tables.columns_of(inputs.results[:1], "mr_to_ct", {})
     if not shown:
-        raise ValueError(f"{inputs.results[0].method}: summary.json has no mr_to_ct metric; rerun evaluate")
+        raise DataError(f"{inputs.results[0].method}: summary.json has no mr_to_ct metric; rerun evaluate")
     return next((c for c in KEY_METRICS if c in shown), shown[0])
 
 
@@ -180,8 +181,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _spread_of(registered: pd.DataFrame) -> list[dict[str, Any]]:
     """Median and extremes of each registration number."""
     names = {"similarity": ("mutual information, nats", 2), "overlap": ("shared head", 2),
-             "residual_edge_mm": ("skin CT to MR, mm", 1), "warp_mm": ("largest warp, mm", 1),
-             "min_jacobian": ("smallest Jacobian", 2),
+             "residual_edge_mm": ("skin CT to MR, mm", 1),
              "rotation_deg": ("rotation, °", 1), "translation_mm": ("translation, mm", 1)}  # fmt: skip
     done = registered[registered["status"] == "registered"]
     rows = []

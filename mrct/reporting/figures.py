@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from mrct.core.errors import DataError
 from mrct.reporting import theme
 from mrct.reporting.theme import DisplayWindow
 
@@ -67,7 +68,7 @@ def methods_grid(
     Errors: no method, shapes that differ.
     """
     if not synthetic:
-        raise ValueError("methods_grid: got no method, expected at least one")
+        raise DataError("methods_grid: got no method, expected at least one")
     _require_equal_shapes(*(s for row in (*cases.values(), *synthetic.values()) for s in row))
     reals = [real for _, real in cases.values()]
     n_columns = max(2 * len(cases), MIN_COLUMNS)
@@ -185,4 +186,4 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
 def _require_equal_shapes(*slices: np.ndarray) -> None:
     shapes: Sequence[tuple[int, ...]] = sorted({s.shape for s in slices})
     if len(shapes) != 1 or len(shapes[0]) != 2:
-        raise ValueError(f"got slices of shapes {list(shapes)}, expected one (H, W)")
+        raise DataError(f"got slices of shapes {list(shapes)}, expected one (H, W)")

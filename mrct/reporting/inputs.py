@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from mrct.files import read_json, read_table
+from mrct.core.errors import DataError, NotFoundError
+from mrct.core.files import read_json, read_table
 from mrct.reporting.tables import Results
 
 #: What every audit states, and what a DICOM audit states beside it (CONTRIBUTING.md, data/anonymized).
@@ -111,7 +112,7 @@ def read_audit(folder: Path, dicom: bool) -> Audit:
     _require_keys(where, summary, (*AUDIT_KEYS, *(DICOM_AUDIT_KEYS if dicom else ())))
     _require_keys(where, summary["sweep"], SWEEP_KEYS)
     if dicom and (RETAINED in summary["method_codes"]) != summary["retain_age_and_sex"]:
-        raise ValueError(
+        raise DataError(
             f"{where}: retain_age_and_sex is {summary['retain_age_and_sex']}, but method_codes are "
             f"{sorted(summary['method_codes'])}; expected {RETAINED} only where it is true; rerun anonymize"
         )
@@ -123,21 +124,21 @@ def read_audit(folder: Path, dicom: bool) -> Audit:
 def _require_keys(path: Path, content: dict[str, Any], keys: Iterable[str]) -> None:
     missing = [key for key in keys if key not in content]
     if missing:
-        raise ValueError(f"{path}: no key {', '.join(missing)}; got {sorted(content)}; rerun anonymize")
+        raise DataError(f"{path}: no key {', '.join(missing)}; got {sorted(content)}; rerun anonymize")
 
 
 def _require_complete(folder: Path, files: pd.DataFrame, summary: dict[str, Any]) -> None:
     """Every file found has one verdict, both tables count alike, and the sweep saw every output."""
     if sorted(files["source_index"]) != list(range(len(files))):
-        raise ValueError(f"{folder / 'files.csv'}: the files are not numbered 0, 1, 2, ...; rerun anonymize")
+        raise DataError(f"{folder / 'files.csv'}: the files are not numbered 0, 1, 2, ...; rerun anonymize")
     counted = {action: int(n) for action, n in files["action"].value_counts().items()}
     if counted != {action: n for action, n in summary["files"].items() if n}:
-        raise ValueError(
+        raise DataError(
             f"{folder}: files.csv counts {counted}, summary.json {summary['files']}; rerun anonymize"
         )
     written, sweep = files.loc[files["action"] == "kept", "output"].nunique(), summary["sweep"]
     if sweep["hits"] or sweep["files"] < written:
-        raise ValueError(
+        raise DataError(
             f"{folder / 'summary.json'}: the sweep states {sweep['hits']} hits in {sweep['files']} files; "
             f"expected 0 in at least {written}. Use nothing of data/anonymized; rerun anonymize"
         )
@@ -149,7 +150,7 @@ def read_results(metrics: Path, method: str) -> Results:
     summary = _json(metrics / method / "summary.json", stage)
     patients = _table(metrics / method / "patients.csv", stage, ("direction", "patient"))
     if patients.empty:
-        raise ValueError(f"{metrics / method / 'patients.csv'}: no test patient; raise pair.test_fraction")
+        raise DataError(f"{metrics / method / 'patients.csv'}: no test patient; raise pair.test_fraction")
     return Results(method, summary, patients)
 
 
@@ -158,7 +159,7 @@ def require_same_patients(results: Sequence[Results]) -> None:
     wanted = set(results[0].patients["patient"])
     for result in results[1:]:
         if (got := set(result.patients["patient"])) != wanted:
-            raise ValueError(
+            raise DataError(
                 f"{result.method}: scored on {len(got)} test patients, {results[0].method} on {len(wanted)}, "
                 f"{len(got & wanted)} of them the same; rerun evaluate"
             )
@@ -169,7 +170,7 @@ def read_histories(models: Path, methods: Sequence[str]) -> dict[str, pd.DataFra
     paths = {method: models / method / "history.csv" for method in methods}
     tables = {m: read_table(p) for m, p in paths.items() if p.is_file() and p.stat().st_size > 1}
     if methods[0] not in tables or tables[methods[0]].empty:
-        raise FileNotFoundError(f"{paths[methods[0]]}: no training history; rerun train")
+        raise NotFoundError(f"{paths[methods[0]]}: no training history; rerun train")
     return {method: table for method, table in tables.items() if "epoch" in table and len(table)}
 
 
@@ -183,10 +184,10 @@ def _table(path: Path, stage: str, columns: Sequence[str]) -> pd.DataFrame:
     table = read_table(path)
     missing = [column for column in columns if column not in table]
     if missing:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; got {list(table.columns)}; rerun {stage}")
+        raise DataError(f"{path}: no column {', '.join(missing)}; got {list(table.columns)}; rerun {stage}")
     return table
 
 
 def _require(path: Path, stage: str) -> None:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file, but the report needs it; rerun {stage}")
+        raise NotFoundError(f"{path}: no such file, but the report needs it; rerun {stage}")

@@ -107,7 +107,7 @@ def curve_name(column: str) -> str:
         "mae": "absolute error",
         "gdl": "gradient difference",
         "ssim": "SSIM",
-        "critic": "critic",
+        "discriminator": "discriminator",
     }
     if kind in kinds and rest in ("ct", "mr"):
         return f"{kinds[kind]} loss, {rest.upper()}"

@@ -10,7 +10,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mrct.files import atomic_file
+from mrct.core.errors import DataError
+from mrct.core.files import atomic_file
 
 INK, MUTED, RULE = "#1d2733", "#66717e", "#d9dee4"
 DARK, DARK_INK, DARK_MUTED = "#0d1116", "#eef2f6", "#93a0ae"
@@ -70,7 +71,7 @@ class DisplayWindow:
 
     def __post_init__(self) -> None:
         if not (self.high > self.low and self.limit > 0):
-            raise ValueError(f"display window {self.name}: got {self}, expected low < high and limit > 0")
+            raise DataError(f"display window {self.name}: got {self}, expected low < high and limit > 0")
 
     @property
     def text(self) -> str:

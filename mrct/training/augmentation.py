@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mrct.core.params import Section
 from mrct.methods.batch import Batch
-from mrct.params import Section
 
 #: What lies outside both images: air in CT, no signal in MR.
 BACKGROUND = -1.0

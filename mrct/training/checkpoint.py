@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from mrct.files import atomic_file
+from mrct.core.errors import DataError
+from mrct.core.files import atomic_file
 
 
 def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -21,7 +22,7 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
             # by its bytes: safetensors' own files are for their owner alone, whatever the process's umask
             partial.write_bytes(safetensors_bytes(contiguous, metadata={"mrct": json.dumps(meta)}))
     except (OSError, SafetensorError) as error:
-        raise OSError(
+        raise DataError(
             f"{path}: not written ({error}); the epoch before is kept there: make room and run again"
         ) from None
 
@@ -31,7 +32,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(str(path), framework="pt") as stream:
         meta = stream.metadata() or {}
         if "mrct" not in meta:
-            raise ValueError(
+            raise DataError(
                 f"{path}: no mrct metadata; expected a model or checkpoint written by this pipeline"
             )
         return {name: stream.get_tensor(name) for name in stream.keys()}, json.loads(meta["mrct"])  # noqa: SIM118

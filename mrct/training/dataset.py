@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mrct.files import open_array
+from mrct.core.errors import DataError, NotFoundError
+from mrct.core.files import open_array
 
 #: What a model file must carry so that inference can repeat the normalization on a new patient.
 NORMALIZATION = ("image_size", "pixel_spacing_mm", "hu_window", "mr")
@@ -55,7 +56,7 @@ class NormalizedData:
         """ValueError where there is nothing to train on or to choose by."""
         for split in ("train", "validation"):
             if not self.split_pairs(split):
-                raise ValueError(
+                raise DataError(
                     f"train: no {split} pair in data/normalized; add patients or change pair.*_fraction"
                 )
 
@@ -79,9 +80,7 @@ def open_normalized(folder: Path) -> NormalizedData:
     """Map data/normalized; errors name the folder and the stage to rerun."""
     manifest_file = folder / "manifest.json"
     if not manifest_file.is_file():
-        raise FileNotFoundError(
-            f"{manifest_file}: missing; run the normalize stage first (dvc repro normalize)"
-        )
+        raise NotFoundError(f"{manifest_file}: missing; run the normalize stage first (dvc repro normalize)")
     manifest = json.loads(manifest_file.read_text())
     patients = {
         name: Patient(

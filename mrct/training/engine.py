@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mrct.parallel import progress
+from mrct.core.errors import DataError
+from mrct.terminal import progress
 from mrct.training import checkpoint, distributed
 from mrct.training.average import Average
 from mrct.training.examples import Examples
@@ -54,7 +55,7 @@ class Epoch:
 def choose_device(name: str) -> torch.device:
     """`auto` takes CUDA where it is, one card a process; an explicit `cuda` without one is an error."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: got cuda, but torch finds none; set device: cpu or auto")
+        raise DataError("device: got cuda, but torch finds none; set device: cpu or auto")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))

@@ -1,4 +1,4 @@
-"""CycleGAN's history of synthetic images (Shrivastava 2017; Zhu 2017, sec. 4): critics see older ones as well."""
+"""CycleGAN's history of synthetic images (Shrivastava 2017; Zhu 2017, sec. 4): discriminators see older ones as well."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ class ImagePool:
         self.images: list[Tensor] = [] if images is None else list(images)
 
     def exchange(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """(B, ...) -> (B, ...) for the critic; stores while there is room, then swaps every second image."""
+        """(B, ...) -> (B, ...) for the discriminator; stores while there is room, then swaps every second image."""
         shown = []
         for image in images:
             if len(self.images) < self.size:

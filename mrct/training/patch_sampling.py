@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mrct.core.errors import DataError
 from mrct.networks.whole_volume import slice_ratio
 from mrct.training.augmentation import Augmentation
 from mrct.training.dataset import Patient
@@ -61,7 +62,7 @@ def require_fit(patient: Patient, n_slices: int, n_steps: int, side: int, slice_
     """ValueError where a volume of `n_slices`, resampled to `n_steps`, holds no cube of `side` voxels."""
     height, width = patient.mask.shape[1:]
     if min(n_steps, height, width) < side:
-        raise ValueError(
+        raise DataError(
             f"{patient.name}: {n_slices} slices {slice_spacing_mm:g} mm apart, resampled to {n_steps}, of {height} x "
             f"{width} pixels; a patch has {side} a side: take a smaller patch, a smaller resample_slices_mm, or a "
             "method that works by slices (unet, pix2pix)"

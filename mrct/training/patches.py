@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mrct.files import open_array, save_array
+from mrct.core.files import open_array, save_array
 from mrct.methods.batch import Batch
 from mrct.methods.patches import PatchParams
 from mrct.networks.whole_volume import slice_ratio, translate

@@ -13,21 +13,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from mrct.files import folder_hash, output_folder, write_json, write_table
+from mrct.core.files import output_folder, write_json, write_table
+from mrct.core.fingerprints import code_fingerprint, folder_hash, run_fingerprint
+from mrct.core.params import Section
+from mrct.core.resume import locked_folder
 from mrct.inference.model import save_model
 from mrct.methods.batch import Before, Phase, Trained
-from mrct.params import Section
-from mrct.resume import ROOMS, code_hash, locked_folder
 from mrct.tracking import Run, origin_tags
 from mrct.training import distributed
 from mrct.training.dataset import NormalizedData, open_normalized
 from mrct.training.engine import Epoch, Progress, choose_device, deterministic, fit
 from mrct.training.examples import Examples
-from mrct.training.fingerprint import fingerprint
 from mrct.training.patches import VolumePatches, Volumes, predictions
 from mrct.training.pictures import example_sheet
 from mrct.training.settings import Settings
@@ -35,11 +34,6 @@ from mrct.training.slices import SlicePairs
 from mrct.training.usage import Usage
 
 OnEpoch = Callable[[Epoch], None]
-#: What makes a checkpoint's bytes, beside parameters and data.
-CODE = (
-    *(ROOMS / name for name in ("losses", "methods", "networks", "training")),
-    ROOMS / "imaging" / "brain.py",
-)
 #: How further images are made: patient -> volume (D, H, W) in [-1, 1] of each training patient.
 MakeVolumes = Callable[[NormalizedData], dict[str, np.ndarray]]
 
@@ -83,8 +77,9 @@ def train_and_write(plan: Plan, source: Path, out: Path, work_root: Path) -> Non
     )  # what cannot be built is refused first
     data = open_normalized(source)
     identity = folder_hash(source)
-    key = fingerprint(plan.method, plan.logged, identity)
-    work = work_root / f"{plan.method}-{key}-{code_hash(CODE, [f'torch {torch.__version__}'])[:16]}"
+    key = run_fingerprint(plan.method, plan.logged, identity)
+    stage = "train" if plan.method == "sc_cyclegan" else "baseline"
+    work = work_root / f"{plan.method}-{key}-{code_fingerprint(stage, plan.method)[:16]}"
     with distributed.joined(choose_device(plan.settings.device)):
         if distributed.rank() > 0:
             train_phases(plan, data, work, lambda epoch: None)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mrct.params import Section
+from mrct.core.params import Section
 from mrct.training.augmentation import Augmentation
 
 
@@ -24,7 +24,7 @@ class Loop(Section):
 
 
 class AdversarialLoop(Loop):
-    """Of a method with critics: they see older images as well."""
+    """Of a method with discriminators: they see older images as well."""
 
     pool_size: int = Field(ge=0)
 
@@ -44,5 +44,5 @@ class Settings(AdversarialLoop, Shared):
 
 
 def settings_of(loop: Loop, shared: Shared) -> Settings:
-    """Both together; a method without critics has no pool."""
+    """Both together; a method without discriminators has no pool."""
     return Settings(**{"pool_size": 0} | loop.model_dump() | shared.model_dump())

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mrct.core.errors import RunError
 from mrct.methods.batch import Batch, Pooled
 from mrct.training import distributed
 from mrct.training.average import Average
@@ -37,7 +38,7 @@ class Method(Protocol):
         """
 
 
-class NotFiniteLossError(RuntimeError):
+class NotFiniteLossError(RunError):
     """A loss became NaN or infinite; the last checkpoint is from before."""
 
 

@@ -1,11 +1,11 @@
 """The memory of cleaned elements changes no byte; attributes follow the kind of image."""
 
-import runpy
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
+from helpers.phi_factory import person_dataset
 from pydicom import Dataset, dcmwrite
 from pydicom.uid import ImplicitVRLittleEndian
 
@@ -15,7 +15,6 @@ from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import read_dataset
 from mrct.dicom.save import save_dataset
 
-person_dataset = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "phi_factory.py"))["person_dataset"]
 KEYS = demonstration()
 KOREAN = {"SpecificCharacterSet": ["", "ISO 2022 IR 149"]}
 

@@ -1,12 +1,13 @@
 """Valid output by an independent judge: dciodvfy of dicom3tools (Clunie), which holds files against PS3.3."""
 
 import re
-import runpy
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.enhanced_factory import enhanced_dataset
+from helpers.phi_factory import person_dataset
 from pydicom import Dataset
 
 from mrct.deid.deidentify import Options, deidentify
@@ -16,8 +17,6 @@ from mrct.dicom.save import save_dataset
 
 DCIODVFY = shutil.which("dciodvfy")
 pytestmark = pytest.mark.skipif(DCIODVFY is None, reason="dicom3tools is not installed")
-person_dataset = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "phi_factory.py"))["person_dataset"]
-enhanced_dataset = runpy.run_path(str(Path(__file__).with_name("enhanced_factory.py")))["enhanced_dataset"]
 
 
 def errors(path: Path) -> set[str]:

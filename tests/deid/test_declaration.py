@@ -1,9 +1,7 @@
 """What an output says about its own de-identification, after what other tools have said before."""
 
-import runpy
-from pathlib import Path
-
 import pytest
+from helpers.phi_factory import person_dataset
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
@@ -11,7 +9,6 @@ from mrct.deid.deidentify import METHOD, Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import Unreadable
 
-person_dataset = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "phi_factory.py"))["person_dataset"]
 KEYS = demonstration()
 MOVED = {"PatientIdentityRemoved": "YES", "LongitudinalTemporalInformationModified": "MODIFIED"}
 REMOVED = MOVED | {"LongitudinalTemporalInformationModified": "REMOVED"}

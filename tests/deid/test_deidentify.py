@@ -1,6 +1,5 @@
 """De-identification: what stays and what goes."""
 
-import runpy
 from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from helpers.phi_factory import person_dataset, secrets_in
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
@@ -18,12 +18,10 @@ from mrct.deid.allow_list import read_allow_list
 from mrct.deid.dates import shift_date, shift_date_time
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
-from mrct.deid.vocabulary import clean
 from mrct.dicom.read import Unreadable
 from mrct.dicom.save import save_dataset
+from mrct.leaks.vocabulary import clean
 
-factory = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "phi_factory.py"))
-person_dataset, secrets_in = factory["person_dataset"], factory["secrets_in"]
 KEYS = demonstration()
 KEPT = (
     *("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"),

@@ -1,11 +1,10 @@
 """Enhanced multi-frame CT and MR: geometry, order and timing of every frame stay, nothing personal does."""
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pydicom
 import pytest
+from helpers import enhanced_factory
+from helpers.enhanced_factory import FRAMES, enhanced_dataset
 from pydicom import DataElement, Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.sequence import Sequence
@@ -18,9 +17,7 @@ from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import read_dataset
 from mrct.dicom.save import save_dataset
 
-factory = runpy.run_path(str(Path(__file__).with_name("enhanced_factory.py")))
-enhanced_dataset, FRAMES = factory["enhanced_dataset"], factory["FRAMES"]
-secrets_in = factory["factory"]["secrets_in"]
+secrets_in = enhanced_factory.factory["secrets_in"]
 KEYS = demonstration()
 
 
@@ -136,7 +133,7 @@ def test_codes_stay_with_their_published_meaning_only(pair):
 
 def test_a_code_of_the_hospital_itself_is_dropped():
     image = enhanced_dataset("MR")
-    own = factory["code"]("QUEN1", "99WOLKENSTEIN", "Brain of Zebulon")
+    own = enhanced_factory.code("QUEN1", "99WOLKENSTEIN", "Brain of Zebulon")
     image.SharedFunctionalGroupsSequence[0].FrameAnatomySequence[0].AnatomicRegionSequence = own
     shared = deidentify(image, KEYS, Options()).dataset.SharedFunctionalGroupsSequence[0]
     assert "AnatomicRegionSequence" not in shared.FrameAnatomySequence[0]

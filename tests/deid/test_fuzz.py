@@ -1,28 +1,28 @@
 """A thousand damaged files through the whole stage: a verdict each, no secret anywhere, bounded memory."""
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers import fuzz_factory, phi_factory
+from helpers.enhanced_factory import enhanced_dataset
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from mrct.deid.deidentify import Options, deidentify
-from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.save import save_dataset
+from mrct.leaks.phi_values import PhiValues
 
 # writing bad values, which is the purpose here, makes pydicom complain
 pytestmark = pytest.mark.filterwarnings("ignore")
 HERE = Path(__file__).parent
-factory = runpy.run_path(str(HERE / "fuzz_factory.py"))
-phi = runpy.run_path(str(HERE.parent / "dicom" / "phi_factory.py"))
+
 COUNT, SEED = 1000, 3
 MOST_MEMORY_BYTES = 3 << 30
 STAGE = """
@@ -47,11 +47,11 @@ own = int(status.split("VmHWM:")[1].split()[0])  # ru_maxrss of a child begins a
 def fuzzed(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """The folder of raw, out and work after the stage, run in a process with limited memory."""
     root = tmp_path_factory.mktemp("fuzz")
-    for number, (_, content) in enumerate(factory["mutants"](SEED, COUNT)):
+    for number, (_, content) in enumerate(fuzz_factory.mutants(SEED, COUNT)):
         path = root / "raw" / f"{number:04d}"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-    phi["save"](phi["person_dataset"](PatientID="MRN-774411", size=32), root / "raw" / "whole")
+    phi_factory.save(phi_factory.person_dataset(PatientID="MRN-774411", size=32), root / "raw" / "whole")
     run = subprocess.run(
         [sys.executable, "-c", STAGE, str(MOST_MEMORY_BYTES), str(root)],
         capture_output=True,
@@ -77,8 +77,8 @@ def test_no_secret_is_in_an_output_a_reason_or_a_message(fuzzed):
     root, run = fuzzed
     for path in (root / "out").rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
-        assert phi["secrets_in"](path.name.encode() + b"\n" + content) == [], path
-    assert phi["secrets_in"](run.stdout + run.stderr) == []
+        assert phi_factory.secrets_in(path.name.encode() + b"\n" + content) == [], path
+    assert phi_factory.secrets_in(run.stdout + run.stderr) == []
 
 
 def test_neither_the_stage_nor_its_decoder_takes_more_than_a_gigabyte(fuzzed):
@@ -86,13 +86,13 @@ def test_neither_the_stage_nor_its_decoder_takes_more_than_a_gigabyte(fuzzed):
 
 
 def test_the_same_seed_makes_the_same_files_and_all_kinds_of_damage():
-    first, second = (list(factory["mutants"](SEED, 60)) for _ in range(2))
+    first, second = (list(fuzz_factory.mutants(SEED, 60)) for _ in range(2))
     assert first == second
-    assert len({name for name, _ in first}) > len(factory["MUTATIONS"]) / 2
+    assert len({name for name, _ in first}) > len(fuzz_factory.MUTATIONS) / 2
 
 
 def test_text_that_a_damaged_length_swallowed_does_not_come_out_as_tags_or_numbers(tmp_path):
-    enhanced = runpy.run_path(str(HERE / "enhanced_factory.py"))["enhanced_dataset"]("MR")
+    enhanced = enhanced_dataset("MR")
     item, text = Dataset(), b"Quenneville^Zebulon "
     for keyword, vr in (
         ("DimensionIndexPointer", "AT"),
@@ -102,17 +102,17 @@ def test_text_that_a_damaged_length_swallowed_does_not_come_out_as_tags_or_numbe
         item.add(RawDataElement(Tag(keyword), vr, len(text), text + b"\0" * 4, 0, False, True))
     enhanced.DimensionIndexSequence = Sequence([item])
     save_dataset(deidentify(enhanced, demonstration(), Options()).dataset, tmp_path / "x")
-    assert phi["secrets_in"]((tmp_path / "x").read_bytes()) == []
+    assert phi_factory.secrets_in((tmp_path / "x").read_bytes()) == []
 
 
 def test_a_damaged_representation_makes_no_name_of_a_number_and_no_number_of_a_name():
-    image, needles = phi["person_dataset"](), Needles()
+    image, phi_values = phi_factory.person_dataset(), PhiValues()
     image.add(RawDataElement(Tag("SliceThickness"), "PN", 4, b"2.5 ", 0, False, True))
     image.add(RawDataElement(Tag("PatientName"), "CS", 20, b"Quenneville^Zebulon ", 0, False, True))
     image.add(
         RawDataElement(Tag("StudyInstanceUID"), "UI", 24, b"1.2.3\x00\x08 of Wolkenstein", 0, False, True)
     )
-    needles.add_dataset(image)
-    found = needles.texts | needles.numbers | needles.short
+    phi_values.add_dataset(image)
+    found = phi_values.texts | phi_values.numbers | phi_values.short
     assert {"quenneville", "zebulon", "wolkenstein"} <= set(found)
     assert not {"2.5", "of"} & set(found)

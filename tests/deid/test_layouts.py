@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 from mrct.deid.layouts import VolumeTask, find_cases, weighting_of, write_case
-from mrct.deid.needles import Needles
 from mrct.deid.pseudonyms import demonstration
-from mrct.deid.sweep import LeakError
-from mrct.deid.volume_texts import add_header
+from mrct.leaks.phi_values import PhiValues
+from mrct.leaks.sweep import LeakError
+from mrct.leaks.volume_texts import add_header
 
 KEYS = demonstration()
 
@@ -185,9 +185,9 @@ def nifti(path, version=1, order="<", extension=b"", code=6, **texts):
 
 
 def needles_in(path):
-    needles = Needles()
-    add_header(path, needles)
-    return needles
+    phi_values = PhiValues()
+    add_header(path, phi_values)
+    return phi_values
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -240,9 +240,9 @@ def test_texts_of_metaimage_are_needles_and_its_numbers_are_not(tmp_path, key):
     (tmp_path / "ct.mhd").write_text(
         f"ObjectType = Image\nNDims = 3\nDimSize = 512 512 100001\n{key} = {text}\n"
     )
-    needles = needles_in(tmp_path / "ct.mhd")
-    assert needles.texts["quenneville"] == key
-    assert not needles.numbers
+    phi_values = needles_in(tmp_path / "ct.mhd")
+    assert phi_values.texts["quenneville"] == key
+    assert not phi_values.numbers
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

@@ -3,7 +3,6 @@
 Real DICOM where it lies beside the project; the same properties on generated series that always run.
 """
 
-import runpy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
+from helpers.series_factory import smooth, stack_positions, write_series
 
 from mrct.dicom.runs import even_slices
 from mrct.dicom.scans import scan_numbers
@@ -19,9 +19,6 @@ from mrct.dicom.series import Series, group, read_instance
 from mrct.dicom.stack import GeometryError, stack
 from mrct.dicom.volume import build_volume
 from mrct.imaging.volumes import read_volume, write_volume
-
-factory = runpy.run_path(str(Path(__file__).with_name("series_factory.py")))
-write_series, smooth, stack_positions = factory["write_series"], factory["smooth"], factory["stack_positions"]
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 TILT_DEG = 18.5

@@ -1,7 +1,6 @@
 """Stored values through every encoding, and everything that is no stored value left behind."""
 
 import os
-import runpy
 import signal
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from helpers.phi_factory import person_dataset, secrets_in
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -33,8 +33,6 @@ from mrct.dicom.pixels import without_unused_bits
 from mrct.dicom.read import read_dataset
 from mrct.dicom.unreadable import Unreadable
 
-factory = runpy.run_path(str(Path(__file__).with_name("phi_factory.py")))
-person_dataset, secrets_in = factory["person_dataset"], factory["secrets_in"]
 NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 FORMATS = {
     "signed 12 of 16 bits": ("<i2", 12),

@@ -2,7 +2,6 @@
 
 import os
 import resource
-import runpy
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -10,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from helpers import phi_factory
+from helpers.phi_factory import person_dataset, save
 from pydicom.pixels.decoders import JPEG2000LosslessDecoder
 from pydicom.uid import MPEG2MPML, DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from mrct.dicom.decoding import decode_pixels
 from mrct.dicom.read import find_files, read_dataset
 from mrct.dicom.unreadable import MissingCodec, Unreadable
-
-factory = runpy.run_path(str(Path(__file__).with_name("phi_factory.py")))
-person_dataset, save = factory["person_dataset"], factory["save"]
 
 
 def test_finds_everything_that_is_no_folder_at_any_depth_sorted(tmp_path):
@@ -159,7 +157,7 @@ def test_reasons_hold_no_header_value(tmp_path, capfd):
     with pytest.raises(Unreadable) as error:
         read_dataset(save(image, tmp_path / "x"), pixels=True)
     printed = "".join(capfd.readouterr())
-    assert factory["secrets_in"]((error.value.reason + printed).encode()) == []
+    assert phi_factory.secrets_in((error.value.reason + printed).encode()) == []
 
 
 def _deflated(image, path: Path, change=lambda data: data) -> Path:

@@ -1,12 +1,12 @@
 """Headers parsed tolerantly, files grouped to series, echoes parted."""
 
-import runpy
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import series_factory
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
@@ -23,8 +23,6 @@ from mrct.dicom.series import (
     split_types,
 )
 
-factory = runpy.run_path(str(Path(__file__).with_name("series_factory.py")))
-
 
 def raw(dataset: Dataset, tag: int, vr: str, value: bytes) -> None:
     """An element as a file holds it: unparsed bytes, however wrong."""
@@ -32,7 +30,7 @@ def raw(dataset: Dataset, tag: int, vr: str, value: bytes) -> None:
 
 
 def test_header_values_arrive() -> None:
-    dataset = factory["make_dataset"](
+    dataset = series_factory.make_dataset(
         "MR", np.zeros((4, 6), np.int16), (1, 2, 3), ScanningSequence=["SE", "IR"]
     )
     instance = instance_of(dataset, Path("x"))
@@ -57,7 +55,7 @@ def test_damaged_values_are_absent_not_fatal() -> None:
 
 
 def test_unknown_vr_is_unreadable_not_a_crash(tmp_path: Path) -> None:
-    path = factory["write_series"](tmp_path, "MR")[0]
+    path = series_factory.write_series(tmp_path, "MR")[0]
     content = path.read_bytes()
     at = content.index(b"\x18\x00\x81\x00DS")
     path.write_bytes(content[: at + 4] + b"ZZ" + content[at + 6 :])

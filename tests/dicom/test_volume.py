@@ -1,12 +1,12 @@
 """Geometry and values of built volumes: SimpleITK's own series reader; analytic fields under gantry tilt."""
 
-import runpy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
+from helpers.series_factory import smooth, stack_positions, write_series
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
@@ -14,11 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from mrct.dicom.series import Series, group, read_instance
 from mrct.dicom.stack import GeometryError, stack
-from mrct.dicom.thumbnail import HEIGHT_PX, save_thumbnail, series_thumbnail
 from mrct.dicom.volume import build_volume, padding, read_slice
-
-factory = runpy.run_path(str(Path(__file__).with_name("series_factory.py")))
-write_series, smooth, stack_positions = factory["write_series"], factory["smooth"], factory["stack_positions"]
+from mrct.selection.thumbnail import HEIGHT_PX, save_thumbnail, series_thumbnail
 
 
 def series_in(folder: Path) -> Series:

@@ -1,19 +1,18 @@
 """A synthetic series: SimpleITK's own reader must see the same HU at the same points."""
 
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
+from helpers import phi_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrct.dicom.write import write_synthetic_series
 
-factory = runpy.run_path(str(Path(__file__).with_name("phi_factory.py")))
-REFERENCE = [factory["person_dataset"]("MR", instance) for instance in (1, 2, 3)]
+REFERENCE = [phi_factory.person_dataset("MR", instance) for instance in (1, 2, 3)]
 
 
 def oblique(size=(7, 6, 4), seed=0, low=-1000.0, high=2500.0):

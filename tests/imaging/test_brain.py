@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrct.cohort.tissues import Tissue, lookup
 from mrct.imaging.brain import brain_mask
 from mrct.imaging.volumes import read_volume, to_array
 from mrct.metrics.image import intersection_over_union
+from virtual_hospital.tissues import Tissue, lookup
 
 AIR, FAT, BRAIN, WATER, BONE = -1000.0, -90.0, 35.0, 8.0, 1100.0
 SPACING = (5.0, 2.0, 2.0)

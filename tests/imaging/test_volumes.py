@@ -2,7 +2,7 @@ import gzip
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation

@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 import torch
 from typer.testing import CliRunner
 
-from mrct.cli import app
-from mrct.cohort.geometry import Grid
-from mrct.cohort.multiframe import to_multiframe
+from mrct.cli.main import app
 from mrct.dicom.write import write_synthetic_series
-from mrct.imaging.intensity import MrScaling
 from mrct.imaging.volumes import affine, read_volume
 from mrct.inference.model import Model, load_model, save_model
 from mrct.inference.synthesize import WrongInputError, synthesize, translate_volume
 from mrct.methods.intensity_map import IntensityMap
+from mrct.normalization.intensity import MrScaling
+from virtual_hospital.geometry import Grid
+from virtual_hospital.multiframe import to_multiframe
 
 NORMALIZATION = {
     "image_size": 64,

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from mrct.core.params import ParamsError, parse
 from mrct.inference.model import load_model
 from mrct.methods import context_gan3d
 from mrct.methods.batch import Batch, Trained
 from mrct.methods.context_gan3d import Params, build, network_before, phases
-from mrct.params import ParamsError, parse
 from mrct.training.augmentation import Augmentation
 from mrct.training.dataset import open_normalized
 from mrct.training.run import Plan, Watching, train_phases, write_trained
@@ -86,7 +86,7 @@ def test_a_later_iteration_trains_its_own_generator_alone():
     first = one.mr_to_ct.state_dict()
     assert all(torch.equal(two.mr_to_ct.state_dict()[name], weight) for name, weight in first.items())
     terms = step(two, batch(context=True))
-    assert set(terms) == {"mae_ct", "gdl_ct", "adv_ct", "critic_ct"}
+    assert set(terms) == {"mae_ct", "gdl_ct", "adv_ct", "discriminator_ct"}
     trained = {id(w) for o in two.optimizers().values() for g in o.param_groups for w in g["params"]}
     for name, weight in two.named_parameters():
         own = not name.startswith("mr_to_ct.generators.0.")
@@ -115,12 +115,12 @@ def test_a_later_iteration_goes_on_where_the_one_before_ended_or_starts_anew():
 
 @pytest.mark.parametrize(
     ("change", "gone"),
-    [({"lambda_gdl": 0.0}, {"gdl_ct"}), ({"lambda_adv": 0.0}, {"adv_ct", "critic_ct"})],
+    [({"lambda_gdl": 0.0}, {"gdl_ct"}), ({"lambda_adv": 0.0}, {"adv_ct", "discriminator_ct"})],
     ids=["gdl", "adv"],
 )
 def test_a_weight_of_zero_switches_its_term_off(change, gone):
     terms = step(build(params(**change), "iteration_1", {}), batch(context=False))
-    assert set(terms) == {"mae_ct", "gdl_ct", "adv_ct", "critic_ct"} - gone
+    assert set(terms) == {"mae_ct", "gdl_ct", "adv_ct", "discriminator_ct"} - gone
 
 
 def test_losses_are_those_of_images_from_zero_to_one():

@@ -1,16 +1,16 @@
-"""pix2pix: the critic against the paper's table, the losses by hand, the fine-tuning inside the brain."""
+"""pix2pix: the discriminator against the paper's table, the losses by hand, the fine-tuning inside the brain."""
 
 import pytest
 import torch
 from torch import nn
 
+from mrct.core.params import load_parts
 from mrct.methods.batch import Batch, Phase, Trained
-from mrct.methods.pix2pix import PairCritic, Params, build, build_network, network_config, phases
-from mrct.params import load_parts
+from mrct.methods.pix2pix import PairDiscriminator, Params, build, build_network, network_config, phases
 from mrct.training.settings import AdversarialLoop
 
 BASE = load_parts((Params, AdversarialLoop), "pix2pix")[0].model_copy(
-    update={"filters": 2, "critic_filters": 2}
+    update={"filters": 2, "discriminator_filters": 2}
 )
 #: Kaiser 2019, Table 3: kernel, stride, output (side, channels). It prints 1 x 24 x 512 for the last one: a score map
 #: of 24 x 24 with one channel, as its text says.
@@ -22,28 +22,28 @@ def made(phase: str = "training", before=None, seed: int = 0, **changes) -> nn.M
     return build(BASE.model_copy(update=changes), phase, before or {})
 
 
-def test_every_layer_of_the_critic_is_the_papers():
+def test_every_layer_of_the_discriminator_is_the_papers():
     called = []
-    critic = PairCritic(64, "sigmoid")
-    for module in critic.modules():
+    discriminator = PairDiscriminator(64, "sigmoid")
+    for module in discriminator.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(
                 lambda m, i, o: called.append((m.kernel_size[0], m.stride[0], o.shape))
             )
     with torch.inference_mode():
-        scores = critic(torch.randn(1, 2, 384, 384))
+        scores = discriminator(torch.randn(1, 2, 384, 384))
     assert [(kernel, stride, shape[-1], shape[1]) for kernel, stride, shape in called] == TABLE_3
     assert scores.shape == (1, 1, 24, 24)
     assert 0 < scores.min() < scores.max() < 1  # a sigmoid is last
-    kinds = [type(layer).__name__ for layer in critic.layers]
+    kinds = [type(layer).__name__ for layer in discriminator.layers]
     assert kinds.count("LeakyReLU") == 4
     assert "BatchNorm2d" not in kinds
 
 
-def test_a_linear_critic_is_the_same_without_its_sigmoid():
+def test_a_linear_discriminator_is_the_same_without_its_sigmoid():
     torch.manual_seed(0)
-    linear, pair = PairCritic(4, "linear"), torch.randn(1, 2, 64, 64) * 9
-    paper = PairCritic(4, "sigmoid")
+    linear, pair = PairDiscriminator(4, "linear"), torch.randn(1, 2, 64, 64) * 9
+    paper = PairDiscriminator(4, "sigmoid")
     paper.load_state_dict(linear.state_dict())
     scores = linear(pair)
     assert scores.min() < 0
@@ -55,7 +55,7 @@ def test_the_generator_is_the_unet():
 
 
 class Scores(nn.Module):
-    """A critic that scores a pair by the mean of its second image, and remembers what it saw."""
+    """A discriminator that scores a pair by the mean of its second image, and remembers what it saw."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,40 +67,40 @@ class Scores(nn.Module):
 
 
 def test_the_losses_by_hand(images, losses):
-    """λ_mae 1, λ_adv 0.01; E(1 - D)² for the generator, ½E(1 - D(y))² + ½E(D(ŷ))² for the critic."""
+    """λ_mae 1, λ_adv 0.01; E(1 - D)² for the generator, ½E(1 - D(y))² + ½E(D(ŷ))² for the discriminator."""
     method = made()
-    method.mr_to_ct, method.mr_to_ct_critic = nn.Identity(), Scores()
-    (loss, terms), (critic_loss, critic_terms) = losses(method, images)
+    method.mr_to_ct, method.mr_to_ct_discriminator = nn.Identity(), Scores()
+    (loss, terms), (discriminator_loss, discriminator_terms) = losses(method, images)
     fake, real = images.mr.mean((2, 3)), images.ct.mean((2, 3))
     mae, adv = (images.mr - images.ct).abs().mean() / 2, (1 - fake).square().mean()
     assert float(terms["mae_ct"]) == pytest.approx(float(mae))
     assert float(terms["adv_ct"]) == pytest.approx(float(adv))
     assert float(loss) == pytest.approx(float(mae + 0.01 * adv))
     wanted = 0.5 * (1 - real).square().mean() + 0.5 * fake.square().mean()
-    assert float(critic_loss) == pytest.approx(float(wanted), rel=1e-5)
-    assert set(critic_terms) == {"critic_ct"}
+    assert float(discriminator_loss) == pytest.approx(float(wanted), rel=1e-5)
+    assert set(discriminator_terms) == {"discriminator_ct"}
 
 
-def test_the_critic_sees_the_input_beside_the_output(images, losses):
+def test_the_discriminator_sees_the_input_beside_the_output(images, losses):
     method = made()
-    method.mr_to_ct, method.mr_to_ct_critic = nn.Identity(), Scores()
+    method.mr_to_ct, method.mr_to_ct_discriminator = nn.Identity(), Scores()
     losses(method, images)
-    generator_pair, critic_pairs = method.mr_to_ct_critic.seen
+    generator_pair, discriminator_pairs = method.mr_to_ct_discriminator.seen
     assert torch.equal(generator_pair, torch.cat([images.mr, images.mr], 1))
-    real, synthetic = critic_pairs.chunk(2)
+    real, synthetic = discriminator_pairs.chunk(2)
     assert torch.equal(real, torch.cat([images.mr, images.ct], 1))
     assert torch.equal(synthetic, torch.cat([images.mr, images.mr], 1))
 
 
-def test_beyond_the_scale_the_error_pulls_and_no_critic(images):
-    """The critic sees the end of the scale; the way to please it, further out, is closed."""
+def test_beyond_the_scale_the_error_pulls_and_no_discriminator(images):
+    """The discriminator sees the end of the scale; the way to please it, further out, is closed."""
     method = made()
-    method.mr_to_ct_critic = critic = Scores()
+    method.mr_to_ct_discriminator = discriminator = Scores()
     head = method.mr_to_ct.head
     nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, 3.0)
     _, terms = next(method.losses(images, torch.Generator(), 0, lambda _, pair: pair))
-    assert torch.equal(critic.seen[0][:, 1:], torch.ones_like(images.ct))
+    assert torch.equal(discriminator.seen[0][:, 1:], torch.ones_like(images.ct))
     pulls = [
         torch.autograd.grad(terms[name], head.bias, retain_graph=True)[0] for name in ("adv_ct", "mae_ct")
     ]
@@ -108,15 +108,15 @@ def test_beyond_the_scale_the_error_pulls_and_no_critic(images):
     assert pulls[1].item() > 0
 
 
-def test_no_gradient_crosses_between_generator_and_critic(images):
+def test_no_gradient_crosses_between_generator_and_discriminator(images):
     method = made()
     steps = method.losses(images, torch.Generator(), 0, lambda name, shown: shown)
     next(steps)[0].backward()
-    assert all(weight.grad is None for weight in method.mr_to_ct_critic.parameters())
+    assert all(weight.grad is None for weight in method.mr_to_ct_discriminator.parameters())
     assert all(weight.grad is not None for weight in method.mr_to_ct.parameters())
     before = [weight.grad.clone() for weight in method.mr_to_ct.parameters()]
     next(steps)[0].backward()
-    assert all(weight.grad is not None for weight in method.mr_to_ct_critic.parameters())
+    assert all(weight.grad is not None for weight in method.mr_to_ct_discriminator.parameters())
     assert all(
         torch.equal(a, weight.grad) for a, weight in zip(before, method.mr_to_ct.parameters(), strict=True)
     )
@@ -156,11 +156,11 @@ def _boosted(weight: float) -> nn.Module:
     return made("fine_tuning", {"training": ended}, seed=1, soft_tissue_weight=weight)
 
 
-def test_fine_tuning_starts_from_the_best_generator_and_the_last_critic():
+def test_fine_tuning_starts_from_the_best_generator_and_the_last_discriminator():
     best, last = made(seed=3), made(seed=4)
     ended = Trained({"mr_to_ct": best.mr_to_ct.state_dict()}, last.state_dict())
     tuned = made("fine_tuning", {"training": ended}, seed=5)
-    for part, source in (("mr_to_ct", best), ("mr_to_ct_critic", last)):
+    for part, source in (("mr_to_ct", best), ("mr_to_ct_discriminator", last)):
         wanted = source.get_submodule(part).state_dict()
         assert all(
             torch.equal(value, wanted[n]) for n, value in tuned.get_submodule(part).state_dict().items()
@@ -176,9 +176,9 @@ def test_phases_of_the_gradient_boost():
 @pytest.mark.parametrize(
     ("key", "value"),
     [("learning_rate", 2e-3), ("adam_betas", (0.9, 0.9)), ("filters", 3), ("dropout", 0.1),
-     ("critic_filters", 3), ("critic_output", "sigmoid"),
+     ("discriminator_filters", 3), ("discriminator_output", "sigmoid"),
      ("lambda_mae", 0.5), ("lambda_adv", 1.0), ("directions", ("ct_to_mr",))],
-    ids=["learning_rate", "adam_betas", "filters", "dropout", "critic_filters", "critic_output",
+    ids=["learning_rate", "adam_betas", "filters", "dropout", "discriminator_filters", "discriminator_output",
          "lambda_mae", "lambda_adv",
          "directions"],
 )  # fmt: skip
@@ -201,11 +201,11 @@ def test_it_learns(images, losses, trained):
     assert float(losses(trained(method, images, 40), images)[0][1]["mae_ct"]) < 0.4 * before
 
 
-def test_the_critic_learns_to_tell(images, losses):
-    """With a generator that stays bad, ten steps of the critic lower its loss."""
+def test_the_discriminator_learns_to_tell(images, losses):
+    """With a generator that stays bad, ten steps of the discriminator lower its loss."""
     method = made(learning_rate=1e-2)
     method.mr_to_ct = nn.Identity()
-    optimizer = torch.optim.Adam(method.mr_to_ct_critic.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(method.mr_to_ct_discriminator.parameters(), lr=1e-2)
     values = []
     for _ in range(10):
         (_, _), (loss, _) = losses(method, Batch(images.mr, images.ct, {}))

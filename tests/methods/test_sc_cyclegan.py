@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mrct.core.params import load, parse
 from mrct.methods.batch import Batch
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan, build_network
-from mrct.params import load, parse
 
 BASE = load(Params).model_copy(
     update={
@@ -68,7 +68,7 @@ def test_the_papers_exact_size_builds():
 
 def test_all_terms_are_reported():
     _, terms = train(lambda_idt=5.0)
-    kinds = ("adv", "pix", "str", "cyc", "idt", "critic")
+    kinds = ("adv", "pix", "str", "cyc", "idt", "discriminator")
     assert set(terms) == {f"{kind}_{modality}" for kind in kinds for modality in ("ct", "mr")}
 
 
@@ -80,8 +80,8 @@ def test_all_terms_are_reported():
         ({"structure_loss": "none"}, "str"),
         ({"lambda_pix": 0.0}, "pix"),
         ({"lambda_adv": 0.0}, "adv"),
-        ({"lambda_adv": 0.0, "pixel_weighting": "none"}, "critic"),
-        ({"lambda_adv": 0.0, "lambda_pix": 0.0}, "critic"),
+        ({"lambda_adv": 0.0, "pixel_weighting": "none"}, "discriminator"),
+        ({"lambda_adv": 0.0, "lambda_pix": 0.0}, "discriminator"),
         ({"lambda_idt": 0.0}, "idt"),
     ],
 )
@@ -109,10 +109,10 @@ def test_generator_passes(change, passes, images):
 
 
 @pytest.mark.parametrize(("norm", "passes"), [("instance", 2), ("batch", 3)])
-def test_critics_see_real_and_synthetic_in_one_pass_where_the_norm_allows_it(norm, passes):
-    critic = DiscriminatorParams(filters=4, norm=norm)
-    method, seen = ScCycleGan(BASE.model_copy(update={"discriminator": critic})), []
-    method.ct_critic.register_forward_hook(lambda *_: seen.append(1))
+def test_discriminators_see_real_and_synthetic_in_one_pass_where_the_norm_allows_it(norm, passes):
+    discriminator = DiscriminatorParams(filters=4, norm=norm)
+    method, seen = ScCycleGan(BASE.model_copy(update={"discriminator": discriminator})), []
+    method.ct_discriminator.register_forward_hook(lambda *_: seen.append(1))
     step(method, method.optimizers(), some_images(), torch.Generator())
     assert len(seen) == passes
 
@@ -128,10 +128,10 @@ def test_gradients_against_the_authors_order_of_work(count):
         loss.backward()
 
     synthetic_ct, synthetic_mr = literal.mr_to_ct(mr), literal.ct_to_mr(ct)
-    judged = ((literal.ct_critic, synthetic_ct, ct), (literal.mr_critic, synthetic_mr, mr))
+    judged = ((literal.ct_discriminator, synthetic_ct, ct), (literal.mr_discriminator, synthetic_mr, mr))
     loss, l1 = torch.zeros(()), functional.l1_loss
-    for critic, synthetic, real in judged:
-        logits = critic(synthetic)
+    for discriminator, synthetic, real in judged:
+        logits = discriminator(synthetic)
         loss = loss + ((logits - 1) ** 2).mean()
         for n in range(count):
             weights = functional.interpolate(logits[n : n + 1].detach(), (32, 32), mode="bilinear")
@@ -140,10 +140,10 @@ def test_gradients_against_the_authors_order_of_work(count):
     loss = loss + 10 * (l1(literal.ct_to_mr(synthetic_ct), mr) + l1(literal.mr_to_ct(synthetic_mr), ct))
     loss = loss + 5 * (l1(literal.mr_to_ct(ct), ct) + l1(literal.ct_to_mr(mr), mr))
     loss.backward()
-    for critic, synthetic, real in judged:
-        critic.zero_grad()
-        ((critic(real) - 1) ** 2).mean().mul(0.5).backward()
-        (critic(synthetic.detach()) ** 2).mean().mul(0.5).backward()
+    for discriminator, synthetic, real in judged:
+        discriminator.zero_grad()
+        ((discriminator(real) - 1) ** 2).mean().mul(0.5).backward()
+        (discriminator(synthetic.detach()) ** 2).mean().mul(0.5).backward()
     for (name, weight), other in zip(method.named_parameters(), literal.parameters(), strict=True):
         if weight.grad is None:
             assert name.startswith("structure")
@@ -178,19 +178,19 @@ def test_every_parameter_does_something(change):
     )
 
 
-def test_pretraining_is_plain_l1_and_leaves_the_critics_alone():
+def test_pretraining_is_plain_l1_and_leaves_the_discriminators_alone():
     torch.manual_seed(0)
     method = ScCycleGan(BASE.model_copy(update={"pretrain_epochs": 1}))
-    before = {n: w.clone() for n, w in method.ct_critic.state_dict().items()}
+    before = {n: w.clone() for n, w in method.ct_discriminator.state_dict().items()}
     mr, ct = torch.rand(2, 1, 1, 32, 32)
     with torch.no_grad():
         expected = (method.mr_to_ct(mr) - ct).abs().mean()
     terms = step(method, method.optimizers(), (mr, ct), torch.Generator())
     assert float(terms["pix_ct"].detach()) == pytest.approx(float(expected), rel=1e-5)
-    assert all(torch.equal(w, before[n]) for n, w in method.ct_critic.state_dict().items())
+    assert all(torch.equal(w, before[n]) for n, w in method.ct_discriminator.state_dict().items())
 
 
-def test_critics_learn_from_what_the_pool_hands_out():
+def test_discriminators_learn_from_what_the_pool_hands_out():
     torch.manual_seed(0)
     method, images, asked = ScCycleGan(BASE), some_images(), {}
 
@@ -202,9 +202,9 @@ def test_critics_learn_from_what_the_pool_hands_out():
     assert set(asked) == {"ct", "mr"}
     assert not any(synthetic.requires_grad for synthetic in asked.values())
     with torch.no_grad():
-        real, none = method.ct_critic(images[1]), method.ct_critic(torch.zeros_like(images[1]))
+        real, none = method.ct_discriminator(images[1]), method.ct_discriminator(torch.zeros_like(images[1]))
     expected = 0.5 * ((real - 1) ** 2).mean() + 0.5 * (none**2).mean()
-    assert float(terms["critic_ct"].detach()) == pytest.approx(float(expected), rel=1e-4)
+    assert float(terms["discriminator_ct"].detach()) == pytest.approx(float(expected), rel=1e-4)
     assert float(loss.detach()) == pytest.approx(sum(float(term.detach()) for term in terms.values()))
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from mrct.core.params import ParamsError, parse
 from mrct.methods import swin_pix2pix
 from mrct.methods.batch import Batch
 from mrct.methods.swin_pix2pix import Params, weighted_mae
-from mrct.networks.patchgan3d import PairCritic3d
+from mrct.networks.patchgan3d import PairDiscriminator3d
 from mrct.networks.swin3d import MissingMonaiError, SwinGenerator
-from mrct.params import ParamsError, parse
 
 TINY = {
     "directions": ["mr_to_ct"],
@@ -24,7 +24,7 @@ TINY = {
     "patch_size": 32,
     "feature_size": 12,
     "norm": "group",
-    "critic_filters": 4,
+    "discriminator_filters": 4,
     "lambda_ssim": 1.0,
     "lambda_adv": 0.01,
 }
@@ -54,7 +54,7 @@ def test_the_weighted_error_is_equation_2():
 
 @pytest.mark.parametrize(
     ("change", "gone"),
-    [({}, set()), ({"lambda_ssim": 0.0}, {"ssim_ct"}), ({"lambda_adv": 0.0}, {"adv_ct", "critic_ct"})],
+    [({}, set()), ({"lambda_ssim": 0.0}, {"ssim_ct"}), ({"lambda_adv": 0.0}, {"adv_ct", "discriminator_ct"})],
     ids=["all", "ssim", "adv"],
 )
 def test_a_weight_of_zero_switches_its_term_off(monkeypatch, change, gone):
@@ -69,7 +69,7 @@ def test_a_weight_of_zero_switches_its_term_off(monkeypatch, change, gone):
         loss.backward()
         total[len(total)] = float(loss.detach())
         terms |= {name: float(term.detach()) for name, term in parts.items()}
-    assert set(terms) == {"mae_ct", "ssim_ct", "adv_ct", "critic_ct"} - gone
+    assert set(terms) == {"mae_ct", "ssim_ct", "adv_ct", "discriminator_ct"} - gone
     expected = terms["mae_ct"] + terms.get("ssim_ct", 0.0) + 0.01 * terms.get("adv_ct", 0.0)
     assert total[0] == pytest.approx(expected, rel=1e-5)
 
@@ -84,7 +84,7 @@ def test_grey_air_costs_though_the_weighted_error_counts_it_for_nothing(monkeypa
         assert float(terms["ssim_ct"].detach()) == pytest.approx(cost, abs=0.01)
 
 
-def test_beyond_the_scale_no_critic_pulls(monkeypatch):
+def test_beyond_the_scale_no_discriminator_pulls(monkeypatch):
     monkeypatch.setattr(swin_pix2pix, "build_network", lambda config: Stand())
     method, bone = swin_pix2pix.build(params(), "training", {}), torch.ones(1, 1, 32, 32, 32)
     for gain, pulled in ((1.5, False), (0.5, True)):
@@ -95,12 +95,14 @@ def test_beyond_the_scale_no_critic_pulls(monkeypatch):
 
 
 @pytest.mark.parametrize(("side", "scores"), [(64, 6), (32, 2), (24, 1)])
-def test_the_critic_scores_patches_of_pairs(side, scores):
-    critic, pair = PairCritic3d(2), torch.rand(2, 2, side, side, side)
+def test_the_discriminator_scores_patches_of_pairs(side, scores):
+    discriminator, pair = PairDiscriminator3d(2), torch.rand(2, 2, side, side, side)
     with torch.inference_mode():
-        together = critic(pair)
+        together = discriminator(pair)
         assert together.shape == (2, 1, scores, scores, scores)
-        assert torch.allclose(critic(pair[:1]), together[:1], atol=1e-6)  # no score depends on the batch
+        assert torch.allclose(
+            discriminator(pair[:1]), together[:1], atol=1e-6
+        )  # no score depends on the batch
 
 
 def test_without_monai_the_error_names_the_extra(monkeypatch):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from mrct.core.params import ParamsError, load_parts, parse
 from mrct.methods import unet
 from mrct.methods.unet import Params, build, build_network, network_config, phases
-from mrct.params import ParamsError, load_parts, parse
 from mrct.training.settings import Loop
 
 BASE = load_parts((Params, Loop), "unet")[0].model_copy(update={"filters": 2})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrct.files import save_array
+from mrct.core.files import save_array
 from mrct.reporting import dataflow
 from mrct.reporting.cases import load_case, spread, typical_slice
 

@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.audit_factory import write_audit
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mrct.reporting import deidentification
 from mrct.reporting.inputs import AUDIT_KEYS, DICOM_AUDIT_KEYS, SWEEP_KEYS, read_audit
 
-write_audit = runpy.run_path(str(Path(__file__).with_name("audit_factory.py")))["write_audit"]
 NOT_DEFACED = pd.DataFrame({"patient": ["Pa"], "status": ["registered"]})
 # every code of the column "Basic Profile" of PS3.15 table E.1-1
 CODES = ["X", "Z", "D", "U", "X/Z", "X/D", "Z/D", "X/Z/D", "X/Z/U*", ""]

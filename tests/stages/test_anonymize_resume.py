@@ -1,7 +1,6 @@
 """A stopped run goes on where it was, to the same bytes; what it may not trust, it does again."""
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -10,17 +9,17 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from helpers.phi_factory import person_dataset, save, secrets_in
 
 from mrct.deid import patient as worker
 from mrct.deid import planning, resume
 from mrct.deid.deidentify import Options
 from mrct.deid.pseudonyms import Pseudonyms, demonstration
-from mrct.deid.sweep import LeakError
+from mrct.leaks.sweep import LeakError
 from stages.anonymize import Params, Source, run
 
 ROOT = Path(__file__).parents[2]
-factory = runpy.run_path(str(ROOT / "tests" / "dicom" / "phi_factory.py"))
-person_dataset, save, secrets_in = factory["person_dataset"], factory["save"], factory["secrets_in"]
+
 PARAMS = Params(key_file="unused", max_shift_days=365, retain_age_and_sex=False)
 KEYS = demonstration()
 N_FILES = 8

@@ -2,24 +2,22 @@
 
 import json
 import os
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from helpers.phi_factory import person_dataset, save, secrets_in
 from pydicom.uid import EncapsulatedPDFStorage, MediaStorageDirectoryStorage
 
-from mrct import params as parameters
+from mrct.core import params as parameters
 from mrct.deid import patient as worker
 from mrct.deid.pseudonyms import DEMONSTRATION_KEY, KeyRefusedError, Pseudonyms, demonstration
-from mrct.deid.sweep import LeakError
 from mrct.dicom.read import Unreadable
+from mrct.leaks.sweep import LeakError
 from stages.anonymize import Params, Source, choose_pseudonyms, run
 
-factory = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "phi_factory.py"))
-person_dataset, save, secrets_in = factory["person_dataset"], factory["save"], factory["secrets_in"]
 PARAMS = Params(key_file="unused", max_shift_days=365, retain_age_and_sex=False)
 KEYS = demonstration()
 

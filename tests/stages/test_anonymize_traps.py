@@ -4,7 +4,6 @@ Through the whole stage, on tiny exports; the rooms' own tests look closer.
 """
 
 import os
-import runpy
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from helpers.phi_factory import person_dataset, save, secrets_in
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.pixels.decoders import JPEG2000LosslessDecoder
@@ -32,8 +32,6 @@ from pydicom.uid import (
 from mrct.deid.pseudonyms import KeyRefusedError, Pseudonyms, demonstration
 from stages.anonymize import Params, Source, choose_pseudonyms, run
 
-factory = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "phi_factory.py"))
-person_dataset, save, secrets_in = factory["person_dataset"], factory["save"], factory["secrets_in"]
 KEYS = demonstration()
 PATIENT = KEYS.patient("MRN-774411")
 

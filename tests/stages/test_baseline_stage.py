@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from mrct.core.params import ParamsError
 from mrct.imaging.brain import brain_mask
 from mrct.inference.model import load_model
-from mrct.params import ParamsError
 from mrct.tracking import Run
 from mrct.training import engine
 from mrct.training.dataset import open_normalized
@@ -23,8 +23,8 @@ TINY = {
     "unet": {"filters": 2, "epochs": 2, "batch_size": 4, "learning_rate": 1.0e-3},
     "pix2pix": {
         "filters": 2,
-        "critic_filters": 2,
-        "critic_output": "linear",
+        "discriminator_filters": 2,
+        "discriminator_output": "linear",
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 1.0e-3,
@@ -200,7 +200,7 @@ def test_an_image_size_that_does_not_fit_is_an_error(normalized, tmp_path, plan_
      ({"pool_size": 5}, "unet: unknown key 'pool_size'"),
      ({"filters": 0}, "filters"),
      ({"directions": ["pet_to_ct"]}, "directions")],
-    ids=["mistyped", "no-critic-no-pool", "filters", "directions"],
+    ids=["mistyped", "no-discriminator-no-pool", "filters", "directions"],
 )  # fmt: skip
 def test_a_wrong_key_or_value_is_an_error_that_names_it(plan_of, change, message):
     with pytest.raises(ParamsError, match=message):

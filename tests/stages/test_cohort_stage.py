@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
-from mrct.cohort.contamination.kinds import kinds_of
-from mrct.cohort.hiding.everywhere import IN_TURN
-from mrct.cohort.hiding.strangers import strangers_of
-from mrct.cohort.persona import draw_persona
-from mrct.cohort.series import streams
-from mrct.cohort.template import make_template, read_labels
-from mrct.params import ParamsError, parse
+from mrct.core.params import ParamsError, parse
 from stages import cohort
+from virtual_hospital.contamination.kinds import kinds_of
+from virtual_hospital.hiding.everywhere import IN_TURN
+from virtual_hospital.hiding.other_files import strangers_of
+from virtual_hospital.persona import draw_persona
+from virtual_hospital.series import streams
+from virtual_hospital.template import make_template, read_labels
 
 LABELS = Path(__file__).parents[2] / "data/sample/colin27/labels.nii.gz"
 PARAMS = cohort.Params(seed=7, patients=2, image_size=64, contamination=True)
@@ -88,7 +88,7 @@ def test_headers_tell_the_kind(hospital, images):
     for image in images.values():
         kind = kinds[image.SeriesInstanceUID]
         if kind not in KINDS:
-            continue  # tests/cohort/test_contamination.py
+            continue  # tests/virtual_hospital/test_contamination.py
         if kind == "secondary_capture":
             assert image.BurnedInAnnotation == "YES"
             assert image.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage

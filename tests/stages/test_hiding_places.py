@@ -18,19 +18,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mrct.cohort.clutter import instance_path
-from mrct.cohort.geometry import stack
-from mrct.cohort.headers import instances
-from mrct.cohort.hiding import scripts
-from mrct.cohort.hiding.everywhere import EVERY_HEADER, IN_TURN
-from mrct.cohort.hiding.place import Place, Secrets, save
-from mrct.cohort.hiding.strangers import STRANGERS
-from mrct.cohort.persona import draw_persona
-from mrct.cohort.phi import Acquisition
-from mrct.cohort.scanners import GE_CT, PHILIPS_MR, SIEMENS_CT, Scanner
-from mrct.cohort.series import Series
 from mrct.deid.pseudonyms import demonstration
 from stages.anonymize import Params, Source, run
+from virtual_hospital.clutter import instance_path
+from virtual_hospital.geometry import stack
+from virtual_hospital.headers import instances
+from virtual_hospital.hiding import scripts
+from virtual_hospital.hiding.everywhere import EVERY_HEADER, IN_TURN
+from virtual_hospital.hiding.other_files import STRANGERS
+from virtual_hospital.hiding.place import Place, Secrets, save
+from virtual_hospital.persona import draw_persona
+from virtual_hospital.phi import Acquisition
+from virtual_hospital.scanners import GE_CT, PHILIPS_MR, SIEMENS_CT, Scanner
+from virtual_hospital.series import Series
 
 PLACES = {place.kind: place for place in (*EVERY_HEADER, *IN_TURN)}
 FILES = {stranger.kind: stranger for stranger in STRANGERS}

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
-from mrct.files import open_array, read_table
-from mrct.imaging.bias import without_bias
+from mrct.core.files import open_array, read_table
+from mrct.core.params import ParamsError, parse
 from mrct.imaging.grid import Grid, from_grid, make_grid, to_grid
-from mrct.imaging.intensity import MrScaling, signed_to_hu
 from mrct.imaging.volumes import read_volume, to_array
-from mrct.params import ParamsError, parse
+from mrct.normalization.bias import without_bias
+from mrct.normalization.intensity import MrScaling, signed_to_hu
 from stages import normalize
 
 PARAMS = normalize.Params(

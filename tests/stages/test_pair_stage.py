@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
-from mrct.files import read_table
-from mrct.imaging.pair_sheets import pages
-from mrct.imaging.pairing import KEYS
-from mrct.params import ParamsError, parse
+from mrct.core.files import read_table
+from mrct.core.params import ParamsError, parse
+from mrct.pairing.pair_sheets import pages
+from mrct.pairing.pairing import KEYS
 from stages import pair
 
 PARAMS = pair.Params(

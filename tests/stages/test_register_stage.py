@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
-from mrct import files, params
-from mrct.imaging import alignment, deface, deformable, rire, volumes
+from mrct.core import files, params
+from mrct.imaging import rire, volumes
+from mrct.registration import alignment, deface
 from stages import register
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "rire_001"
@@ -16,7 +17,7 @@ AIR = {"ct": -1024, "mr": 0, "mask": 0, "coverage": 0}
 
 
 def settings(**changes):
-    values = {"method": "none", "grid": "mr", "deformable": "none", "min_overlap": 0.5, "min_similarity": 0.1}
+    values = {"method": "none", "grid": "mr", "min_overlap": 0.5, "min_similarity": 0.1}
     values |= {"max_residual_mm": 6.0, "deface": False, **changes}
     return params.parse(register.Params, values, "register")
 
@@ -282,41 +283,6 @@ def test_trap_51_one_frame_of_reference_is_checked_not_believed(
     row = register_as(monkeypatch, tmp_path, matrix, same_frame=same_frame)
     assert row["status"] == "registered"
     assert ("one frame of reference, yet registration moved the CT by 9.0 mm" in row["reason"]) is doubted
-
-
-def shifting_warp(shift_mm, largest_mm):
-    """A warp that shows everywhere what lies `shift_mm` farther along x."""
-    transform = sitk.BSplineTransformInitializer(real_pair()[1], [3, 3, 3], 3)
-    per_axis = transform.GetNumberOfParameters() // 3
-    transform.SetParameters([shift_mm] * per_axis + [0.0] * (2 * per_axis))
-    return deformable.Warp(transform, largest_mm, 1.0)
-
-
-def test_a_warp_is_applied_once_with_the_rigid_pose_written_and_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(alignment, "warp_pair", lambda pair, pose, fixed: shifting_warp(2.5, 2.5))
-    row = register_as(monkeypatch, tmp_path, np.eye(4), deformable="bspline")
-    assert row["warp_mm"] == 2.5
-    assert row["min_jacobian"] == 1.0
-    moved = np.eye(4)
-    moved[0, 3] = -2.5  # two whole pixels
-    rigid = register_as(monkeypatch, tmp_path / "rigid", moved, deformable="none")
-    assert "warp_mm" not in rigid
-    pixels = read(tmp_path, "P01", "ct"), read(tmp_path / "rigid", "P01", "ct")
-    assert np.allclose(pixels[0][:, 4:-4, 4:-4], pixels[1][:, 4:-4, 4:-4], atol=0.1)
-    assert json.loads((tmp_path / "P01/ct_to_mr.json").read_text())["matrix"] == np.eye(4).tolist()
-    written = sitk.ReadTransform(str(tmp_path / "P01/grid_to_moving.tfm"))
-    assert written.TransformPoint((100.0, 120.0, 40.0)) == pytest.approx((102.5, 120.0, 40.0))
-    assert not (tmp_path / "rigid/P01/grid_to_moving.tfm").exists()
-
-
-def test_a_warp_larger_than_heads_have_is_refused_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(alignment, "warp_pair", lambda pair, pose, fixed: shifting_warp(2.5, 7.1))
-    row = register_as(monkeypatch, tmp_path / "warp", np.eye(4), deformable="bspline")
-    register_as(monkeypatch, tmp_path / "rigid", np.eye(4))
-    assert row["status"] == "registered"
-    assert "warp was refused and the rigid result kept: it moves the head by 7.1 mm" in row["reason"]
-    assert "warp_mm" not in row
-    assert np.array_equal(read(tmp_path / "warp", "P01", "ct"), read(tmp_path / "rigid", "P01", "ct"))
 
 
 def test_skin_that_lies_too_far_apart_is_listed(tmp_path, monkeypatch):

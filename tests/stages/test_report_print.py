@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mrct.files import read_json, write_json, write_table
+from mrct.core.files import read_json, write_json, write_table
 from mrct.reporting.inputs import Folders
 
 CHROMIUM = shutil.which("chromium")

@@ -1,22 +1,19 @@
 """The stage on small anonymized folders: contract of its outputs, one bad series, empty cohorts, volumes."""
 
 import hashlib
-import runpy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
+from helpers.series_factory import smooth, stack_positions, write_series
 
-from mrct import files, params
-from mrct.dicom.classify import DEFAULT_PREFER, REJECTABLE
-from mrct.dicom.table import SERIES_COLUMNS
+from mrct.core import files, params
+from mrct.selection.classify import DEFAULT_PREFER, REJECTABLE
+from mrct.selection.table import SERIES_COLUMNS
 from stages.select import Params, run
-
-factory = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "series_factory.py"))
-write_series, smooth, stack_positions = factory["write_series"], factory["smooth"], factory["stack_positions"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """What hospitals send, one test a trap (28 to 42 of the list of traps): the stage decides, and says why."""
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,21 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
+from helpers import series_factory
+from helpers.series_factory import (
+    CORONAL,
+    SAGITTAL,
+    items,
+    smooth,
+    stack_positions,
+    write_enhanced,
+    write_series,
+)
 from pydicom import dcmread
 
-from mrct import files, params
+from mrct.core import files, params
 from stages.select import Params, run
-
-factory = runpy.run_path(str(Path(__file__).parents[1] / "dicom" / "series_factory.py"))
-write_series, write_enhanced, items = factory["write_series"], factory["write_enhanced"], factory["items"]
-CORONAL, SAGITTAL, stack_positions, smooth = (
-    factory["CORONAL"],
-    factory["SAGITTAL"],
-    factory["stack_positions"],
-    factory["smooth"],
-)
-
 
 # the series of these tests are 24 pixels wide and a few slices high
 SMALL = {"min_coverage_mm": 0.0, "min_field_mm": 0.0}
@@ -71,7 +70,7 @@ def tilted(degrees: float) -> tuple[list[float], list[Any]]:
 
 
 def test_trap_28_a_localizer_labelled_original_is_told_by_its_geometry(hospital: Hospital) -> None:
-    planes = [factory["AXIAL"], CORONAL, SAGITTAL]
+    planes = [series_factory.AXIAL, CORONAL, SAGITTAL]
     hospital.plain().add(
         "L",
         "MR",
@@ -159,7 +158,7 @@ def test_trap_35_post_contrast_is_told_by_the_agent_and_by_the_name(hospital: Ho
         {"ImageType": ["ORIGINAL", "PRIMARY", "ADC"]},
         {"SeriesDescription": "AX T2 MPR"},
         {"SliceThickness": 20.0},
-        {"SourceImageSequence": items(ReferencedSOPClassUID=factory["SOP_CLASSES"]["MR"])},
+        {"SourceImageSequence": items(ReferencedSOPClassUID=series_factory.SOP_CLASSES["MR"])},
     ],
 )
 def test_trap_36_what_was_computed_from_images_is_no_original(hospital: Hospital, attributes: dict) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mrct import params
+from mrct.core import params
 from stages import normalize, pair, register, select
 
 HERE = Path(__file__).parent

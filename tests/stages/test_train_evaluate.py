@@ -17,10 +17,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from skimage.metrics import peak_signal_noise_ratio
 
+from mrct.core.params import ParamsError, load
 from mrct.inference.model import load_model
 from mrct.methods import intensity_map, mean_ct, sc_cyclegan
 from mrct.metrics.checks import ImplausibleMetricsError
-from mrct.params import ParamsError, load
 from mrct.tracking import Run
 from mrct.training import checkpoint, engine, run
 from mrct.training.settings import Settings
@@ -180,7 +180,13 @@ def test_mlflow_is_told_how_a_run_goes_and_equal_runs_are_one(normalized, tmp_pa
     content = json.loads((tmp_path / "a/model.json").read_text())
     run = Run(content["fingerprint"], "x")
     data = run.client.get_run(run.run_id).data
-    told = {"images_per_second", "system/cpu_percent", "system/memory_gb", "validation_mr_to_ct", "critic_ct"}
+    told = {
+        "images_per_second",
+        "system/cpu_percent",
+        "system/memory_gb",
+        "validation_mr_to_ct",
+        "discriminator_ct",
+    }
     assert told <= set(data.metrics)
     for metric in told:
         assert [entry.step for entry in run.client.get_metric_history(run.run_id, metric)] == [1, 2], metric

@@ -8,9 +8,9 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from mrct.core.params import parse
 from mrct.methods import sc_cyclegan
 from mrct.networks.vgg16 import Vgg16Features, _layers
-from mrct.params import parse
 from mrct.training import checkpoint
 from mrct.training.dataset import open_normalized
 from mrct.training.engine import CHECKPOINT, fit

@@ -6,9 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mrct.files import folder_hash
+from mrct.core.fingerprints import fingerprint, folder_hash
 from mrct.training import checkpoint
-from mrct.training.fingerprint import fingerprint
 
 
 @pytest.mark.parametrize("fused", [False, True])

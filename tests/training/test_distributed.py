@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from mrct.core.params import load, load_parts
 from mrct.methods import context_gan3d
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params
-from mrct.params import load, load_parts
 from mrct.training import checkpoint, distributed
 from mrct.training.engine import CHECKPOINT
 from mrct.training.settings import AdversarialLoop
@@ -91,9 +91,9 @@ def test_two_processes_train_what_one_does(normalized, tmp_path):
 
     Slow by its three processes that import torch.
     """
-    critic = DiscriminatorParams(filters=4, norm="instance")
+    discriminator = DiscriminatorParams(filters=4, norm="instance")
     generator = GeneratorParams(filters=4, blocks=1, downsamplings=1, upsampling="resize")
-    params = load(Params).model_copy(update={"generator": generator, "discriminator": critic})
+    params = load(Params).model_copy(update={"generator": generator, "discriminator": discriminator})
     (one,), (two,) = (train(tmp_path, normalized, n, "sc_cyclegan", params.model_dump_json()) for n in (1, 2))
     require_alike(one, two)
 

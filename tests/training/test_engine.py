@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
+from mrct.core.params import load
 from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan
-from mrct.params import load
 from mrct.training import checkpoint
 from mrct.training.augmentation import Augmentation
 from mrct.training.dataset import open_normalized
@@ -116,14 +116,14 @@ def test_a_full_disk_stops_the_run_and_the_next_one_goes_on(normalized, tmp_path
 def test_accumulated_batches_are_one_batch(normalized, tmp_path):
     """8 pairs as 4 + 4 or as 3 + 3 + 2 against all at once: with instance norm and no pool the same gradients."""
     data = SlicePairs(open_normalized(normalized), STILL)
-    critic = DiscriminatorParams(filters=4, norm="instance")
+    discriminator = DiscriminatorParams(filters=4, norm="instance")
     finals = []
     for batch_size, accumulate in ((8, 1), (4, 2), (3, 3)):
         update = {"batch_size": batch_size, "accumulate": accumulate, "pool_size": 0, "epochs": 2}
         settings = SETTINGS.model_copy(update=update)
         work = tmp_path / str(batch_size)
         # the queries of the structure loss are drawn anew for each batch
-        fit(build(discriminator=critic, structure_loss="none"), data, settings, work)
+        fit(build(discriminator=discriminator, structure_loss="none"), data, settings, work)
         finals.append(checkpoint.load(work / CHECKPOINT)[0])
     first = {name: value for name, value in finals[0].items() if name.startswith("networks/")}
     for name, value in first.items():

@@ -10,7 +10,7 @@ def numbered(start: int, count: int) -> torch.Tensor:
     return torch.arange(start, start + count).float().view(-1, 1, 1, 1)
 
 
-def test_while_there_is_room_the_critic_sees_the_newest():
+def test_while_there_is_room_the_discriminator_sees_the_newest():
     pool, rng = ImagePool(4), torch.Generator().manual_seed(0)
     assert torch.equal(pool.exchange(numbered(0, 3), rng), numbered(0, 3))
     assert len(pool.images) == 3

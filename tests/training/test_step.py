@@ -15,19 +15,19 @@ class Slope(nn.Module):
     def __init__(self, steepness: float) -> None:
         super().__init__()
         self.steepness = steepness
-        self.generator, self.critic = nn.Linear(3, 2, bias=False), nn.Linear(2, 1, bias=False)
-        for network in (self.generator, self.critic):
+        self.generator, self.discriminator = nn.Linear(3, 2, bias=False), nn.Linear(2, 1, bias=False)
+        for network in (self.generator, self.discriminator):
             nn.init.zeros_(network.weight)
 
     def optimizers(self):
-        networks = {"generators": self.generator, "critics": self.critic}
+        networks = {"generators": self.generator, "discriminators": self.discriminator}
         return {name: torch.optim.SGD(network.parameters(), lr=1.0) for name, network in networks.items()}
 
     def generators(self):
         return {"mr_to_ct": self.generator}
 
     def losses(self, batch, rng, epoch, pooled):
-        for network in (self.generator, self.critic):
+        for network in (self.generator, self.discriminator):
             loss = self.steepness * network.weight.sum() * batch.mr.mean()
             yield loss, {"slope": loss}
 
@@ -58,6 +58,6 @@ def test_long_gradients_are_shortened_for_each_optimizer(steepness, limit, moved
     train_epoch(
         Training(method, method.optimizers(), settings, torch.device("cpu")), Ones(), 0, lambda n: None
     )
-    for network, wanted in zip((method.generator, method.critic), moved, strict=True):
+    for network, wanted in zip((method.generator, method.discriminator), moved, strict=True):
         assert float(network.weight.detach().norm()) == pytest.approx(wanted, rel=1e-5)
         assert (network.weight < 0).all()

@@ -1,0 +1,152 @@
+"""The command `mrct`: check a folder, run a published system, apply a model, sweep for leaks, rebuild MLflow runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mrct.core.params import load
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="MR-CT synthesis of the brain. The pipeline itself runs with `dvc repro`.",
+)
+console = Console()
+errors = Console(stderr=True)
+
+
+def _fail(error: Exception) -> typer.Exit:
+    errors.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def check(
+    source: Annotated[Path, typer.Argument(help="folder of DICOM (any depth), or of volume files")],
+) -> None:
+    """Dry run: what is there, what would be rejected and why, pairs to expect, disk and time needed."""
+    from mrct.cli.check import check as dry_run
+    from mrct.cli.check import render
+    from stages import select
+
+    try:
+        report = dry_run(source, load(select.Params, "select").rules())
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    console.print(render(report))
+    if report.problem:
+        raise typer.Exit(1)
+
+
+@app.command()
+def synthesize(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="one DICOM series (folder or multi-frame file), or a NIfTI/MHA file"
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="new folder for DICOM, or a .nii.gz/.mha file")],
+    model: Annotated[Path, typer.Option(help="a trained direction")] = Path(
+        "models/sc_cyclegan/mr_to_ct.safetensors"
+    ),
+) -> None:
+    """Synthetic CT from an MR series (or synthetic MR from CT, by --model .../ct_to_mr.safetensors)."""
+    from mrct.inference.model import load_model
+    from mrct.inference.synthesize import synthesize as apply
+
+    try:
+        files, notes = apply(source, out, load_model(model))
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    for note in notes:
+        console.print(f"note: {note}", highlight=False)
+    console.print(f"{len(files)} file{'s' * (len(files) != 1)} written to {out}. Research use only.")
+
+
+@app.command()
+def sweep(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="folders or files to search")],
+    against: Annotated[
+        Path,
+        typer.Option(metavar="RAW", help="the source whose values must not be found: DICOM, volumes or CSV"),
+    ],
+    ignore: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="left out, equal copies of its files too")
+    ] = None,
+) -> None:
+    """Search any files, names and git history for the patients' own values. Exit 1: found; values are not shown."""
+    from mrct.cli.sweep_view import render
+    from mrct.leaks.project_sweep import sweep_project
+
+    try:
+        report = sweep_project(paths, against, ignore or [])
+    except (ValueError, OSError) as error:
+        _fail(error)
+        raise typer.Exit(2) from None
+    for part in render(report):
+        console.print(part, highlight=False, markup=False)
+    if report.hits:
+        raise typer.Exit(1)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def preset(
+    name: Annotated[str | None, typer.Argument(help="a published system; without: list them")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[DVC ARGUMENTS]...", help="for dvc exp run, as -S epochs=2")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="only show what it changes in params.yaml")] = False,
+) -> None:
+    """Train and evaluate a published system with its own values, as a DVC experiment of that name."""
+    from mrct.cli import presets
+    from mrct.core.params import read
+
+    try:
+        if name is None:
+            chosen = [presets.load_preset(each) for each in presets.names()]
+            table = _table(("preset", "what"), [(p.name, p.title) for p in chosen])
+            width = max(len(p.name) for p in chosen) + max(len(p.title) for p in chosen) + 2
+            Console(width=max(width, console.width)).print(table)  # a line each, in a pipe as well
+            return
+        preset = presets.load_preset(name)
+        if show:
+            rows = preset.differences(read())
+            console.print(_table(("key", "params.yaml", name), [tuple(map(_shown, row)) for row in rows]))
+            return
+    except (ValueError, OSError) as error:
+        raise _fail(error) from None
+    command = [sys.executable, "-m", "dvc", *presets.dvc_command(preset, arguments or [])]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+@app.command()
+def track() -> None:
+    """Rebuild every MLflow run from models/ and reports/ (a run taken from DVC's cache trains nothing)."""
+    from mrct.tracking import record_all
+
+    for name in record_all(Path("models"), Path("reports")):
+        console.print(f"MLflow has {name}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,26 @@
+"""The errors whose text is written for the user."""
+
+
+class MrctError(Exception):
+    """Base of every error that this program raises on purpose.
+
+    Its text says what is wrong, what was found, what was expected and what to do next. It names a file, a series or a
+    pseudonym and never quotes a header value, so that it may be shown and logged. Any other exception is a defect:
+    its text comes from a library and may quote a patient's data.
+    """
+
+
+class DataError(MrctError, ValueError):
+    """Data or parameters cannot be used as they are."""
+
+
+class NotFoundError(MrctError, FileNotFoundError):
+    """A file or folder that the work needs is missing."""
+
+
+class OutputExistsError(MrctError, FileExistsError):
+    """The output would overwrite something."""
+
+
+class RunError(MrctError, RuntimeError):
+    """A run cannot go on, for a reason outside its data."""

@@ -1,0 +1,152 @@
+"""Strict parameters: one frozen model a stage, read from params.yaml; a mistyped key is an error.
+
+A stage declares `class Params(Section)` beside its code and calls `load(Params, "register")`; a model
+without a section name reads the file's top level and ignores the keys that belong to others.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mrct.core.errors import DataError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class ParamsError(DataError):
+    """params.yaml holds a key or a value that no stage understands."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with one thing of YAML 1.2: 1e-05 is a number. DVC writes it so where -S sets 0.00001."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+class Section(BaseModel):
+    """Base of every parameter model: frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Execution(Section):
+    """Where the work runs; keys of no stage, because no result depends on them (mrct/core/parallel.py)."""
+
+    executor: Literal["processes", "dask"] = "processes"
+    scheduler: str = ""
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
+    """The whole params file as plain Python; ParamsError if it is missing or no mapping."""
+    content = read_yaml(path)
+    _require_known(content, path)
+    return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A file of parameters as plain Python; ParamsError if it is missing or no mapping."""
+    if not path.is_file():
+        raise ParamsError(f"{path}: no such file; run from the project's root, where params.yaml lies")
+    content = yaml.load(path.read_text(), _Loader)
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: got {type(content).__name__}, expected a mapping of parameters")
+    return content
+
+
+def load(model: type[S], section: str | None = None, path: Path = PARAMS_FILE) -> S:
+    """The section as `model`; without a section the top-level keys that `model` names."""
+    content = read(path)
+    if section is None:
+        return parse(model, {key: content[key] for key in model.model_fields if key in content}, str(path))
+    return parse(model, _section(content, section, path), f"{path}: {section}")
+
+
+def load_parts(models: tuple[type[Section], ...], section: str, path: Path = PARAMS_FILE) -> tuple[Any, ...]:
+    """The section as one of each model, which takes the keys that it names; a key that none names is an error."""
+    values = _section(read(path), section, path)
+    known = {key for model in models for key in model.model_fields}
+    for key in values:
+        if key not in known:
+            raise ParamsError(f"{path}: {section}: unknown key {key!r}{nearest(key, known)}")
+    return tuple(
+        parse(model, {key: values[key] for key in model.model_fields if key in values}, f"{path}: {section}")
+        for model in models
+    )
+
+
+def _section(content: dict[str, Any], section: str, path: Path) -> dict[str, Any]:
+    if section not in content:
+        raise ParamsError(f"{path}: no section {section!r}{nearest(section, content)}")
+    return content[section] or {}
+
+
+def parse(model: type[S], values: dict[str, Any], where: str) -> S:
+    """Validate `values`; the error names each wrong key, what it got and the nearest right one."""
+    try:
+        return model.model_validate(_tuples(values))
+    except ValidationError as error:
+        lines = [f"{where}: {_explain(issue, model)}" for issue in error.errors()]
+        raise ParamsError("\n".join(lines)) from None
+
+
+def _require_known(content: dict[str, Any], path: Path) -> None:
+    """ParamsError for a top-level key that no stage of the dvc.yaml beside it depends on: it would do nothing.
+
+    Sections of methods (mrct/methods/<name>.py) may stay while `baselines` does not name them; the keys of
+    `Execution` belong to all stages.
+    """
+    pipeline = path.with_name("dvc.yaml")
+    if not pipeline.is_file():
+        return
+    stages = yaml.safe_load(pipeline.read_text())["stages"].values()
+    known = {str(key).split(".")[0] for stage in stages for key in stage.get("params", [])}
+    modules = path.with_name("mrct").glob("methods/*.py")
+    known |= {file.stem for file in modules if "class Params(" in file.read_text()} | set(
+        Execution.model_fields
+    )
+    for key in content:
+        if key not in known:
+            raise ParamsError(f"{path}: unknown key {key!r}{nearest(key, known)}")
+
+
+def _tuples(value: Any) -> Any:
+    """YAML lists become tuples, so that frozen models are hashable and strict tuple fields accept them."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _explain(issue: Any, model: type[BaseModel]) -> str:
+    name = ".".join(str(part) for part in issue["loc"])
+    if issue["type"] == "extra_forbidden":
+        return f"unknown key {name!r}{nearest(str(issue['loc'][-1]), _all_fields(model))}"
+    if issue["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", issue["ctx"]["expected"])
+        return f"{name} = {issue['input']!r}{nearest(str(issue['input']), choices)}"
+    return f"{name} = {issue.get('input')!r}: {issue['msg']}"
+
+
+def _all_fields(model: type[BaseModel]) -> set[str]:
+    names = set(model.model_fields)
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names |= _all_fields(field.annotation)
+    return names
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """`; did you mean 'unet'?` for an error's end; where nothing is like `key`, all that is known."""
+    known = list(known)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

@@ -1,0 +1,65 @@
+"""How every stage starts, as `python -m stages.<name>`: the chosen workers, and errors for people to read."""
+
+import importlib
+import re
+import sys
+import traceback
+from pathlib import Path
+
+from mrct.core.errors import MrctError
+from mrct.core.parallel import running
+from mrct.core.params import Execution, load
+
+_ROOT = Path(__file__).resolve().parents[2]
+_OURS = ("mrct", "stages", "virtual_hospital")
+_FRAME = re.compile(r'^  File "(.+)", line (\d+), in ', re.MULTILINE)
+
+Place = tuple[str, int]
+
+
+def run_stage(name: str, private: bool = False) -> None:
+    """Run `main()` of the module; a `MrctError` ends in its message alone and exit status 1.
+
+    Any other error is a defect and keeps its traceback. With `private` its text is not shown, since libraries
+    quote header values and file names there: only its class and the places in our code.
+    The module is imported by its name, so that workers elsewhere find its functions.
+    """
+    try:
+        execution = load(Execution)
+        with running(execution.executor, execution.scheduler):
+            importlib.import_module(name).main()
+    except Exception as error:
+        message = explain(error, private)
+        if message is None:
+            raise
+        print(f"{name}: {message}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def explain(error: Exception, private: bool) -> str | None:
+    """What to tell the user; None where only the traceback helps."""
+    if isinstance(error, MrctError):
+        return str(error)
+    system = isinstance(error, OSError) and error.errno is not None
+    if not private:
+        return str(error) if system else None
+    where = ", ".join(f"{_shown(path)}:{line}" for path, line in filter(_is_ours, _places(error)))
+    text = f" ({error.strerror})" if isinstance(error, OSError) and system else ""
+    return f"{type(error).__name__}{text} at {where}; its text is not shown, for it may name a patient"
+
+
+def _places(error: Exception) -> list[Place]:
+    """Files and lines from the outermost call to where it was raised, in a worker process if it was there."""
+    remote = getattr(error.__cause__, "tb", None)  # concurrent.futures sends a traceback as text
+    if isinstance(remote, str):
+        return [(path, int(line)) for path, line in _FRAME.findall(remote)]
+    return [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(error.__traceback__)]
+
+
+def _is_ours(place: Place) -> bool:
+    path = Path(place[0])
+    return path.is_relative_to(_ROOT) and path.relative_to(_ROOT).parts[0] in _OURS
+
+
+def _shown(path: str) -> str:
+    return Path(path).relative_to(_ROOT).as_posix()

@@ -1,0 +1,119 @@
+"""Tables with a schema: one CSV file per table, checked when it is written and when it is read.
+
+A table is declared once, in mrct/core/contracts.py: a `Row` names the columns with their types and meanings, a `Table`
+says which stage writes the file. docs/reference/tables.md is generated from these declarations.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mrct.core.errors import DataError, NotFoundError
+from mrct.core.files import atomic_file
+
+if TYPE_CHECKING:  # it costs half a second and 50 MB in every worker process, most of which need no table
+    import pandas as pd
+
+
+class Row(BaseModel):
+    """Base of the rows: each field is a column, an empty cell is None or an empty text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=True)
+
+
+class MetricRow(Row):
+    """Base of the rows that have further columns of numbers, whose names depend on the parameters."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One CSV file. `folder` and `file` are its place in the project, `stage` writes it, `about` says what a row is."""
+
+    stage: str
+    folder: str
+    file: str
+    row: type[Row]
+    about: str
+
+    def write(self, folder: Path, rows: "Iterable[Mapping[str, Any] | Row] | pd.DataFrame") -> None:
+        """Write the rows as `folder`/`file`, with a header; floats in the shortest form that is read back exactly.
+
+        Raises DataError for a missing or unknown column and for a value of another type.
+        """
+        path = folder / self.file
+        checked = [self._checked(record, number, path) for number, record in enumerate(_records(rows), 1)]
+        columns = list(self.row.model_fields)
+        columns += list(dict.fromkeys(name for row in checked for name in row.model_extra or {}))
+        with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(columns)
+            for row in checked:
+                values = row.model_dump()
+                writer.writerow([_cell(values.get(name)) for name in columns])
+
+    def read(self, folder: Path) -> "pd.DataFrame":
+        """The table in `folder`: text columns hold str, integers int64 (Int64 where cells are empty), numbers float64.
+
+        Raises NotFoundError if the file is missing and DataError if it is not what `write` makes.
+        """
+        import pandas as pd
+
+        path = folder / self.file
+        if not path.is_file():
+            raise NotFoundError(
+                f"{path}: no such file; run the stage {self.stage} first (dvc repro {self.stage})"
+            )
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            rows = [self._checked(_without_empty(row), number, path) for number, row in enumerate(reader, 1)]
+            columns = list(reader.fieldnames or self.row.model_fields)
+        table = pd.DataFrame([row.model_dump() for row in rows], columns=columns)
+        return table.astype({name: self._dtype(name, rows) for name in columns})
+
+    def _checked(self, record: Mapping[str, Any] | Row, number: int, path: Path) -> Row:
+        try:
+            return self.row.model_validate(record.model_dump() if isinstance(record, Row) else dict(record))
+        except ValidationError as error:
+            issue = error.errors()[0]
+            column = ".".join(map(str, issue["loc"]))
+            raise DataError(
+                f"{path}: row {number}, column {column}: {issue['msg']}, got {issue['input']!r}; "
+                f"expected the columns {', '.join(self.row.model_fields)}; run the stage {self.stage} again"
+            ) from None
+
+    def _dtype(self, column: str, rows: list[Row]) -> str:
+        field = self.row.model_fields.get(column)
+        kinds = set(get_args(field.annotation) or (field.annotation,)) if field else {float}
+        if bool in kinds:
+            return "bool"
+        if int in kinds:
+            return "Int64" if any(getattr(row, column) is None for row in rows) else "int64"
+        return "float64" if float in kinds else "object"
+
+
+def _records(rows: "Iterable[Mapping[str, Any] | Row] | pd.DataFrame") -> Iterable[Mapping[str, Any] | Row]:
+    """Rows of any of these kinds with None in empty cells."""
+    if hasattr(rows, "to_dict"):
+        rows = rows.astype(object).to_dict("records")
+    for row in rows:
+        yield row if isinstance(row, Row) else {name: None if _is_empty(v) else v for name, v in row.items()}
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether it is None, NaN or pandas' NA: none of them equals itself in a boolean way."""
+    return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value)
+
+
+def _without_empty(row: Mapping[str, str]) -> dict[str, str | None]:
+    return {name: value if value != "" else None for name, value in row.items()}
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else value

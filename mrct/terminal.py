@@ -1,0 +1,34 @@
+"""Progress bars on the terminal. Nothing here changes a result, so that no stage depends on this module."""
+
+import os
+from collections.abc import Iterable, Iterator
+from multiprocessing import parent_process
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+
+def progress() -> Progress:
+    """A rich progress bar on stderr; silent where no person watches (CI, a log file), and in a worker process."""
+    console = Console(stderr=True)
+    watched = console.is_terminal and not os.environ.get("CI") and parent_process() is None
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not watched,
+    )
+
+
+def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """`items`, unchanged, under a progress bar."""
+    with progress() as bar:
+        task = bar.add_task(description, total=total)
+        for item in items:
+            yield item
+            bar.advance(task)

@@ -1,0 +1,116 @@
+"""The dry run counts what is there, decides as the stage does, and shows nothing of a patient's header."""
+
+from pathlib import Path
+
+import pytest
+from helpers import series_factory
+from helpers.series_factory import smooth, stack_positions, write_series
+from rich.console import Console
+
+from mrct.cli.check import check, render
+from mrct.selection.classify import REJECTABLE, Rules
+
+SECRETS = ("Quillfeather", "QF-77123", "19700203", "1.2.777", "SECRETWORD")
+
+
+@pytest.fixture(autouse=True)
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRCT_WORKERS", "1")
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Two patients (one paired, 6 CT and 5 MR slices) among files that are none."""
+    personal = {
+        "PatientName": "Quillfeather^Ada",
+        "PatientID": "QF-77123",
+        "PatientBirthDate": "19700203",
+        "SeriesDescription": "T2 SECRETWORD",
+        "ProtocolName": "SECRETWORD TSE",
+        "ConvolutionKernel": "SECRETWORD",
+        "Manufacturer": "SECRETWORD",
+    }
+    root = tmp_path / "Quillfeather"
+    ct = write_series(
+        root / "ct", SeriesInstanceUID="1.2.777.1", FrameOfReferenceUID="1.234567890", **personal
+    )
+    for path in ct:  # a name where a UID should be: pydicom warns and quotes it
+        path.write_bytes(path.read_bytes().replace(b"1.234567890", b"SECRETWORD "))
+    mr = personal | {"ProtocolName": "SECRETWORD"}
+    places = stack_positions(5)
+    write_series(root / "mr", "MR", smooth(5), places, SeriesInstanceUID="1.2.777.2", **mr)
+    write_series(root / "t", "MR", smooth(5), places, SeriesInstanceUID="1.2.777.3", **personal)
+    write_series(root / "other", SeriesInstanceUID="1.2.777.4", PatientID="Z9 SECRETWORD")
+    report = "1.2.840.10008.5.1.4.1.1.88.11"
+    write_series(root / "sr", positions=stack_positions(1), SOPClassUID=report, Modality="SR")
+    plan = "1.2.840.10008.5.1.4.1.1.481.3"  # begins like MR image storage, is an RT structure set
+    write_series(root / "rt", positions=stack_positions(1), SOPClassUID=plan, Modality="RTSTRUCT")
+    (root / "notes.txt").write_text("SECRETWORD")
+    (root / "empty").write_bytes(b"")
+    return root
+
+
+def shown(report: object) -> str:
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(render(report))  # type: ignore[arg-type]
+    return console.export_text()
+
+
+def test_counts_decisions_and_expectations(export: Path) -> None:
+    report = check(export, Rules())
+    assert report.n_files == 6 + 5 + 5 + 6 + 1 + 1 + 2
+    assert sum(report.skipped.values()) == 4
+    assert (report.n_patients, report.n_paired, report.expected_pairs) == (2, 1, 5)
+    assert report.problem == ""
+    rules = {d.series.name: d.verdict.rule for choice in report.choices for d in choice.decisions}
+    assert rules == {"1.1": "", "1.2": "", "1.3": "tse", "2.1": ""}
+    assert report.disk_bytes > 0
+    assert report.seconds > 0
+
+
+def test_an_enhanced_file_is_one_file_and_a_series_of_its_frames(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", SeriesInstanceUID="1.1")
+    path = series_factory.write_enhanced(tmp_path / "mr")
+    report = check(tmp_path, Rules())
+    assert (report.n_files, report.n_paired, report.expected_pairs) == (7, 1, 6)
+    classic = sum(one.stat().st_size for one in (tmp_path / "ct").iterdir())
+    assert report.disk_bytes == int((classic + path.stat().st_size) * 2.5)
+
+
+def test_nothing_of_a_header_or_a_path_is_shown(export: Path, recwarn: pytest.WarningsRecorder) -> None:
+    text = shown(check(export, Rules())) + " ".join(str(warning.message) for warning in recwarn)
+    assert "tse" in text
+    assert not [secret for secret in SECRETS if secret.lower() in text.lower()]
+    assert str(export) not in text
+
+
+def test_the_problem_names_rule_and_key(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", SeriesInstanceUID="1.1")
+    write_series(tmp_path / "mr", "MR", SeriesInstanceUID="1.2", EchoTrainLength=15)
+    report = check(tmp_path, Rules())
+    assert "Rule 'tse' removed 1 MR series (Siemens 1)" in report.problem
+    assert report.problem.split(";")[0] in shown(report).replace("\n", " ")
+    relaxed = check(tmp_path, Rules(reject=tuple(name for name in REJECTABLE if name != "tse")))
+    assert (relaxed.problem, relaxed.n_paired) == ("", 1)
+
+
+def test_volume_cases_are_counted(tmp_path: Path) -> None:
+    for case, names in {
+        "a": ("ct.nii.gz", "mr.nii.gz", "mask.nii.gz"),
+        "b": ("ct.mha", "mr_T1.mha"),
+        "c": ("ct.nii.gz",),
+    }.items():
+        for name in names:
+            (tmp_path / case).mkdir(exist_ok=True)
+            (tmp_path / case / name).write_bytes(b"0" * 10)
+    report = check(tmp_path, Rules())
+    assert (report.layout, report.n_patients, report.n_paired) == ("volumes", 3, 2)
+    assert "2 of 3 patients" in shown(report)
+
+
+def test_a_folder_without_images_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("hello")
+    assert "no CT or MR" in check(tmp_path, Rules()).problem
+    (tmp_path / "none").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty"):
+        check(tmp_path / "none", Rules())

@@ -1,0 +1,269 @@
+"""A killed run goes on with what is missing, to the bytes of one that nobody stopped; what changed is done again."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from mrct.core import resume
+from mrct.core.files import output_folder, read_json, write_json
+from mrct.core.parallel import running
+from mrct.core.params import Section
+
+ROOT = Path(__file__).parents[2]
+PATIENTS = ("P1", "P2", "P3", "P4")
+KILLED = """
+import sys; sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+import test_resume
+test_resume.run(Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def functions(monkeypatch):
+    """A module that worker processes can import: they inherit sys.path."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests"))
+    monkeypatch.setenv("MRCT_WORKERS", "1")
+    return importlib.import_module("helpers.worker_functions")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four patients of one file each, and a place for the marks of who was at work."""
+    (tmp_path / "marks").mkdir()
+    for patient in PATIENTS:
+        (tmp_path / "in" / patient).mkdir(parents=True)
+        (tmp_path / "in" / patient / "text.txt").write_text(f"{patient} is well")
+    return tmp_path
+
+
+def run(folder, out="out", **changes):
+    """As a stage does it: every patient's work, then a table of the results."""
+    worker = importlib.import_module("helpers.worker_functions")
+    with resume.work_folder(folder / out) as work, output_folder(folder / out) as partial:
+        jobs = [
+            replace(
+                worker.Shout(folder / "in" / patient, partial / patient, 3, str(folder / "marks")), **changes
+            )
+            for patient in PATIENTS
+        ]
+        results = resume.map_resumable(worker.shout, jobs, "shout", work)
+        write_json(partial / "results.json", results)
+
+
+def kill_at(folder, patient, **environment):
+    """A run that gets SIGKILL half-way through the patient."""
+    command = [sys.executable, "-c", KILLED, str(folder), str(ROOT / "tests")]
+    changes = {"MRCT_TEST_KILL": patient, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, env=os.environ | changes, check=False, capture_output=True).returncode
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def times_at_work(folder):
+    return [len((folder / "marks" / patient).read_text()) for patient in PATIENTS]
+
+
+def test_a_killed_run_goes_on_with_what_is_missing_and_ends_in_the_same_bytes(folder, capfd):
+    assert kill_at(folder, "P3") == -signal.SIGKILL
+    assert not (folder / "out").exists()
+    run(folder)
+    assert times_at_work(folder) == [1, 1, 2, 1]
+    assert "shout: 2 of 4 stand" in capfd.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == ["in", "marks", "out"]
+    run(folder, "again")
+    assert times_at_work(folder) == [2, 2, 3, 2]
+    assert capfd.readouterr().err == ""
+    assert tree(folder / "out") == tree(folder / "again")
+    assert tree(folder / "out")["P4/deeper/all.txt"] == b"P4 IS WELL" * 3
+    assert read_json(folder / "out/results.json") == [{"share": 1.0}] * 4
+
+
+def test_a_killed_worker_leaves_the_finished_work_of_the_others(folder):
+    assert kill_at(folder, "P4", MRCT_WORKERS="2") == 1
+    run(folder)
+    assert times_at_work(folder)[3] == 2
+    assert sum(times_at_work(folder)) <= 6  # one more may have been under way in the other worker
+    assert tree(folder / "out")["P4/deeper/all.txt"] == b"P4 IS WELL" * 3
+
+
+def test_a_run_that_is_killed_while_it_collects_goes_on_too(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "read_json", lambda path: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(folder)
+    run(folder)
+    assert times_at_work(folder) == [1, 1, 1, 1]
+    assert tree(folder / "out")["P1/deeper/all.txt"] == b"P1 IS WELL" * 3
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_a_changed_input_is_done_again_alone(folder):
+    kill_at(folder, "P3")
+    place = folder / "in/P1/text.txt"
+    before = place.stat()
+    place.write_text("P1 is ill.")
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
+    run(folder)
+    assert times_at_work(folder) == [2, 1, 2, 1]
+    assert tree(folder / "out")["P1/deeper/all.txt"] == b"P1 IS ILL." * 3
+
+
+def test_other_parameters_never_take_up_what_stands(folder):
+    kill_at(folder, "P3")
+    run(folder, times=2)
+    assert times_at_work(folder) == [2, 2, 2, 1]
+    assert tree(folder / "out")["P1/deeper/all.txt"] == b"P1 IS WELL" * 2
+
+
+def test_another_function_never_takes_up_what_stands(folder, functions, monkeypatch):
+    kill_at(folder, "P3")
+    monkeypatch.setattr(functions, "shout", functions.whisper)
+    run(folder)
+    assert tree(folder / "out")["P1/first.txt"] == b"psst"
+
+
+class Settings(Section):
+    """Parameters as a stage holds them."""
+
+    width: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """One of every kind of field."""
+
+    source: Path
+    out: Path
+    settings: Settings
+    names: tuple[str, ...] = ()
+    extra: object = None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"settings": Settings(width=1.0000000000000002)},
+        {"names": ("a", "c")},
+        {"names": ("b", "a")},
+        {"extra": 0},
+        {"source": "Q"},
+    ],
+    ids=["a parameter by one bit", "a name", "their order", "None is not 0", "another patient's equal file"],
+)
+def test_every_field_is_part_of_the_name(tmp_path, changed):
+    for patient in "PQ":
+        (tmp_path / patient).mkdir()
+        (tmp_path / patient / "ct").write_text("x")
+    job = Job(tmp_path / "P", tmp_path / "out", Settings(width=1.0), ("a", "b"))
+    if "source" in changed:
+        changed = {"source": tmp_path / changed["source"]}
+    assert resume.job_hash(replace(job, out=tmp_path / "elsewhere"), "code") == resume.job_hash(job, "code")
+    assert resume.job_hash(replace(job, **changed), "code") != resume.job_hash(job, "code")
+    assert resume.job_hash(job, "other code") != resume.job_hash(job, "code")
+
+
+def test_a_file_that_moves_or_grows_is_another_input(tmp_path):
+    (tmp_path / "P").mkdir()
+    job, names = Job(tmp_path / "P", tmp_path, Settings(width=1.0)), set()
+    for name, text in (("a", "x"), ("b", "x"), ("b", "xx")):
+        for old in (tmp_path / "P").iterdir():
+            old.unlink()
+        (tmp_path / "P" / name).write_text(text)
+        names.add(resume.job_hash(job, "code"))
+    assert len(names) == 3
+
+
+def test_a_field_that_json_cannot_tell_wholly_is_refused(tmp_path):
+    job = Job(tmp_path, tmp_path, Settings(width=1.0), extra=np.zeros(5000))
+    with pytest.raises(TypeError, match="ndarray; expected plain values"):
+        resume.job_hash(job, "code")
+
+
+def test_code_tables_and_libraries_are_part_of_the_name(tmp_path, monkeypatch):
+    hashes = set()
+    module, room = tmp_path / "stage.py", tmp_path / "room"
+    monkeypatch.setattr(resume, "ROOMS", room)
+    for file in (module, room / "masks.py", room / "deeper" / "words.txt"):
+        file.parent.mkdir(exist_ok=True)
+        for content in ("one", "two"):
+            file.write_text(content)
+            resume._code.cache_clear()
+            hashes.add(resume._code(str(module)))
+    monkeypatch.setattr(resume, "distributions", lambda: [])
+    resume._code.cache_clear()
+    hashes.add(resume._code(str(module)))
+    resume._code.cache_clear()
+    assert len(hashes) == 7
+
+
+def test_compiled_code_is_no_part_of_the_hash(tmp_path):
+    """Python writes it, under names of its own for a moment, while another process may look."""
+    (tmp_path / "room/__pycache__").mkdir(parents=True)
+    (tmp_path / "room/masks.py").write_text("one")
+    before = resume.code_hash([tmp_path / "room"], [])
+    (tmp_path / "room/__pycache__/masks.cpython-311.pyc.4711").write_bytes(b"half")
+    assert resume.code_hash([tmp_path / "room"], []) == before
+    assert resume.code_hash([tmp_path / "room"], ["torch 2.13.0"]) != before
+
+
+def test_a_second_run_at_the_same_time_is_refused_and_disturbs_nothing(folder):
+    kill_at(folder, "P3")
+    before = tree(folder / ".out.work")
+    with FileLock(folder / ".out.work" / "lock"), pytest.raises(RuntimeError, match="another run is at work"):
+        run(folder)
+    assert tree(folder / ".out.work") == before
+    run(folder)
+
+
+def test_a_worker_that_outlived_its_run_may_be_first(folder, functions, monkeypatch):
+    """It ends between the start and the end of ours: one of the two results stands, whole."""
+    job = functions.Shout(folder / "in/P1", folder / "unused", 3, str(folder / "marks"))
+    (folder / "work").mkdir()
+
+    def slow(mine):
+        result = functions.shout(mine)
+        resume._do(functions.shout, folder / "work", "code", job)
+        return result
+
+    name, stood = resume._do(slow, folder / "work", "code", job)
+    assert not stood
+    assert [path.name for path in (folder / "work").iterdir()] == [name]
+    assert (folder / "work" / name / "files/deeper/all.txt").read_text() == "P1 IS WELL" * 3
+
+
+def test_without_links_the_files_are_copied(folder, monkeypatch):
+    def refuse(source, target):
+        raise OSError(18, "Invalid cross-device link")
+
+    run(folder)
+    monkeypatch.setattr(os, "link", refuse)
+    run(folder, "again")
+    assert tree(folder / "out") == tree(folder / "again")
+
+
+def test_on_a_cluster_it_goes_on_too(folder):
+    distributed = pytest.importorskip("distributed")
+    kill_at(folder, "P3")
+    quiet = {"dashboard_address": None, "silence_logs": 50}
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, **quiet) as local,
+        running("dask", local.scheduler_address),
+    ):
+        run(folder)
+    assert times_at_work(folder) == [1, 1, 2, 1]
+    run(folder, "again")
+    assert tree(folder / "out") == tree(folder / "again")

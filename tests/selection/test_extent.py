@@ -1,0 +1,167 @@
+"""Limits on what a stack shows, and the choice among stacks that pass: closed forms of coverage, field and spacing."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from mrct.dicom.series import Instance, Series
+from mrct.selection.choose import choose
+from mrct.selection.classify import Rules
+from mrct.selection.explain import explain_empty
+
+LIMITS = Rules(min_coverage_mm=60.0, min_field_mm=150.0, max_spacing_mm=8.0)
+FIRST = Instance(
+    Path("x"),
+    modality="MR",
+    image_type=("ORIGINAL", "PRIMARY", "M"),
+    orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+    pixel_spacing_mm=(1.0, 1.0),
+    rows=240,
+    columns=180,
+    te_ms=100.0,
+    tr_ms=4000.0,
+    echo_train_length=1,
+    scanning_sequence=("SE",),
+)
+
+
+def series(levels_mm: list[float], name: str = "S", **changes: object) -> Series:
+    first = replace(FIRST, **changes)  # type: ignore[arg-type]
+    slices = [
+        replace(first, path=Path(str(k)), instance_number=k, position=(0.0, 0.0, z))
+        for k, z in enumerate(levels_mm)
+    ]
+    return Series("P", name, tuple(slices))
+
+
+def levels(count: int, spacing_mm: float) -> list[float]:
+    return [spacing_mm * k for k in range(count)]
+
+
+def rule_of(item: Series, rules: Rules = LIMITS) -> str:
+    return choose("P", [item], rules).decisions[0].verdict.rule
+
+
+@pytest.mark.parametrize(
+    ("item", "rule"),
+    [
+        (series(levels(12, 5.0)), ""),  # 60 mm by 240 mm
+        (series(levels(11, 5.0)), "coverage"),
+        (series(levels(12, 5.0), pixel_spacing_mm=(0.6, 0.6)), "field_of_view"),  # 144 mm
+        (series(levels(12, 5.0), rows=100, columns=150), ""),  # the longer side counts
+        (series(levels(10, 8.0)), ""),
+        (series(levels(10, 8.1)), "spacing"),
+    ],
+    ids=["60 mm", "55 mm", "144 mm wide", "150 mm wide", "8 mm apart", "8.1 mm apart"],
+)
+def test_each_limit_and_its_other_side(item: Series, rule: str) -> None:
+    assert rule_of(item) == rule
+    assert rule_of(item, Rules()) == ""
+
+
+@pytest.mark.parametrize(
+    ("missing", "rule"),
+    [((), ""), ((29,), ""), ((1,), ""), ((26,), ""), ((20,), "uneven"), ((9, 10, 15), "uneven")],
+    ids=str,
+)
+def test_missing_slices_refuse_a_series_unless_four_fifths_of_it_are_whole(missing: tuple, rule: str) -> None:
+    item = series([z for k, z in enumerate(levels(30, 5.0)) if k not in missing])
+    assert rule_of(item) == rule
+    assert rule_of(item, replace(LIMITS, reject=("tse",), min_coverage_mm=0.0)) == ""
+
+
+def test_the_reason_of_a_gap_tells_the_slices_that_are_left() -> None:
+    item = series([z for k, z in enumerate(levels(30, 5.0)) if k not in (9, 10, 15)])
+    [decision] = choose("P", [item], LIMITS).decisions
+    assert decision.verdict.reason == "only 14 of 27 slices form an even stack"
+    assert "slices are missing: 2 gaps of up to 15.0 mm" in decision.notes
+
+
+@pytest.mark.parametrize(
+    ("item", "key"),
+    [
+        (series(levels(5, 5.0)), "select.min_coverage_mm=0"),
+        (series(levels(20, 5.0), rows=90, columns=90), "select.min_field_mm=0"),
+        (series(levels(20, 10.0)), "select.max_spacing_mm=0"),
+    ],
+    ids=["coverage", "field", "spacing"],
+)
+def test_an_empty_cohort_names_the_limit_to_lift(item: Series, key: str) -> None:
+    ct = series(levels(30, 5.0), name="ct", modality="CT", has_rescale=True)
+    choice = choose("P", [item, ct], LIMITS)
+    assert f"admit them with -S {key}." in explain_empty([choice], LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("rival", "winner"),
+    [
+        (series(levels(22, 5.5), "rival", pixel_spacing_mm=(2.0, 2.0)), "rival"),  # 121 mm: 21 mm more
+        (series(levels(22, 5.0), "rival", pixel_spacing_mm=(2.0, 2.0)), "fine"),  # 10 mm more decide nothing
+        (series(levels(40, 2.5), "rival", pixel_spacing_mm=(1.05, 1.05)), "rival"),  # pixels alike, thinner
+        (series(levels(40, 2.5), "rival", pixel_spacing_mm=(1.2, 1.2)), "fine"),
+        (series(levels(21, 5.0), "rival", series_number=9), "fine"),  # one slice more decides nothing
+    ],
+    ids=["coverage", "two slices", "thinner", "coarser pixels", "one slice"],
+)
+def test_only_a_difference_that_means_something_decides(rival: Series, winner: str) -> None:
+    fine = series(levels(20, 5.0), "fine")
+    for order in ([fine, rival], [rival, fine]):
+        choice = choose("P", order, LIMITS)
+        assert choice.mr is not None
+        assert choice.mr.name == winner
+
+
+def test_tolerances_do_not_add_up_over_a_chain_of_rivals() -> None:
+    """Each 8 mm more than the last: all but the two longest fall behind the longest by more than 10 mm."""
+    chain = [
+        series(levels(count, 4.0), name, pixel_spacing_mm=(pixel, pixel))
+        for name, count, pixel in (("a", 20, 0.7), ("b", 22, 0.8), ("c", 24, 1.0))
+    ]
+    choice = choose("P", chain, LIMITS)
+    assert choice.mr is not None
+    assert choice.mr.name == "b"
+
+
+def test_the_mr_nearest_to_the_ct_is_chosen_and_a_follow_up_alone_is_left_out() -> None:
+    day = date(2020, 1, 1)
+    ct = series(levels(30, 5.0), "ct", modality="CT", has_rescale=True, acquired=day)
+    early = series(levels(16, 5.0), "early", acquired=day + timedelta(9))
+    late = series(levels(30, 5.0), "late", acquired=day + timedelta(200))
+    choice = choose("P", [late, ct, early], LIMITS)
+    assert choice.mr == early
+    [reason] = [one.verdict.reason for one in choice.decisions if one.series is late]
+    assert reason.endswith("this one is 200 days from the CT, a better one 9 days (by nearest_date)")
+    alone = choose("P", [late, ct], replace(LIMITS, max_days_between=90))
+    assert (alone.status, alone.reason) == ("left_out", "CT and MR are 200 days apart, more than 90")
+
+
+def test_an_empty_cohort_is_explained_by_what_costs_most_patients() -> None:
+    def patient(name: str, days: int, train: int) -> list[Series]:
+        day = date(2020, 1, 1)
+        ct = series(levels(30, 5.0), f"{name} ct", modality="CT", has_rescale=True, acquired=day)
+        mr = series(levels(30, 5.0), f"{name} mr", acquired=day + timedelta(days), echo_train_length=train)
+        return [ct, mr]
+
+    rules = replace(LIMITS, max_days_between=90)
+    far, turbo = (
+        choose(name, patient(name, days, train), rules) for name, days, train in (("f", 99, 1), ("t", 0, 9))
+    )
+    assert "Rule 'tse' removed 2 MR series" in explain_empty([far, turbo, turbo], rules)
+    assert "2 patients were left out by select.max_days_between" in explain_empty([far, far, turbo], rules)
+
+
+def test_a_thick_slice_that_comes_first_makes_no_projection_of_a_series_of_two_thicknesses() -> None:
+    """Projections are slabs far thicker than their distance; here each slice is as thick as its step."""
+    thin = [(2.5 * k, 2.5) for k in range(16)]
+    thick = [(43.75 + 10.0 * k, 10.0) for k in range(9)]
+    slices = [
+        replace(
+            FIRST, modality="CT", has_rescale=True, instance_number=n, position=(0.0, 0.0, z), thickness_mm=mm
+        )
+        for n, (z, mm) in enumerate([thick[-1], *thin, *thick[:-1]])
+    ]
+    assert rule_of(Series("P", "S", tuple(slices)), Rules()) == ""
+    slabs = [replace(one, thickness_mm=30.0) for one in slices]
+    assert rule_of(Series("P", "S", tuple(slabs))) == "derived"
