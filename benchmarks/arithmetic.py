@@ -35,11 +35,11 @@ def print_arithmetic(counted: float) -> None:
     discriminator += 2 * 16 * 8 * width * 62**2
     step = 12 * generator + 16 * discriminator
     print(
-        f"generator forward {generator / 1e9:.0f} GFLOP, discriminator forward {discriminator / 1e9:.1f} GFLOP, one pair:"
+        f"generator forward {generator / 1e9:.0f} GFLOP, discriminator {discriminator / 1e9:.1f} GFLOP, one pair:"
     )
     print(f"  4 generator passes, each forward + two of its size backward: {12 * generator / 1e12:.2f} TFLOP")
     print(
-        f"  2 discriminator passes for the generators (no gradient of its weights), 4 for itself: {16 * discriminator / 1e12:.2f}"
+        f"  2 discriminator passes for the generators (no weight gradient), 4 for itself: {16 * discriminator / 1e12:.2f}"
     )
     total = step * PAPER_PAIRS * PAPER_EPOCHS
     print(

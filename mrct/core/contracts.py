@@ -133,7 +133,7 @@ class AuditedAttribute(Row):
 class SelectedSeries(Row):
     patient: str = Field(description="pseudonym")
     series: str = Field(
-        description="series; parts of one series end in -e1 (echo), -k1 (kernel), -i1 (image type), -s1 (scan)"
+        description="series; its parts end in -e1 (echo), -k1 (kernel), -i1 (image type) or -s1 (scan)"
     )
     modality: str = Field(description="CT or MR")
     description: Text = Field(description="known words of SeriesDescription")
@@ -244,7 +244,7 @@ VIRTUAL_SERIES = Table(
     "cohort", "data/cohort_truth", "series.csv", VirtualSeries, "one row per exported series"
 )
 HIDING_PLACES = Table(
-    "cohort", "data/cohort_truth", "hiding_places.csv", HidingPlace, "one row per kind of hiding place"
+    "cohort", "data/cohort_truth", "hiding_places.csv", HidingPlace, "one row per hiding place"
 )
 VIRTUAL_PAIRS = Table(
     "cohort", "data/cohort_truth/<n>", "pairs.csv", VirtualPair, "one row per slice of the wanted MR"
