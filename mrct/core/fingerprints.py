@@ -40,7 +40,7 @@ def run_fingerprint(method: str, params: dict[str, Any], data: str) -> str:
 def code_fingerprint(stage: str, method: str = "") -> str:
     """SHA-256 over the code of a stage, the installed libraries and the version of Python, 64 hex digits.
 
-    The code of a stage is the code that dvc.yaml lists in its `deps`: what runs the stage again in DVC also discards its
+    The code of a stage is the code that dvc.yaml lists in its `deps`: what runs the stage again also discards its
     unfinished work and its checkpoints. tests/test_architecture.py proves that the lists are complete.
     """
     parts = [sys.version, *_libraries()]

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from helpers import series_factory
-from helpers.series_factory import smooth, stack_positions, write_series
 from rich.console import Console
 
+from helpers import series_factory
+from helpers.series_factory import smooth, stack_positions, write_series
 from mrct.cli.check import check, render
 from mrct.selection.classify import REJECTABLE, Rules
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from helpers.phi_factory import person_dataset
 from pydicom import Dataset, dcmwrite
 from pydicom.uid import ImplicitVRLittleEndian
 
+from helpers.phi_factory import person_dataset
 from mrct.deid import cleaner
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration

@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.enhanced_factory import enhanced_dataset
-from helpers.phi_factory import person_dataset
 from pydicom import Dataset
 
+from helpers.enhanced_factory import enhanced_dataset
+from helpers.phi_factory import person_dataset
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import read_dataset

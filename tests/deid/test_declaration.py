@@ -1,10 +1,10 @@
 """What an output says about its own de-identification, after what other tools have said before."""
 
 import pytest
-from helpers.phi_factory import person_dataset
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
+from helpers.phi_factory import person_dataset
 from mrct.deid.deidentify import METHOD, Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import Unreadable

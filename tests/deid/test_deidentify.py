@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from helpers.phi_factory import person_dataset, secrets_in
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEGLSLossless
 
+from helpers.phi_factory import person_dataset, secrets_in
 from mrct.deid.allow_list import read_allow_list
 from mrct.deid.dates import shift_date, shift_date_time
 from mrct.deid.deidentify import Options, deidentify

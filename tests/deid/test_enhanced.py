@@ -3,13 +3,13 @@
 import numpy as np
 import pydicom
 import pytest
-from helpers import enhanced_factory
-from helpers.enhanced_factory import FRAMES, enhanced_dataset
 from pydicom import DataElement, Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.sequence import Sequence
 from pydicom.uid import LegacyConvertedEnhancedMRImageStorage
 
+from helpers import enhanced_factory
+from helpers.enhanced_factory import FRAMES, enhanced_dataset
 from mrct.deid.allow_list import Rule, allowed_attributes
 from mrct.deid.attribute_rules import Context, apply_rule
 from mrct.deid.deidentify import Options, deidentify

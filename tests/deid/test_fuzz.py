@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import fuzz_factory, phi_factory
-from helpers.enhanced_factory import enhanced_dataset
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
+from helpers import fuzz_factory, phi_factory
+from helpers.enhanced_factory import enhanced_dataset
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.save import save_dataset

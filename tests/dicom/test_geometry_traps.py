@@ -11,8 +11,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from helpers.series_factory import smooth, stack_positions, write_series
 
+from helpers.series_factory import smooth, stack_positions, write_series
 from mrct.dicom.runs import even_slices
 from mrct.dicom.scans import scan_numbers
 from mrct.dicom.series import Series, group, read_instance

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from helpers.phi_factory import person_dataset, secrets_in
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -25,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from helpers.phi_factory import person_dataset, secrets_in
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom import codec

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from helpers import phi_factory
-from helpers.phi_factory import person_dataset, save
 from pydicom.pixels.decoders import JPEG2000LosslessDecoder
 from pydicom.uid import MPEG2MPML, DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
+from helpers import phi_factory
+from helpers.phi_factory import person_dataset, save
 from mrct.dicom.decoding import decode_pixels
 from mrct.dicom.read import find_files, read_dataset
 from mrct.dicom.unreadable import MissingCodec, Unreadable

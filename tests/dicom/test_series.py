@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import series_factory
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
+from helpers import series_factory
 from mrct.dicom.header import vendor_name
 from mrct.dicom.read import Unreadable
 from mrct.dicom.series import (

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from helpers.series_factory import smooth, stack_positions, write_series
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from scipy.spatial.transform import Rotation
 
+from helpers.series_factory import smooth, stack_positions, write_series
 from mrct.dicom.series import Series, group, read_instance
 from mrct.dicom.stack import GeometryError, stack
 from mrct.dicom.volume import build_volume, padding, read_slice

@@ -6,10 +6,10 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from helpers import phi_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import phi_factory
 from mrct.dicom.write import write_synthetic_series
 
 REFERENCE = [phi_factory.person_dataset("MR", instance) for instance in (1, 2, 3)]

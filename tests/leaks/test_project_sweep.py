@@ -17,7 +17,6 @@ import zlib
 
 import numpy as np
 import pytest
-from helpers.phi_factory import person_dataset, save
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,6 +25,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, MRImageStorage
 
+from helpers.phi_factory import person_dataset, save
 from mrct.leaks import blocks, layers
 from mrct.leaks.phi_values import PhiValues
 from mrct.leaks.project_sweep import sweep_project

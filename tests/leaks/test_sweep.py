@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pydicom
 import pytest
-from helpers.phi_factory import person_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
+from helpers.phi_factory import person_dataset
 from mrct.leaks.identifying import BIRTH, IDENTIFYING
 from mrct.leaks.matching import Matcher, locate, number_runs, uid_parts
 from mrct.leaks.phi_values import date_spellings

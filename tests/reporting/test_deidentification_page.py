@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.audit_factory import write_audit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.audit_factory import write_audit
 from mrct.reporting import deidentification
 from mrct.reporting.inputs import AUDIT_KEYS, DICOM_AUDIT_KEYS, SWEEP_KEYS, read_audit
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from helpers.phi_factory import person_dataset, save, secrets_in
 
+from helpers.phi_factory import person_dataset, save, secrets_in
 from mrct.deid import patient as worker
 from mrct.deid import planning, resume
 from mrct.deid.deidentify import Options

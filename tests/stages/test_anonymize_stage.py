@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-from helpers.phi_factory import person_dataset, save, secrets_in
 from pydicom.uid import EncapsulatedPDFStorage, MediaStorageDirectoryStorage
 
+from helpers.phi_factory import person_dataset, save, secrets_in
 from mrct.core import params as parameters
 from mrct.deid import patient as worker
 from mrct.deid.pseudonyms import DEMONSTRATION_KEY, KeyRefusedError, Pseudonyms, demonstration

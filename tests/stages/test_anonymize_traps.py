@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-from helpers.phi_factory import person_dataset, save, secrets_in
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.pixels.decoders import JPEG2000LosslessDecoder
@@ -29,6 +28,7 @@ from pydicom.uid import (
     XRayRadiationDoseSRStorage,
 )
 
+from helpers.phi_factory import person_dataset, save, secrets_in
 from mrct.deid.pseudonyms import KeyRefusedError, Pseudonyms, demonstration
 from stages.anonymize import Params, Source, choose_pseudonyms, run
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.audit_factory import write_audit
 from PIL import Image
 
+from helpers.audit_factory import write_audit
 from mrct.core.files import save_array, write_json, write_table
 from mrct.core.params import ParamsError
 from mrct.metrics.statistics import bootstrap_interval, paired_interval

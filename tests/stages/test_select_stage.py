@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
-from helpers.series_factory import smooth, stack_positions, write_series
 
+from helpers.series_factory import smooth, stack_positions, write_series
 from mrct.core import files, params
 from mrct.selection.classify import DEFAULT_PREFER, REJECTABLE
 from mrct.selection.table import SERIES_COLUMNS

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from pydicom import dcmread
+
 from helpers import series_factory
 from helpers.series_factory import (
     CORONAL,
@@ -18,8 +20,6 @@ from helpers.series_factory import (
     write_enhanced,
     write_series,
 )
-from pydicom import dcmread
-
 from mrct.core import files, params
 from stages.select import Params, run
 
