@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mrct.core.errors import DataError
 
@@ -38,10 +38,11 @@ class Section(BaseModel):
 
 
 class Execution(Section):
-    """Where the work runs; keys of no stage, because no result depends on them (mrct/core/parallel.py)."""
+    """Where the work runs and what is shown of it: keys of no stage, because no result depends on them."""
 
     executor: Literal["processes", "dask"] = "processes"
     scheduler: str = ""
+    example_every: int = Field(default=0, ge=0)
 
 
 S = TypeVar("S", bound=Section)
@@ -72,15 +73,23 @@ def load(model: type[S], section: str | None = None, path: Path = PARAMS_FILE) -
     return parse(model, _section(content, section, path), f"{path}: {section}")
 
 
-def load_parts(models: tuple[type[Section], ...], section: str, path: Path = PARAMS_FILE) -> tuple[Any, ...]:
-    """The section as one of each model, which takes the keys that it names; a key that none names is an error."""
-    values = _section(read(path), section, path)
+def load_parts(
+    models: tuple[type[Section], ...], section: str | None, path: Path = PARAMS_FILE
+) -> tuple[Any, ...]:
+    """Read one of each model, which takes the keys that it names, from a section or from the file's top level.
+
+    Raises:
+        ParamsError: The section is missing or holds a key that no model names, or a value is wrong.
+    """
+    content = read(path)
+    values = content if section is None else _section(content, section, path)
+    where = str(path) if section is None else f"{path}: {section}"
     known = {key for model in models for key in model.model_fields}
-    for key in values:
+    for key in values if section else ():
         if key not in known:
-            raise ParamsError(f"{path}: {section}: unknown key {key!r}{nearest(key, known)}")
+            raise ParamsError(f"{where}: unknown key {key!r}{nearest(key, known)}")
     return tuple(
-        parse(model, {key: values[key] for key in model.model_fields if key in values}, f"{path}: {section}")
+        parse(model, {key: values[key] for key in model.model_fields if key in values}, where)
         for model in models
     )
 
@@ -101,20 +110,13 @@ def parse(model: type[S], values: dict[str, Any], where: str) -> S:
 
 
 def _require_known(content: dict[str, Any], path: Path) -> None:
-    """ParamsError for a top-level key that no stage of the dvc.yaml beside it depends on: it would do nothing.
-
-    Sections of methods (mrct/methods/<name>.py) may stay while `baselines` does not name them; the keys of
-    `Execution` belong to all stages.
-    """
+    """Raise ParamsError for a top-level key that does nothing: no stage of the dvc.yaml beside it depends on it."""
     pipeline = path.with_name("dvc.yaml")
     if not pipeline.is_file():
         return
     stages = yaml.safe_load(pipeline.read_text())["stages"].values()
     known = {str(key).split(".")[0] for stage in stages for key in stage.get("params", [])}
-    modules = path.with_name("mrct").glob("methods/*.py")
-    known |= {file.stem for file in modules if "class Params(" in file.read_text()} | set(
-        Execution.model_fields
-    )
+    known |= set(Execution.model_fields)
     for key in content:
         if key not in known:
             raise ParamsError(f"{path}: unknown key {key!r}{nearest(key, known)}")

@@ -5,6 +5,7 @@ says which stage writes the file. docs/reference/tables.md is generated from the
 """
 
 import csv
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,9 +101,11 @@ class Table:
 
 def _records(rows: "Iterable[Mapping[str, Any] | Row] | pd.DataFrame") -> Iterable[Mapping[str, Any] | Row]:
     """Rows of any of these kinds with None in empty cells."""
-    if hasattr(rows, "to_dict"):
-        rows = rows.astype(object).to_dict("records")
-    for row in rows:
+    pandas: Any = sys.modules.get("pandas")  # not imported: who passes no DataFrame need not pay for it
+    records: Iterable[Any] = rows
+    if pandas and isinstance(rows, pandas.DataFrame):
+        records = rows.astype(object).to_dict("records")
+    for row in records:
         yield row if isinstance(row, Row) else {name: None if _is_empty(v) else v for name, v in row.items()}
 
 

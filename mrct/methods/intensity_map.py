@@ -1,8 +1,7 @@
-"""Reference method `intensity_map`: the median target value of each source intensity, both directions.
+"""Reference method `intensity_map`: the median target intensity per source intensity, in both directions.
 
-The best that one can do pixel by pixel without looking at neighbors (the median minimizes the mean absolute
-error). Fitted on whole slices, so that air around the head stays air; fitted inside the head alone, where the
-error is measured, it gained 0.6 of 156 HU on 18 validation patients and put tissue outside the head.
+It is the best that one can do pixel by pixel without the surroundings of a pixel: the median minimizes the mean
+absolute error. It is fitted to whole slices, so that air around the head stays air.
 """
 
 from collections.abc import Iterable
@@ -14,16 +13,17 @@ from torch import Tensor, nn
 
 from mrct.core.errors import DataError
 from mrct.core.params import Section
+from mrct.training.method import Direction, Fitted, FittedMethod
 
 
-class Params(Section):
+class IntensityMapParams(Section):
     """Number of equal intensity bins over [-1, 1]."""
 
     bins: int
 
 
-class IntensityMap(nn.Module):
-    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W): a table looked up by intensity bin."""
+class IntensityMapNetwork(nn.Module):
+    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W): each pixel becomes the value of its intensity bin."""
 
     table: Tensor
 
@@ -32,8 +32,34 @@ class IntensityMap(nn.Module):
         self.register_buffer("table", torch.full((bins,), -1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Median of each pixel's bin."""
+        """Look up the median of each pixel's bin."""
         return self.table[bin_index(x, len(self.table))]
+
+
+class IntensityMap(FittedMethod[IntensityMapParams]):
+    """A table per direction."""
+
+    Params = IntensityMapParams
+
+    @classmethod
+    def build_network(cls, config: dict[str, Any]) -> nn.Module:
+        """Build an empty table of the stored size."""
+        return IntensityMapNetwork(config["bins"])
+
+    @classmethod
+    def fit(
+        cls, slices: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], params: IntensityMapParams
+    ) -> dict[Direction, Fitted]:
+        """Take the medians."""
+        pixels = [(mr.ravel(), ct.ravel()) for mr, ct, _ in slices]
+        if not pixels:
+            raise DataError("intensity_map: no training slice; run the stage pair again")
+        mr, ct = (torch.from_numpy(np.concatenate(values)) for values in zip(*pixels, strict=True))
+        config = {"bins": params.bins}
+        return {
+            "mr_to_ct": Fitted(_fit_table(mr, ct, params.bins), config),
+            "ct_to_mr": Fitted(_fit_table(ct, mr, params.bins), config),
+        }
 
 
 def bin_index(x: Tensor, bins: int) -> Tensor:
@@ -41,33 +67,14 @@ def bin_index(x: Tensor, bins: int) -> Tensor:
     return ((x + 1) / 2 * bins).long().clamp(0, bins - 1)
 
 
-def build_network(config: dict[str, Any]) -> nn.Module:
-    """An empty network of the stored configuration, ready for its weights."""
-    return IntensityMap(config["bins"])
-
-
-def fit(
-    slices: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], params: Params
-) -> dict[str, tuple[nn.Module, dict[str, Any]]]:
-    """(mr, ct, mask) training slices (H, W) -> network and configuration of each direction."""
-    pixels = [(mr.ravel(), ct.ravel()) for mr, ct, _ in slices]
-    if not pixels:
-        raise DataError("intensity_map: no training slice; rerun pair")
-    mr, ct = (torch.from_numpy(np.concatenate(values)) for values in zip(*pixels, strict=True))
-    return {
-        "mr_to_ct": (_fit_table(mr, ct, params.bins), {"bins": params.bins}),
-        "ct_to_mr": (_fit_table(ct, mr, params.bins), {"bins": params.bins}),
-    }
-
-
-def _fit_table(source: Tensor, target: Tensor, bins: int) -> IntensityMap:
-    """Median of each bin; an empty bin takes the value between its filled neighbors."""
+def _fit_table(source: Tensor, target: Tensor, bins: int) -> IntensityMapNetwork:
+    """The median of each bin; an empty bin is interpolated between the filled bins beside it."""
     index = bin_index(source, bins).numpy()
     order = np.argsort(index, kind="stable")
     starts = np.searchsorted(index[order], np.arange(bins + 1))
     values = target.numpy()[order]
     filled = [b for b in range(bins) if starts[b] < starts[b + 1]]
     medians = [float(np.median(values[starts[b] : starts[b + 1]])) for b in filled]
-    network = IntensityMap(bins)
+    network = IntensityMapNetwork(bins)
     network.table.copy_(torch.from_numpy(np.interp(np.arange(bins), filled, medians).astype(np.float32)))
     return network

@@ -1,38 +1,53 @@
 """scCycleGAN (Jeong 2024): two generators, two patch discriminators and the losses of one training step.
 
-Both directions at once: `mr_to_ct` makes CT, `ct_to_mr` makes MR; `ct_discriminator` and `mr_discriminator` judge them.
-Images are (B, 1, H, W) in [-1, 1]. What the paper leaves open is a parameter (params.yaml, Table 1's keys at
-top level); departures: CycleGAN's down- and upsampling, its betas and its cycle loss, which the paper's
-name and introduction have and its loss section does not list.
+Both directions are trained at once: `mr_to_ct` synthesizes CT, `ct_to_mr` synthesizes MR; `ct_discriminator` and
+`mr_discriminator` tell real from synthetic. Images are (B, 1, H, W) in [-1, 1]. The parameters are top-level keys of
+params.yaml: Table 1 of the paper and what it leaves open. Departures: down- and upsampling, betas of Adam and the cycle
+loss are those of CycleGAN (Zhu 2017); the paper has the cycle in its name and introduction, not in its loss section.
 """
 
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from mrct.core.errors import DataError
+from mrct.core.errors import DataError, NotFoundError
+from mrct.core.fingerprints import file_hash
+from mrct.core.params import Section
 from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
+from mrct.losses.mind import mind, mind_loss
 from mrct.losses.pixel import pixel_translation_loss, pixel_weights
-from mrct.methods.adam import AdamParams, adam
-from mrct.methods.batch import ONE_PHASE, Batch, Before, Phase, Pooled
-from mrct.methods.gan_networks import (
-    DiscriminatorParams,
-    GeneratorParams,
-    build_discriminator,
-    build_generator,
-)
-from mrct.methods.structure_term import StructureTerm
+from mrct.losses.structure import spatial_correlation_loss
 from mrct.networks.patchgan import PatchDiscriminator
+from mrct.networks.random_features import RandomConvFeatures
 from mrct.networks.resnet import ResnetGenerator
+from mrct.networks.vgg16 import Vgg16Features
+from mrct.training.method import AdamParams, Batch, Pooled, Terms, TrainedMethod, adam
+from mrct.training.settings import AdversarialLoop
 
-#: What it is trained on.
-EXAMPLES = "slices"
+Network = TypeVar("Network", bound=nn.Module)
 
 
-class Params(AdamParams):
+class GeneratorParams(Section):
+    """Size of both generators; see `ResnetGenerator`."""
+
+    filters: int = Field(ge=1)
+    blocks: int = Field(ge=0)
+    downsamplings: int = Field(ge=0)
+    upsampling: Literal["transposed", "resize"]
+
+
+class DiscriminatorParams(Section):
+    """Size and norm of both discriminators; see `PatchDiscriminator`."""
+
+    filters: int = Field(ge=1)
+    norm: Literal["batch", "instance"]
+
+
+class ScCycleGanParams(AdamParams):
     """Table 1 of the paper and what it leaves open."""
 
     lambda_adv: float = Field(ge=0)
@@ -49,19 +64,19 @@ class Params(AdamParams):
     discriminator: DiscriminatorParams
 
     @property
-    def structure(self) -> bool:
+    def uses_structure(self) -> bool:
         """Whether the structure loss takes part."""
         return self.lambda_str > 0 and self.structure_loss != "none"
 
     @property
-    def discriminators(self) -> bool:
-        """Whether anything asks the discriminators: the adversarial loss, or the weights of the pixel loss."""
+    def uses_discriminators(self) -> bool:
+        """Whether the adversarial loss or the weights of the pixel loss need the discriminators."""
         return self.lambda_adv > 0 or (self.lambda_pix > 0 and self.pixel_weighting != "none")
 
     @model_validator(mode="after")
-    def _something_to_minimize(self) -> "Params":
+    def _something_to_minimize(self) -> "ScCycleGanParams":
         weights = (self.lambda_adv, self.lambda_pix, self.lambda_cyc, self.lambda_idt)
-        if not any(weights) and not self.structure:
+        if not any(weights) and not self.uses_structure:
             raise DataError(
                 "all weights are zero; set one of lambda_adv, lambda_pix, lambda_str (with a structure_loss), "
                 "lambda_cyc, lambda_idt"
@@ -73,11 +88,11 @@ class Params(AdamParams):
         return self
 
 
-class Side(NamedTuple):
-    """What the losses of one synthetic image need: x (source) -> ŷ (synthetic), held against y (target)."""
+class Translation(NamedTuple):
+    """One translation G(x) = ŷ of a batch: what its losses need."""
 
-    name: str
-    forth: ResnetGenerator
+    modality: str
+    generator: ResnetGenerator
     back: ResnetGenerator
     discriminator: PatchDiscriminator
     source: Tensor
@@ -86,20 +101,49 @@ class Side(NamedTuple):
     identity: Tensor | None
 
 
-class ScCycleGan(nn.Module):
+class ScCycleGan(TrainedMethod[ScCycleGanParams]):
     """The four networks and their two optimizers."""
 
-    def __init__(self, params: Params) -> None:
-        super().__init__()
-        self.params = params
-        self.mr_to_ct = build_generator(params.generator)
-        self.ct_to_mr = build_generator(params.generator)
-        self.ct_discriminator = build_discriminator(params.discriminator)
-        self.mr_discriminator = build_discriminator(params.discriminator)
-        self.structure = StructureTerm(params.structure_loss, params.structure_features, params.vgg16_weights)
+    Params = ScCycleGanParams
+    Loop = AdversarialLoop
+    top_level = True
+
+    def __init__(self, params: ScCycleGanParams) -> None:
+        super().__init__(params)
+        self.mr_to_ct = _build_generator(params.generator)
+        self.ct_to_mr = _build_generator(params.generator)
+        self.ct_discriminator = _build_discriminator(params.discriminator)
+        self.mr_discriminator = _build_discriminator(params.discriminator)
+        self.structure = StructureLoss(params.structure_loss, params.structure_features, params.vgg16_weights)
+
+    @classmethod
+    def network_config(cls, params: ScCycleGanParams) -> dict[str, Any]:
+        """Return the size of a generator."""
+        return params.generator.model_dump()
+
+    @classmethod
+    def build_network(cls, config: dict[str, Any]) -> nn.Module:
+        """Build an untrained generator of the stored size."""
+        return _build_generator(GeneratorParams(**config))
+
+    @classmethod
+    def provenance(cls, params: ScCycleGanParams) -> dict[str, Any]:
+        """Name VGG16's weights by their SHA-256, and not at all where they are not used.
+
+        Raises:
+            NotFoundError: The file of VGG16's weights is missing.
+        """
+        used = params.uses_structure and params.structure_loss == "sc_map"
+        digest = ""
+        if used and params.structure_features == "vgg16":
+            file = Path(params.vgg16_weights)
+            if not file.is_file():
+                raise NotFoundError(f"vgg16_weights: {file}: no such file; name the file of VGG16's weights")
+            digest = file_hash(file)
+        return super().provenance(params) | {"vgg16_weights": digest}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the generators and for the discriminators, at the paper's learning rate."""
+        """Adam for the generators and for the discriminators, at one learning rate (Table 1)."""
         return adam(
             self.params,
             generators=(self.mr_to_ct, self.ct_to_mr),
@@ -112,85 +156,146 @@ class ScCycleGan(nn.Module):
 
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
-    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The generators' loss, then the discriminators'; each with its unweighted terms."""
+    ) -> Iterator[tuple[Tensor, Terms]]:
+        """The loss of both generators, then that of both discriminators.
+
+        In the first `pretrain_epochs` there is the plain pixel loss alone.
+        """
         pretraining = epoch < self.params.pretrain_epochs
-        sides = self._translate(batch.mr, batch.ct, identity=self.params.lambda_idt > 0 and not pretraining)
-        terms: dict[str, Tensor] = {}
-        for side in sides:
-            terms |= self._pixel_term(side, None) if pretraining else self._generator_terms(side, rng)
-        yield self._weighted(terms), terms
-        if self.params.discriminators and not pretraining:
-            terms = {f"discriminator_{side.name}": self._discriminator_term(side, pooled) for side in sides}
+        translations = self._translate(batch.mr, batch.ct, self.params.lambda_idt > 0 and not pretraining)
+        losses, terms = [], Terms()
+        for translation in translations:
+            loss, of_this = (
+                self._pretraining_loss(translation) if pretraining else self._generator_loss(translation, rng)
+            )
+            losses.append(loss)
+            terms |= of_this
+        yield torch.stack(losses).sum(), terms
+        if self.params.uses_discriminators and not pretraining:
+            terms = {
+                f"discriminator_{translation.modality}": self._discriminator_loss(translation, pooled)
+                for translation in translations
+            }
             yield torch.stack(list(terms.values())).sum(), terms
 
-    def _translate(self, mr: Tensor, ct: Tensor, identity: bool) -> list[Side]:
-        """Both translations, and for the identity loss G(y) in the same pass as G(x)."""
-        sides = []
-        for name, forth, back, discriminator, source, target in (
+    def _translate(self, mr: Tensor, ct: Tensor, with_identity: bool) -> list[Translation]:
+        """Both translations; G(y), which the identity loss needs, is computed in the same pass as G(x)."""
+        translations = []
+        for modality, generator, back, discriminator, source, target in (
             ("ct", self.mr_to_ct, self.ct_to_mr, self.ct_discriminator, mr, ct),
             ("mr", self.ct_to_mr, self.mr_to_ct, self.mr_discriminator, ct, mr),
         ):
-            same = None
-            if identity:
-                synthetic, same = forth(torch.cat([source, target])).chunk(2)
+            identity = None
+            if with_identity:
+                synthetic, identity = generator(torch.cat([source, target])).chunk(2)
             else:
-                synthetic = forth(source)
-            sides.append(Side(name, forth, back, discriminator, source, target, synthetic, same))
-        return sides
+                synthetic = generator(source)
+            translations.append(
+                Translation(modality, generator, back, discriminator, source, target, synthetic, identity)
+            )
+        return translations
 
-    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
-        weights = {
-            kind: getattr(self.params, f"lambda_{kind}") for kind in ("adv", "pix", "str", "cyc", "idt")
-        }
-        return torch.stack([weights[name[:3]] * term for name, term in terms.items()]).sum()
-
-    def _generator_terms(self, side: Side, rng: torch.Generator) -> dict[str, Tensor]:
-        params, terms = self.params, dict[str, Tensor]()
-        logits = judged(side.discriminator, side.synthetic) if params.discriminators else None
+    def _generator_loss(self, x: Translation, rng: torch.Generator) -> tuple[Tensor, Terms]:
+        """The weighted sum of the loss terms of one generator; a term whose weight is 0 is not computed."""
+        params = self.params
+        logits = judged(x.discriminator, x.synthetic) if params.uses_discriminators else None
+        adversarial = pixel = structure = cycle = identity = None
         if params.lambda_adv > 0 and logits is not None:
-            terms[f"adv_{side.name}"] = generator_loss(logits)
+            adversarial = generator_loss(logits)
         if params.lambda_pix > 0:
-            terms |= self._pixel_term(side, logits)
-        if params.structure:
-            terms[f"str_{side.name}"] = self.structure(side.forth.encoder, side.source, side.synthetic, rng)
+            pixel = _pixel_loss(x, logits, params.pixel_weighting)
+        if params.uses_structure:
+            structure = self.structure(x.generator.encoder, x.source, x.synthetic, rng)
         if params.lambda_cyc > 0:
-            source_name = "mr" if side.name == "ct" else "ct"
-            terms[f"cyc_{source_name}"] = (side.back(side.synthetic) - side.source).abs().mean()
-        if side.identity is not None:
-            terms[f"idt_{side.name}"] = (side.identity - side.target).abs().mean()
-        return terms
+            cycle = (x.back(x.synthetic) - x.source).abs().mean()
+        if x.identity is not None:
+            identity = (x.identity - x.target).abs().mean()
+        loss = (
+            params.lambda_adv * _or_zero(adversarial)
+            + params.lambda_pix * _or_zero(pixel)
+            + params.lambda_str * _or_zero(structure)
+            + params.lambda_cyc * _or_zero(cycle)
+            + params.lambda_idt * _or_zero(identity)
+        )
+        terms = {
+            f"adv_{x.modality}": adversarial,
+            f"pix_{x.modality}": pixel,
+            f"str_{x.modality}": structure,
+            f"cyc_{'mr' if x.modality == 'ct' else 'ct'}": cycle,
+            f"idt_{x.modality}": identity,
+        }
+        return torch.as_tensor(loss), {name: term for name, term in terms.items() if term is not None}
 
-    def _pixel_term(self, side: Side, logits: Tensor | None) -> dict[str, Tensor]:
-        weighting = "none" if logits is None else self.params.pixel_weighting
-        size = (side.target.shape[-2], side.target.shape[-1])
-        weights = pixel_weights(side.target if logits is None else logits, size, weighting)
-        return {f"pix_{side.name}": pixel_translation_loss(side.synthetic, side.target, weights)}
+    def _pretraining_loss(self, x: Translation) -> tuple[Tensor, Terms]:
+        pixel = _pixel_loss(x, None, "none")
+        return self.params.lambda_pix * pixel, {f"pix_{x.modality}": pixel}
 
-    def _discriminator_term(self, side: Side, pooled: Pooled) -> Tensor:
-        shown = pooled(side.name, side.synthetic.detach())
+    def _discriminator_loss(self, x: Translation, pooled: Pooled) -> Tensor:
+        shown = pooled(x.modality, x.synthetic.detach())
         if self.params.discriminator.norm == "instance":
-            real, synthetic = side.discriminator(torch.cat([side.target, shown])).chunk(2)
-        else:  # statistics over a mixed batch would tell real from synthetic
-            real, synthetic = side.discriminator(side.target), side.discriminator(shown)
+            real, synthetic = x.discriminator(torch.cat([x.target, shown])).chunk(2)
+        else:
+            # batch statistics over real and synthetic images together would tell them apart
+            real, synthetic = x.discriminator(x.target), x.discriminator(shown)
         return discriminator_loss(real, synthetic)
 
 
-def phases(params: Params) -> tuple[Phase, ...]:
-    """One training; `pretrain_epochs` are its first epochs."""
-    return ONE_PHASE
+def _pixel_loss(x: Translation, logits: Tensor | None, weighting: str) -> Tensor:
+    """The pixel translation loss; without logits every pixel has the same weight."""
+    size = (x.target.shape[-2], x.target.shape[-1])
+    weights = (
+        pixel_weights(x.target, size, "none") if logits is None else pixel_weights(logits, size, weighting)
+    )
+    return pixel_translation_loss(x.synthetic, x.target, weights)
 
 
-def build(params: Params, phase: str, before: Before) -> ScCycleGan:
-    """The untrained networks."""
-    return ScCycleGan(params)
+def _or_zero(term: Tensor | None) -> Tensor | float:
+    return 0.0 if term is None else term
 
 
-def network_config(params: Params) -> dict[str, Any]:
-    """What `build_network` needs for one direction."""
-    return params.generator.model_dump()
+class StructureLoss(nn.Module):
+    """Source and synthetic (B, 1, H, W) in [-1, 1] -> scalar, small where both have the same structure.
+
+    `loss` is a key of params.yaml (`structure_loss`), as is `features` (`structure_features`).
+    """
+
+    def __init__(self, loss: str, features: str, vgg16_weights: str) -> None:
+        super().__init__()
+        self.loss = loss
+        # None: the encoder of the generator
+        self.features: nn.Module | None = None
+        if loss == "sc_map" and features == "random_conv":
+            self.features = RandomConvFeatures()
+        elif loss == "sc_map" and features == "vgg16":
+            self.features = Vgg16Features(Path(vgg16_weights))
+
+    def forward(self, encoder: nn.Module, source: Tensor, synthetic: Tensor, rng: torch.Generator) -> Tensor:
+        """Take the encoder of the translating generator; `rng` draws the queries of the correlation maps."""
+        if self.loss == "mind":
+            with torch.no_grad():
+                wanted = mind(source)
+            return mind_loss(wanted, mind(synthetic))
+        extract = self.features or _frozen(encoder)
+        with torch.no_grad():
+            maps = extract(source)
+        return spatial_correlation_loss(maps, extract(synthetic), rng)
 
 
-def build_network(config: dict[str, Any]) -> nn.Module:
-    """An untrained generator of the stored configuration, ready for its weights."""
-    return build_generator(GeneratorParams(**config))
+def _frozen(encoder: nn.Module) -> Callable[[Tensor], list[Tensor]]:
+    """The encoder with fixed weights, so that only the image can lower the loss."""
+    weights: dict[str, Any] = {name: weight.detach() for name, weight in encoder.named_parameters()}
+    return lambda image: [torch.func.functional_call(encoder, weights, (image,))]
+
+
+def _build_generator(params: GeneratorParams) -> ResnetGenerator:
+    return _channels_last(ResnetGenerator(**params.model_dump()))
+
+
+def _build_discriminator(params: DiscriminatorParams) -> PatchDiscriminator:
+    return _channels_last(PatchDiscriminator(**params.model_dump()))
+
+
+def _channels_last(network: Network) -> Network:
+    """Choose the memory order in which convolutions are fastest, on CPU and GPU."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs omit it
+    return network

@@ -1,9 +1,8 @@
 """Patch-based 3D pix2pix with a SwinUNETR generator (Karimzadeh 2023): MR cubes to CT cubes.
 
-The paper leaves open: the weights α and λ of its loss, the discriminator (here Isola's PatchGAN in 3D, which sees MR and CT
-side by side, least squares), the SwinUNETR's size and last activation, and the scale of SSIM. It is [0, 1] here: SSIM
-is defined for images that are not negative, and there grey air costs, which the weighted error counts for nothing.
-Needs the extra: pip install -e '.[swin]'.
+The paper leaves open: the weights α and λ of its loss, the discriminator (here Isola's PatchGAN in 3D, which sees MR
+and CT together, with least squares), the size and the last activation of the SwinUNETR, and the scale of SSIM. Here it
+is [0, 1]: SSIM is defined for images that are not negative. Needs the extra: pip install -e '.[swin]'.
 """
 
 from collections.abc import Iterator
@@ -16,17 +15,15 @@ from torch import Tensor, nn
 from mrct.core.errors import DataError
 from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
 from mrct.losses.ssim import ssim_loss
-from mrct.methods.batch import ONE_PHASE, Batch, Before, Phase, Pooled
-from mrct.methods.patches import PatchParams
 from mrct.networks.patchgan3d import PairDiscriminator3d
 from mrct.networks.sliding_window import Window
 from mrct.networks.swin3d import DIVISOR, SwinGenerator
+from mrct.training.method import Batch, Pooled, Terms, TrainedMethod
+from mrct.training.patches import PatchParams
+from mrct.training.settings import AdversarialLoop
 
-EXAMPLES = "patches"
-DISCRIMINATORS = True
 
-
-class Params(PatchParams):
+class SwinPix2PixParams(PatchParams):
     """What the paper states of its networks and losses, and what it leaves open."""
 
     learning_rate: float = Field(gt=0)
@@ -44,20 +41,35 @@ class Params(PatchParams):
         return Window(self.patch_size, self.patch_size, self.overlap)
 
     @model_validator(mode="after")
-    def _something_to_normalize(self) -> "Params":
+    def _something_to_normalize(self) -> "SwinPix2PixParams":
         if self.norm == "instance" and self.patch_size == DIVISOR:
             raise DataError(f"norm: instance needs cubes of {2 * DIVISOR}; set norm: group or patch_size")
         return self
 
 
-class SwinPix2Pix(nn.Module):
+class SwinPix2Pix(TrainedMethod[SwinPix2PixParams]):
     """Generator and discriminator."""
 
-    def __init__(self, params: Params) -> None:
-        super().__init__()
-        self.params = params
-        self.mr_to_ct = build_network(network_config(params))
+    Params = SwinPix2PixParams
+    Loop = AdversarialLoop
+    examples = "patches"
+
+    def __init__(self, params: SwinPix2PixParams) -> None:
+        super().__init__(params)
+        self.mr_to_ct = self.build_network(self.network_config(params))
         self.ct_discriminator = PairDiscriminator3d(params.discriminator_filters)
+
+    @classmethod
+    def network_config(cls, params: SwinPix2PixParams) -> dict[str, Any]:
+        """Return the size of the network, and how it takes volumes apart."""
+        return params.model_dump(
+            include={"patch_size", "feature_size", "norm", "overlap", "resample_slices_mm"}
+        )
+
+    @classmethod
+    def build_network(cls, config: dict[str, Any]) -> nn.Module:
+        """Build an untrained generator of the stored configuration; MissingMonaiError without MONAI."""
+        return SwinGenerator(**config)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """AdamW for the generator and for the discriminator."""
@@ -80,18 +92,23 @@ class SwinPix2Pix(nn.Module):
 
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
-    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The generator's loss (eq. 2), then the discriminator's; each with its unweighted terms."""
+    ) -> Iterator[tuple[Tensor, Terms]]:
+        """The loss of the generator (eq. 2), then that of the discriminator."""
         synthetic = self.mr_to_ct(batch.mr)
-        # beyond the scale no discriminator pulls: see pix2pix
+        # clipped as in pix2pix: beyond the scale no discriminator pulls
         pair = torch.cat([batch.mr, synthetic.clip(-1, 1)], 1)
-        terms = {"mae_ct": weighted_mae(synthetic, batch.ct)}
-        weights = {"mae_ct": 1.0, "ssim_ct": self.params.lambda_ssim, "adv_ct": self.params.lambda_adv}
+        error = weighted_mae(synthetic, batch.ct)
+        terms = {"mae_ct": error}
         if self.params.lambda_ssim:
             terms["ssim_ct"] = ssim_loss((synthetic + 1) / 2, (batch.ct + 1) / 2, data_range=1.0)
         if self.params.lambda_adv:
             terms["adv_ct"] = generator_loss(judged(self.ct_discriminator, pair))
-        yield torch.stack([weights[name] * term for name, term in terms.items()]).sum(), terms
+        loss = error
+        if self.params.lambda_ssim:
+            loss = loss + self.params.lambda_ssim * terms["ssim_ct"]
+        if self.params.lambda_adv:
+            loss = loss + self.params.lambda_adv * terms["adv_ct"]
+        yield loss, terms
         if self.params.lambda_adv:
             older = self.ct_discriminator(pooled("ct", pair.detach()))
             loss = discriminator_loss(self.ct_discriminator(torch.cat([batch.mr, batch.ct], 1)), older)
@@ -99,25 +116,5 @@ class SwinPix2Pix(nn.Module):
 
 
 def weighted_mae(synthetic: Tensor, real: Tensor) -> Tensor:
-    """Images in [-1, 1] -> mean of (1 + y) / 2 · |y - ŷ|, eq. 2: bone counts most and air not at all; scalar."""
+    """Images in [-1, 1] -> mean of (1 + y) / 2 · |y - ŷ| (eq. 2), a scalar: bone counts most and air not at all."""
     return ((1 + real) / 2 * (real - synthetic).abs()).mean()
-
-
-def phases(params: Params) -> tuple[Phase, ...]:
-    """One training."""
-    return ONE_PHASE
-
-
-def build(params: Params, phase: str, before: Before) -> SwinPix2Pix:
-    """The untrained networks."""
-    return SwinPix2Pix(params)
-
-
-def network_config(params: Params) -> dict[str, Any]:
-    """What `build_network` needs."""
-    return params.model_dump(include={"patch_size", "feature_size", "norm", "overlap", "resample_slices_mm"})
-
-
-def build_network(config: dict[str, Any]) -> nn.Module:
-    """An untrained generator of the stored configuration, ready for its weights; MissingMonaiError without MONAI."""
-    return SwinGenerator(**config)

@@ -1,6 +1,6 @@
-"""U-Net (Kaiser 2019, sec. 3.3.1): one network, the mean absolute error, on wish the gradients' as well.
+"""U-Net (Kaiser 2019, sec. 3.3.1): one network per direction, mean absolute error and, if wanted, gradient difference.
 
-Images are (B, 1, H, W) in [-1, 1]. The paper translates MR to CT; CT to MR is the same network of its own.
+Images are (B, 1, H, W) in [-1, 1]. The paper translates MR to CT; CT to MR is a second network of the same kind.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mrct.losses.gradient_difference import gradient_difference_loss
-from mrct.methods.adam import AdamParams, adam
-from mrct.methods.batch import ONE_PHASE, Batch, Before, Directions, Phase, Pooled, sides
 from mrct.networks.unet import UNet
-
-EXAMPLES = "slices"
-DISCRIMINATORS = False
+from mrct.training.method import AdamParams, Batch, Directions, Pooled, Terms, TrainedMethod, adam
 
 
-class Params(AdamParams):
+class UnetParams(AdamParams):
     """Tables 2, 6 and 9 of the paper and what it leaves open."""
 
     directions: Directions
@@ -29,14 +25,25 @@ class Params(AdamParams):
     gdl_scale: float = Field(gt=0)
 
 
-class UnetTranslation(nn.Module):
+class UnetTranslation(TrainedMethod[UnetParams]):
     """The network of each direction, all under one optimizer."""
 
-    def __init__(self, params: Params) -> None:
-        super().__init__()
-        self.params = params
+    Params = UnetParams
+
+    def __init__(self, params: UnetParams) -> None:
+        super().__init__(params)
         for direction in params.directions:
-            self.add_module(direction, build_network(network_config(params)))
+            self.add_module(direction, self.build_network(self.network_config(params)))
+
+    @classmethod
+    def network_config(cls, params: UnetParams) -> dict[str, Any]:
+        """Return the size and the dropout of a network."""
+        return {"filters": params.filters, "dropout": params.dropout}
+
+    @classmethod
+    def build_network(cls, config: dict[str, Any]) -> nn.Module:
+        """Build an untrained U-Net of the stored configuration."""
+        return UNet(**config)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam at the paper's rate and betas (Table 6)."""
@@ -48,44 +55,22 @@ class UnetTranslation(nn.Module):
 
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
-    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """One loss: the sum over the directions; its unweighted terms."""
-        terms: dict[str, Tensor] = {}
-        for direction, network in self.generators().items():
-            name, source, target = sides(batch, direction)
-            terms |= self._terms(name, network(source), target)
-        weights = {"mae": 1.0, "gdl": self.params.lambda_gdl}
-        yield torch.stack([weights[name[:3]] * term for name, term in terms.items()]).sum(), terms
+    ) -> Iterator[tuple[Tensor, Terms]]:
+        """One loss, the sum over the directions.
 
-    def _terms(self, name: str, synthetic: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The error of images in [0, 1], the gradients of images in [0, gdl_scale].
-
-        The paper weighs the gradients with 1e-7 so that both pull alike, and does not tell the images' scale. The norm
-        of the gradient term's pull, in units of the error's, 12 SynthRAD2023 slices, a U-Net half trained: 50 as here,
-        8e-4 with both terms on 16 bits, 1e-8 with both on [0, 1]. The first is nearest to equal, by ratio.
+        The error is that of images in [0, 1], the gradient difference that of images in [0, gdl_scale]: the paper
+        weighs the latter with 1e-7 and does not tell the scale of its images (docs/decisions/methods.md).
         """
-        terms = {f"mae_{name}": (synthetic - target).abs().mean() / 2}
-        if self.params.lambda_gdl:
-            scale = self.params.gdl_scale / 2
-            terms[f"gdl_{name}"] = gradient_difference_loss(synthetic * scale, target * scale)
-        return terms
-
-
-def phases(params: Params) -> tuple[Phase, ...]:
-    """One training."""
-    return ONE_PHASE
-
-
-def build(params: Params, phase: str, before: Before) -> UnetTranslation:
-    """The untrained networks."""
-    return UnetTranslation(params)
-
-
-def network_config(params: Params) -> dict[str, Any]:
-    """What `build_network` needs for one direction."""
-    return {"filters": params.filters, "dropout": params.dropout}
-
-
-def build_network(config: dict[str, Any]) -> nn.Module:
-    """An untrained U-Net of the stored configuration, ready for its weights."""
-    return UNet(**config)
+        losses, terms = [], Terms()
+        for direction, network in self.generators().items():
+            modality, source, target = batch.side(direction)
+            synthetic = network(source)
+            error = terms[f"mae_{modality}"] = (synthetic - target).abs().mean() / 2
+            loss = error
+            if self.params.lambda_gdl:
+                scale = self.params.gdl_scale / 2
+                gradients = gradient_difference_loss(synthetic * scale, target * scale)
+                terms[f"gdl_{modality}"] = gradients
+                loss = error + self.params.lambda_gdl * gradients
+            losses.append(loss)
+        yield torch.stack(losses).sum(), terms

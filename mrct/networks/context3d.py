@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mrct.networks.sliding_window import Window
 from mrct.networks.unet import SLOPE, initialize_he, initialize_xavier
-from mrct.networks.whole_volume import translate_patches
+from mrct.networks.whole_volume import VolumeNetwork, translate_patches
 
 #: Sides of the patches: MR in, CT out.
 SEEN, MADE = 32, 16
@@ -88,7 +88,7 @@ class ContextDiscriminator(nn.Module):
         return self.layers((x + 1) / 2).float()
 
 
-class ContextChain(nn.Module):
+class ContextChain(VolumeNetwork):
     """Auto-context (Tu 2010): generators in a row, each sees the MR and what the one before made of the whole MR.
 
     A generator makes 16 voxels a side and sees 32: the next one's input is a patch of the predicted volume, put

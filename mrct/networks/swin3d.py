@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mrct.core.errors import MrctError
 from mrct.networks.sliding_window import Window
-from mrct.networks.whole_volume import translate_patches
+from mrct.networks.whole_volume import VolumeNetwork, translate_patches
 
 #: Of the channels, where `norm` is group: MONAI's widths are multiples of 12.
 N_GROUPS = 4
@@ -21,7 +21,7 @@ class MissingMonaiError(MrctError, ImportError):
     """The extra that brings MONAI is not installed."""
 
 
-class SwinGenerator(nn.Module):
+class SwinGenerator(VolumeNetwork):
     """(B, 1, p, p, p) in [-1, 1] -> (B, 1, p, p, p), about [-1, 1]; p a multiple of 32.
 
     `norm` of its convolution blocks: instance, MONAI's default, or group, for cubes of 32 whose lowest level is one
@@ -61,7 +61,7 @@ def _swin_unetr(feature_size: int, norm: str) -> nn.Module:
     except ImportError as error:
         raise MissingMonaiError(
             f"swin_pix2pix: {error.name} is not installed; run  pip install -e '.[swin]' -c constraints.txt  or take "
-            "swin_pix2pix out of baselines"
+            "swin_pix2pix out of methods"
         ) from None
     chosen: Any = norm if norm == "instance" else (norm, {"num_groups": N_GROUPS})
     network: nn.Module = SwinUNETR(1, 1, feature_size=feature_size, norm_name=chosen)

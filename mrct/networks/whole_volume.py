@@ -3,8 +3,8 @@
 Convention: volumes are (D, H, W), slices along the first axis, `slice_spacing_mm` from one to the next.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,20 @@ Wanted = np.ndarray | slice
 EVERY_SLICE = slice(None)
 
 
+class VolumeNetwork(nn.Module, ABC):
+    """A network that works on whole volumes, not on slices."""
+
+    @abstractmethod
+    def translate_volume(
+        self,
+        volume: np.ndarray,
+        slice_spacing_mm: float,
+        device: torch.device,
+        others: Mapping[str, np.ndarray],
+    ) -> np.ndarray:
+        """(D, H, W) in [-1, 1] -> (D, H, W); `others` are further images on the same grid, by name."""
+
+
 def translate(
     network: nn.Module,
     volume: np.ndarray,
@@ -30,16 +44,15 @@ def translate(
 ) -> np.ndarray:
     """(D, H, W) in [-1, 1] -> the wanted slices (d, H, W) float32 in [-1, 1], the network in evaluation mode.
 
-    A network with `translate_volume(volume, slice_spacing_mm, device, others)` is asked for it, and gets the images
-    of the same grid that are known beside the volume; any other sees one slice at a time, (B, 1, H, W).
+    A `VolumeNetwork` gets the whole volume and the `others`, which are further images on the same grid; any other
+    network sees one slice at a time, (B, 1, H, W).
     """
     network.eval()
-    own: Any = getattr(network, "translate_volume", None)
     with torch.inference_mode():
-        if own is None:
-            translated = translate_slices(network, volume[wanted], device)
+        if isinstance(network, VolumeNetwork):
+            translated = network.translate_volume(volume, slice_spacing_mm, device, others)[wanted]
         else:
-            translated = own(volume, slice_spacing_mm, device, others)[wanted]
+            translated = translate_slices(network, volume[wanted], device)
     return np.clip(translated, -1.0, 1.0)
 
 

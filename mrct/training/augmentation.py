@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mrct.core.params import Section
-from mrct.methods.batch import Batch
+from mrct.training.method import Batch
+from mrct.training.settings import Augmentation
 
 #: What lies outside both images: air in CT, no signal in MR.
 BACKGROUND = -1.0
@@ -20,22 +20,6 @@ BACKGROUND = -1.0
 _BIAS_POINTS = 4
 #: Random numbers an image takes: angle, scale, two shifts, flip, gamma and the bias field's points.
 _DRAWS = 6 + _BIAS_POINTS**2
-
-
-class Augmentation(Section):
-    """Largest random change of each kind; zero or false switches one off."""
-
-    rotation_deg: float
-    scale: float
-    shift_mm: float
-    flip: bool
-    mr_gamma: float
-    mr_bias: float
-
-    @property
-    def moves(self) -> bool:
-        """Whether the geometry changes at all."""
-        return self.flip or any((self.rotation_deg, self.scale, self.shift_mm))
 
 
 def draw(count: int, rng: torch.Generator) -> Tensor:

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from mrct.core.errors import DataError
 from mrct.terminal import progress
 from mrct.training import checkpoint, distributed
-from mrct.training.average import Average
 from mrct.training.examples import Examples
-from mrct.training.image_pool import ImagePool
+from mrct.training.method import TrainedMethod
 from mrct.training.settings import Settings
-from mrct.training.step import Training, train_epoch
+from mrct.training.step import Average, ImagePool, Training, train_epoch
 from mrct.training.validation import UNITS
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -81,7 +80,7 @@ def deterministic(seed: int) -> Iterator[None]:
 
 
 def fit(
-    build: Callable[[], nn.Module],
+    build: Callable[[], TrainedMethod[Any]],
     examples: Examples,
     settings: Settings,
     work: Path,
@@ -133,9 +132,9 @@ def decay(epoch: int, settings: Settings) -> float:
     return 1.0 - (epoch - half) / (settings.epochs - half + 1)
 
 
-def _start(build: Callable[[], nn.Module], settings: Settings) -> Training:
+def _start(build: Callable[[], TrainedMethod[Any]], settings: Settings) -> Training:
     device = choose_device(settings.device)
-    method: Any = build().to(device)
+    method = build().to(device)
     average = Average(method.generators(), settings.ema_decay) if settings.ema_decay else None
     if settings.compile:
         for network in method.children():

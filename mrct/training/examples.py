@@ -1,32 +1,97 @@
-"""Where the loop takes its images from: slices of volumes, or patches."""
+"""Where the training loop takes its images from: pairs of slices, or cubes of volumes (mrct/training/patches.py)."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mrct.methods.batch import Batch
+from mrct.imaging.brain import brain_mask
+from mrct.training.augmentation import Augmentation, augment, draw
+from mrct.training.dataset import NormalizedData
+from mrct.training.method import Batch
+from mrct.training.validation import validation_metrics
 
 #: A patient and the number of a slice or a patch.
 Item = tuple[str, int]
 
 
 class Examples(Protocol):
-    """What the loop asks for; see mrct/training/slices.py."""
+    """What the loop asks for."""
 
     def items(self, epoch: int) -> list[Item]:
-        """What an epoch trains on, in a fixed order; the loop shuffles it by (seed, epoch)."""
+        """Return what an epoch trains on, in a fixed order; the loop shuffles it by (seed, epoch)."""
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
-        """(count, n): the random numbers of `count` items, as many for each whatever is switched on.
+        """Draw (count, n) random numbers, as many for each item whatever is switched on.
 
-        Drawn for a whole batch by every process; `load` gets the rows of its own items.
+        Every process draws for the whole batch; `load` gets the rows of its own items.
         """
 
     def load(self, items: list[Item], draws: Tensor, device: torch.device) -> Batch:
-        """The images of the items on `device`, augmented by their draws."""
+        """Load the images of the items on `device`, augmented by their draws."""
 
     def validation(
         self, networks: dict[str, nn.Module], epoch: int, device: torch.device
     ) -> dict[str, float]:
-        """validation_<direction> of each network; without one in an epoch, that epoch cannot be the best."""
+        """Return validation_<direction> of each network; an epoch without one cannot be the best."""
+
+
+@dataclass(frozen=True)
+class SlicePairs:
+    """The training pairs as batches (B, 1, H, W), the validation patients as errors.
+
+    `others`: name -> patient -> volume (D, H, W) in [-1, 1], further images of a `Batch`, of the training patients.
+
+    Raises:
+        DataError: There is no training or no validation pair.
+    """
+
+    data: NormalizedData
+    augmentation: Augmentation
+    others: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.data.require_pairs()
+
+    def items(self, epoch: int) -> list[Item]:
+        """Return (patient, k) of every training pair, the same in every epoch."""
+        return self.data.split_pairs("train")
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """Draw what `augment` needs for `count` pairs."""
+        return draw(count, rng)
+
+    def load(self, items: list[Item], draws: Tensor, device: torch.device) -> Batch:
+        """Load the slices in [-1, 1], with their motion and contrast changed by their draws."""
+        mr, ct = (images.to(device) for images in self.data.slices(items))
+        other = {name: _sections(volumes, items).to(device) for name, volumes in self.others.items()}
+        spacing_mm = float(self.data.manifest["pixel_spacing_mm"])
+        return augment(Batch(mr, ct, other), draws, self.augmentation, spacing_mm)
+
+    def validation(
+        self, networks: dict[str, nn.Module], epoch: int, device: torch.device
+    ) -> dict[str, float]:
+        """Return the mean absolute error in the head per direction, in every epoch; see `validation_metrics`."""
+        return validation_metrics(networks, self.data, device)
+
+
+def brain_volumes(data: NormalizedData) -> dict[str, np.ndarray]:
+    """Compute (D, H, W) float32 per training patient, from the CT: 1 in the brain, -1 elsewhere."""
+    pixel_mm = float(data.manifest["pixel_spacing_mm"])
+    volumes = {}
+    for patient in data.split("train"):
+        slice_mm = data.slice_spacing_mm(patient.name)
+        brain = brain_mask(patient.ct_hu, patient.mask > 0, (slice_mm, pixel_mm, pixel_mm))
+        volumes[patient.name] = np.where(brain, 1.0, -1.0).astype(np.float32)
+    return volumes
+
+
+#: How the further images are made that a phase of slices names (`Phase.others`).
+FURTHER_IMAGES: dict[str, Callable[[NormalizedData], dict[str, np.ndarray]]] = {"brain": brain_volumes}
+
+
+def _sections(volumes: dict[str, np.ndarray], items: list[Item]) -> Tensor:
+    return torch.from_numpy(np.stack([volumes[patient][k] for patient, k in items])[:, None])

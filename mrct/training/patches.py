@@ -1,20 +1,24 @@
 """Cubes of volumes for methods that work in 3D."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from mrct.core.errors import DataError
 from mrct.core.files import open_array, save_array
-from mrct.methods.batch import Batch
-from mrct.methods.patches import PatchParams
+from mrct.core.params import Section
+from mrct.networks.sliding_window import Window
 from mrct.networks.whole_volume import slice_ratio, translate
 from mrct.training import distributed
 from mrct.training.augmentation import Augmentation, other_contrast
 from mrct.training.dataset import NormalizedData, Patient
 from mrct.training.examples import Item
+from mrct.training.method import Batch, Direction, Directions
 from mrct.training.patch_sampling import (
     PLACE_DRAWS,
     find_places,
@@ -28,6 +32,33 @@ from mrct.training.validation import Others, validation_metrics
 _BIAS_POINTS = 2
 #: By patient a volume (D, H, W) in [-1, 1].
 Volumes = Mapping[str, np.ndarray]
+
+
+class PatchParams(Section):
+    """How volumes are taken apart into cubes and put together again.
+
+    `patches_per_volume` cubes of each training volume make an epoch. Slices are brought to about `resample_slices_mm`.
+    Cubes of a translated volume share `overlap` of their side. Whole volumes are validated every `validate_every`
+    epochs and after the last one; the best epoch is one of those. `directions` is MR to CT, as in both papers.
+    """
+
+    directions: Directions
+    patches_per_volume: int = Field(ge=1)
+    resample_slices_mm: float = Field(gt=0)
+    overlap: float = Field(ge=0, lt=1)
+    validate_every: int = Field(ge=1)
+
+    @property
+    @abstractmethod
+    def window(self) -> Window:
+        """The cubes that a network of these parameters sees and makes."""
+
+    @field_validator("directions")
+    @classmethod
+    def _mr_to_ct_alone(cls, directions: tuple[Direction, ...]) -> tuple[Direction, ...]:
+        if directions != ("mr_to_ct",):
+            raise DataError("the 3D methods make CT from MR alone; unet, pix2pix and scCycleGAN also make MR")
+        return directions
 
 
 class VolumePatches:

@@ -1,116 +1,118 @@
-"""A method's whole training: its phases one after the other, told to MLflow, written as models/<method>.
+"""A whole training: the phases of a method one after the other, shown in MLflow, written as models/<method>."""
 
-A method's module offers `EXAMPLES` (slices | patches), `phases(params)`, `build(params, phase, before)`,
-`network_config(params)` and `build_network(config)`; see CONTRIBUTING.md.
-"""
-
+import resource
 import shutil
+import sys
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from pydantic import Field
-from torch import Tensor
+import torch
 
-from mrct.core.files import output_folder, write_json, write_table
+from mrct.core.contracts import HISTORY
+from mrct.core.errors import DataError
+from mrct.core.files import output_folder, write_json
 from mrct.core.fingerprints import code_fingerprint, folder_hash, run_fingerprint
-from mrct.core.params import Section
 from mrct.core.resume import locked_folder
-from mrct.inference.model import save_model
-from mrct.methods.batch import Before, Phase, Trained
 from mrct.tracking import Run, origin_tags
 from mrct.training import distributed
+from mrct.training.configuration import Configuration
 from mrct.training.dataset import NormalizedData, open_normalized
 from mrct.training.engine import Epoch, Progress, choose_device, deterministic, fit
-from mrct.training.examples import Examples
-from mrct.training.patches import VolumePatches, Volumes, predictions
+from mrct.training.examples import FURTHER_IMAGES, Examples, SlicePairs
+from mrct.training.method import Before, Fitted, FittedMethod, Phase, Trained, TrainedMethod, Weights
+from mrct.training.model_file import save_model
+from mrct.training.patches import PatchParams, VolumePatches, Volumes, predictions
 from mrct.training.pictures import example_sheet
 from mrct.training.settings import Settings
-from mrct.training.slices import SlicePairs
-from mrct.training.usage import Usage
 
 OnEpoch = Callable[[Epoch], None]
-#: How further images are made: patient -> volume (D, H, W) in [-1, 1] of each training patient.
-MakeVolumes = Callable[[NormalizedData], dict[str, np.ndarray]]
 
 
-class Watching(Section):
-    """What MLflow is shown beside the curves; no result depends on it."""
+def train(
+    configuration: Configuration, source: Path, out: Path, work_root: Path, example_every: int = 0
+) -> None:
+    """Train or fit a method and write its models.
 
-    example_every: int = Field(ge=0)
+    A training that was killed goes on from its last epoch: checkpoints lie in
+    `<work_root>/<method>-<fingerprint>-<code>/<phase>`, so that other parameters, data or code never take them up. Of
+    several processes the first alone writes.
 
+    Args:
+        configuration: The method and its parameters.
+        source: data/normalized.
+        out: Folder for weights, history and model.json.
+        work_root: Folder that DVC does not know, for checkpoints.
+        example_every: Epochs between the pictures of validation slices in MLflow; 0 for none.
 
-@dataclass(frozen=True)
-class Plan:
-    """What is trained. `logged`: all that the weights depend on, named as in params.yaml."""
-
-    method: str
-    module: Any
-    params: Section
-    settings: Settings
-    logged: dict[str, Any]
-    watching: Watching
-    others: Mapping[str, MakeVolumes] = field(default_factory=dict)
-
-    @property
-    def epochs(self) -> int:
-        """Of all phases together."""
-        return sum(self.settings_in(phase).epochs for phase in self.module.phases(self.params))
-
-    def settings_in(self, phase: Phase) -> Settings:
-        """The loop's parameters in one phase."""
-        return self.settings.model_copy(update={"epochs": phase.epochs or self.settings.epochs})
-
-
-def train_and_write(plan: Plan, source: Path, out: Path, work_root: Path) -> None:
-    """Train, then write weights, history and model.json; errors of data and of training come through.
-
-    A killed run goes on from its last epoch: checkpoints lie in `<work_root>/<method>-<fingerprint>-<code>/<phase>`. Of
-    several processes the first alone writes. RuntimeError while another run trains the same.
+    Raises:
+        DataError: The data cannot be used, or the loss is not finite.
+        RunError: Another run trains the same.
     """
-    plan.module.build_network(
-        plan.module.network_config(plan.params)
-    )  # what cannot be built is refused first
     data = open_normalized(source)
-    identity = folder_hash(source)
-    key = run_fingerprint(plan.method, plan.logged, identity)
-    stage = "train" if plan.method == "sc_cyclegan" else "baseline"
-    work = work_root / f"{plan.method}-{key}-{code_fingerprint(stage, plan.method)[:16]}"
+    facts = _facts(configuration, folder_hash(source))
+    if issubclass(configuration.method, FittedMethod):
+        with output_folder(out) as folder:
+            _write_fitted(folder, configuration, data, facts)
+        return
+    plan = TrainingPlan(configuration)
+    plan.method.build_network(plan.method.network_config(plan.params))  # refuse early what cannot be built
+    work = work_root / f"{plan.name}-{facts['fingerprint']}-{code_fingerprint('train', plan.name)[:16]}"
     with distributed.joined(choose_device(plan.settings.device)):
         if distributed.rank() > 0:
             train_phases(plan, data, work, lambda epoch: None)
             return
         with locked_folder(work):
-            tracked = _start_tracking(plan, data, identity, key)
+            tracked = _start_tracking(configuration, data, facts)
             try:
-                done = train_phases(plan, data, work, _reporter(tracked, plan, data))
+                done = train_phases(plan, data, work, _reporter(tracked, plan, data, example_every))
             except BaseException:
                 tracked.finish(failed=True)
                 raise
             with output_folder(out) as folder:
-                write_trained(folder, plan, data, done, {"fingerprint": key, "data_sha256": identity})
+                _write_trained(folder, plan, data, done, facts)
             tracked.finish()
-            # only now: the result is in place; older code's go as well
-            for left in work_root.glob(f"{plan.method}-{key}-*"):
+            # only now, with the result in place; what older code has left goes as well
+            for left in work_root.glob(f"{plan.name}-{facts['fingerprint']}-*"):
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def train_phases(plan: Plan, data: NormalizedData, work: Path, on_epoch: OnEpoch) -> Progress:
-    """The history of all phases, epochs counted on, and the best of the last phase.
+class TrainingPlan:
+    """A configuration whose method is trained, with its types."""
 
-    Each phase begins with what the ones before chose. A phase that has ended is read back from its checkpoint.
-    Where there are several, a column `phase` counts them from 1.
+    def __init__(self, configuration: Configuration) -> None:
+        if not issubclass(configuration.method, TrainedMethod) or configuration.settings is None:
+            raise DataError(f"{configuration.name}: expected a method that is trained by gradient descent")
+        self.name = configuration.name
+        self.method: type[TrainedMethod[Any]] = configuration.method
+        self.params: Any = configuration.params
+        self.settings: Settings = configuration.settings
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs of all phases together."""
+        return sum(self.settings_in(phase).epochs for phase in self.method.phases(self.params))
+
+    def settings_in(self, phase: Phase) -> Settings:
+        """The parameters of the loop in one phase."""
+        return self.settings.model_copy(update={"epochs": phase.epochs or self.settings.epochs})
+
+
+def train_phases(plan: TrainingPlan, data: NormalizedData, work: Path, on_epoch: OnEpoch) -> Progress:
+    """Train the phases one after the other; return the history of all and the best of the last one.
+
+    Each phase begins with what those before it have chosen. A phase that has ended is read back from its checkpoint.
+    Where there are several, the history has a column `phase` that counts from 1.
     """
-    phases, before, history = plan.module.phases(plan.params), dict[str, Trained](), list[dict[str, float]]()
+    phases, before, history = plan.method.phases(plan.params), dict[str, Trained](), list[dict[str, float]]()
     for number, phase in enumerate(phases, 1):
         folder = work / phase.name
         done = fit(
-            partial(plan.module.build, plan.params, phase.name, before),
-            open_examples(plan, data, phase, before, folder),
+            partial(plan.method.build, plan.params, phase.name, before),
+            _open_examples(plan, data, phase, before, folder),
             plan.settings_in(phase),
             folder,
             on_epoch,
@@ -122,32 +124,66 @@ def train_phases(plan: Plan, data: NormalizedData, work: Path, on_epoch: OnEpoch
     return replace(done, history=history)
 
 
-def open_examples(plan: Plan, data: NormalizedData, phase: Phase, before: Before, work: Path) -> Examples:
-    """What the phase trains on; `work` is the phase's folder."""
+def _open_examples(
+    plan: TrainingPlan, data: NormalizedData, phase: Phase, before: Before, work: Path
+) -> Examples:
+    """The images on which the phase trains; `work` is the folder of the phase."""
     settings = plan.settings_in(phase)
-    if plan.module.EXAMPLES == "patches":
+    if isinstance(plan.params, PatchParams):
         context = {name: _predictions(plan, data, phase, before, work / name) for name in phase.others}
-        params: Any = plan.params
-        return VolumePatches(data, settings.augmentation, params, settings.epochs, context)
-    others = {name: plan.others[name](data) for name in phase.others}
+        return VolumePatches(data, settings.augmentation, plan.params, settings.epochs, context)
+    others = {name: FURTHER_IMAGES[name](data) for name in phase.others}
     return SlicePairs(data, settings.augmentation, others)
 
 
-def _predictions(plan: Plan, data: NormalizedData, phase: Phase, before: Before, folder: Path) -> Volumes:
-    """What the phases before make of the training and validation patients, for a phase that goes on from there."""
+def _predictions(
+    plan: TrainingPlan, data: NormalizedData, phase: Phase, before: Before, folder: Path
+) -> Volumes:
+    """The predictions of the phases before for the training and validation patients."""
     with deterministic(plan.settings.seed):
-        network = plan.module.network_before(plan.params, phase.name, before)
+        network = plan.method.network_before(plan.params, phase.name, before)
         return predictions(network, data, folder, choose_device(plan.settings.device))
 
 
-def write_model(
+def _facts(configuration: Configuration, data_sha256: str) -> dict[str, Any]:
+    """What identifies a training: its parameters, the hash of its data, and the fingerprint of both."""
+    provenance = configuration.provenance
+    fingerprint = run_fingerprint(configuration.name, provenance, data_sha256)
+    return {"fingerprint": fingerprint, "data_sha256": data_sha256, "params": provenance}
+
+
+def _write_fitted(
+    folder: Path, configuration: Configuration, data: NormalizedData, facts: dict[str, Any]
+) -> None:
+    method: type[FittedMethod[Any]] = configuration.method  # type: ignore[assignment]  # the caller has checked
+    pairs = ((data.patients[patient], k) for patient, k in data.split_pairs("train"))
+    slices = ((patient.mr[k], patient.ct[k], patient.mask[k]) for patient, k in pairs)
+    fitted: Mapping[Any, Fitted] = method.fit(slices, configuration.params)
+    made = {direction: (one.network.state_dict(), one.config) for direction, one in fitted.items()}
+    _write_model(folder, configuration.name, made, data, facts)
+
+
+def _write_trained(
+    folder: Path, plan: TrainingPlan, data: NormalizedData, done: Progress, facts: dict[str, Any]
+) -> None:
+    """The best weights with their configuration; history.csv; model.json."""
+    config = plan.method.network_config(plan.params)
+    size = sum(weight.numel() for weight in plan.method.build_network(config).parameters())
+    facts = facts | {"best_epoch": done.best_epoch, "best_validation": done.best_value}
+    facts |= {"n_parameters": dict.fromkeys(done.best_weights, size)}
+    made = {direction: (weights, config) for direction, weights in done.best_weights.items()}
+    _write_model(folder, plan.name, made, data, facts)
+    HISTORY.write(folder, done.history)
+
+
+def _write_model(
     folder: Path,
     method: str,
-    made: Mapping[str, tuple[Mapping[str, Tensor], dict[str, Any]]],
+    made: Mapping[Any, tuple[Weights, dict[str, Any]]],
     data: NormalizedData,
     facts: dict[str, Any],
 ) -> None:
-    """<direction>.safetensors from weights and configuration of each direction; model.json with the facts."""
+    """<direction>.safetensors from the weights and the configuration of each direction; model.json with the facts."""
     for direction, (weights, config) in made.items():
         file = folder / f"{direction}.safetensors"
         save_model(file, method, direction, dict(weights), config, data.normalization)
@@ -155,30 +191,18 @@ def write_model(
     write_json(folder / "model.json", described | facts)
 
 
-def write_trained(
-    folder: Path, plan: Plan, data: NormalizedData, done: Progress, facts: dict[str, Any]
-) -> None:
-    """The best weights with their configuration; history.csv; model.json."""
-    config = plan.module.network_config(plan.params)
-    size = sum(weight.numel() for weight in plan.module.build_network(config).parameters())
-    facts |= {"best_epoch": done.best_epoch, "best_validation": done.best_value, "params": plan.logged}
-    facts |= {"n_parameters": dict.fromkeys(done.best_weights, size)}
-    made = {direction: (weights, config) for direction, weights in done.best_weights.items()}
-    write_model(folder, plan.method, made, data, facts)
-    write_table(folder / "history.csv", pd.DataFrame(done.history))
-
-
-def _start_tracking(plan: Plan, data: NormalizedData, identity: str, key: str) -> Run:
-    tracked = Run(key, plan.method)
-    tracked.params(plan.logged | data.normalization)
-    tracked.tags({"method": plan.method, "data.sha256": identity} | origin_tags())
+def _start_tracking(configuration: Configuration, data: NormalizedData, facts: dict[str, Any]) -> Run:
+    tracked = Run(facts["fingerprint"], configuration.name)
+    tracked.params(facts["params"] | data.normalization)
+    tracked.tags({"method": configuration.name, "data.sha256": facts["data_sha256"]} | origin_tags())
     return tracked
 
 
-def _reporter(tracked: Run, plan: Plan, data: NormalizedData) -> OnEpoch:
-    """Logs each epoch once: its losses and validation errors, speed, use of the machine, and pictures."""
+def _reporter(tracked: Run, plan: TrainingPlan, data: NormalizedData, example_every: int) -> OnEpoch:
+    """Log each epoch once: losses and validation errors, speed, use of the machine, and pictures of slices."""
     known, usage = tracked.logged_steps("epoch"), Usage()
-    every = plan.watching.example_every if plan.module.EXAMPLES == "slices" else 0  # a volume takes too long
+    # a whole volume would take too long
+    every = example_every if plan.method.examples == "slices" else 0
 
     def report(epoch: Epoch) -> None:
         step = int(epoch.row["epoch"])
@@ -190,3 +214,23 @@ def _reporter(tracked: Run, plan: Plan, data: NormalizedData) -> OnEpoch:
             tracked.image("examples", example_sheet(epoch.networks, data, device), step)
 
     return report
+
+
+class Usage:
+    """Use of the machine since the last reading; MLflow shows `system/` on a page of its own."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Return processor use (100 is one core) and the most memory held so far in GB."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        figures = {
+            "system/cpu_percent": 100 * (cpu - self.cpu) / max(wall - self.wall, 1e-9),
+            "system/memory_gb": largest * (1 if sys.platform == "darwin" else 1024) / 1e9,
+        }
+        if torch.cuda.is_available():
+            figures["system/gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        self.wall, self.cpu = wall, cpu
+        return figures

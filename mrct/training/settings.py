@@ -1,18 +1,33 @@
-"""The loop's parameters: what each method has for itself, and what all share as top-level keys of params.yaml."""
+"""The parameters of the training loop: those of each method, and those that all methods share."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from mrct.core.params import Section
-from mrct.training.augmentation import Augmentation
+
+
+class Augmentation(Section):
+    """The largest random change of each kind; 0 or false switches it off."""
+
+    rotation_deg: float
+    scale: float
+    shift_mm: float
+    flip: bool
+    mr_gamma: float
+    mr_bias: float
+
+    @property
+    def moves(self) -> bool:
+        """Whether the geometry changes at all."""
+        return self.flip or any((self.rotation_deg, self.scale, self.shift_mm))
 
 
 class Loop(Section):
-    """A method's own: how long and in what portions it is trained.
+    """How long and in what portions a method is trained; keys of its section.
 
-    `batch_size` counts the images of all processes. `max_gradient_norm`: longer gradients of an optimizer's weights,
-    all together, are shortened to it, so that no bad batch ends a training; 0: never.
+    `batch_size` counts the images of all processes. `accumulate` batches make one update of the weights. The gradients
+    of an optimizer's weights, all together, are shortened to the norm `max_gradient_norm`; 0 leaves them alone.
     """
 
     epochs: int = Field(ge=1)
@@ -24,13 +39,13 @@ class Loop(Section):
 
 
 class AdversarialLoop(Loop):
-    """Of a method with discriminators: they see older images as well."""
+    """Of a method with discriminators, which also see up to `pool_size` older synthetic images."""
 
     pool_size: int = Field(ge=0)
 
 
 class Shared(Section):
-    """The same for all methods."""
+    """Top-level keys of params.yaml, the same for all methods."""
 
     augmentation: Augmentation
     seed: int
@@ -40,9 +55,4 @@ class Shared(Section):
 
 
 class Settings(AdversarialLoop, Shared):
-    """All that the loop is told."""
-
-
-def settings_of(loop: Loop, shared: Shared) -> Settings:
-    """Both together; a method without discriminators has no pool."""
-    return Settings(**{"pool_size": 0} | loop.model_dump() | shared.model_dump())
+    """All parameters of the loop; `pool_size` is 0 for a method without discriminators."""

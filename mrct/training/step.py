@@ -1,52 +1,80 @@
 """One epoch of a method: its losses over the shuffled examples, gradients gathered, weights updated."""
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mrct.core.errors import RunError
-from mrct.methods.batch import Batch, Pooled
 from mrct.training import distributed
-from mrct.training.average import Average
 from mrct.training.dataset import epoch_batches
 from mrct.training.distributed import Share, share_of
 from mrct.training.examples import Examples, Item
-from mrct.training.image_pool import ImagePool
+from mrct.training.method import TrainedMethod
 from mrct.training.settings import Settings
-
-
-class Method(Protocol):
-    """What a method, an nn.Module, offers to the loop; see mrct/methods/sc_cyclegan.py."""
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Over disjoint sets of weights; called once, on the final device."""
-
-    def generators(self) -> dict[str, nn.Module]:
-        """The network of each direction that it translates (mr_to_ct, ct_to_mr)."""
-
-    def losses(
-        self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
-    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """(loss to go backward from, its unweighted terms), one after the other, at unchanged weights.
-
-        Each loss has gone backward before the next is asked for; the weights change after the last. A mean over
-        the batch, so that the loop can weigh parts of a batch. Random numbers come from `rng`, as many for every
-        batch size; layers that draw for themselves, as dropout, have torch's generator, seeded for each epoch.
-        """
 
 
 class NotFiniteLossError(RunError):
     """A loss became NaN or infinite; the last checkpoint is from before."""
 
 
+class ImagePool:
+    """Up to `size` synthetic images, which discriminators see as well (Shrivastava 2017; Zhu 2017, sec. 4).
+
+    All of its state is in `images`; its random numbers come from outside.
+    """
+
+    def __init__(self, size: int, images: Tensor | None = None) -> None:
+        self.size = size
+        self.images: list[Tensor] = [] if images is None else list(images)
+
+    def exchange(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """(B, ...) -> (B, ...) for the discriminator: store while there is room, then swap every second image."""
+        shown = []
+        for image in images:
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+            elif self.size and float(torch.rand(1, generator=rng)) < 0.5:
+                place = int(torch.randint(self.size, (1,), generator=rng))
+                image, self.images[place] = self.images[place], image.clone()
+            shown.append(image)
+        return torch.stack(shown)
+
+
+class Average:
+    """Exponential moving average of the generators; `networks` is what validation and the saved model then use."""
+
+    def __init__(self, generators: dict[str, nn.Module], decay: float) -> None:
+        self.decay = decay
+        self.generators = generators
+        self.networks = nn.ModuleDict(copy.deepcopy(generators)).requires_grad_(False)
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """w ← d·w + (1 - d)·generator; d grows to `decay`, so that the random start is forgotten soon.
+
+        d = min(decay, (1 + n) / (10 + n)) after n updates, as TensorFlow's ExponentialMovingAverage.
+        """
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, network in self.generators.items():
+            state = network.state_dict()
+            for key, mean in self.networks[name].state_dict().items():
+                if mean.is_floating_point():
+                    mean.lerp_(state[key], 1 - decay)
+                else:
+                    mean.copy_(state[key])
+
+
 @dataclass
 class Training:
-    """All that changes while a method is trained, on its device."""
+    """Everything that changes while a method is trained, on its device."""
 
-    method: Any  # a Method that is an nn.Module
+    method: TrainedMethod[Any]
     optimizers: dict[str, torch.optim.Optimizer]
     settings: Settings
     device: torch.device
@@ -55,7 +83,7 @@ class Training:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """What is validated and saved: the generators, or their moving average."""
+        """The networks that are validated and saved: the generators, or their moving average."""
         return dict(self.average.networks.items()) if self.average else self.method.generators()
 
 
