@@ -39,7 +39,8 @@ def print_arithmetic(counted: float) -> None:
     )
     print(f"  4 generator passes, each forward + two of its size backward: {12 * generator / 1e12:.2f} TFLOP")
     print(
-        f"  2 discriminator passes for the generators (no weight gradient), 4 for itself: {16 * discriminator / 1e12:.2f}"
+        "  2 discriminator passes for the generators (no weight gradient), 4 for itself: "
+        f"{16 * discriminator / 1e12:.2f}"
     )
     total = step * PAPER_PAIRS * PAPER_EPOCHS
     print(

@@ -16,7 +16,7 @@ from mrct.losses.structure import spatial_correlation_loss
 from mrct.methods.sc_cyclegan import ScCycleGan
 from mrct.networks.random_features import RandomConvFeatures
 from mrct.networks.resnet import InstanceNorm
-from mrct.training.image_pool import ImagePool
+from mrct.training.step import ImagePool
 
 #: A step on images that it holds; its loss terms.
 Step = Callable[[], dict[str, Tensor]]

@@ -24,14 +24,12 @@ from torch import nn
 
 from mrct.core.files import write_table
 from mrct.core.params import load
-from mrct.methods.sc_cyclegan import Params, ScCycleGan
-from mrct.training.average import Average
+from mrct.methods.sc_cyclegan import ScCycleGan, ScCycleGanParams
 from mrct.training.dataset import NormalizedData, epoch_batches, open_normalized
 from mrct.training.engine import choose_device, decay, deterministic
-from mrct.training.examples import Item
+from mrct.training.examples import Item, SlicePairs
 from mrct.training.settings import Settings
-from mrct.training.slices import SlicePairs
-from mrct.training.step import Training, train_epoch
+from mrct.training.step import Average, Training, train_epoch
 from mrct.training.validation import UNITS, validation_metrics
 
 AUTHORS = "as the authors"
@@ -154,7 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     asked = {"epochs": options.epochs, "seed": options.seed}
     asked |= {"compile": options.compile, "precision": "bf16" if options.bf16 else "fp32"}
-    params, settings = load(Params), load(Settings)
+    params, settings = load(ScCycleGanParams), load(Settings)
     settings = Settings(**settings.model_dump() | {k: v for k, v in asked.items() if v is not None})
     require(
         params.model_dump() | settings.model_dump(), WRITTEN_FOR | {"accumulate": 1, "max_gradient_norm": 0.0}

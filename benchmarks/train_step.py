@@ -30,10 +30,10 @@ from authors_step import AuthorsStep, Step, literal
 from torch import Tensor
 
 from mrct.core.params import load
-from mrct.methods.batch import Batch
-from mrct.methods.sc_cyclegan import Params, ScCycleGan
+from mrct.methods.sc_cyclegan import ScCycleGan, ScCycleGanParams
 from mrct.training.engine import deterministic
-from mrct.training.image_pool import ImagePool
+from mrct.training.method import Batch
+from mrct.training.step import ImagePool
 
 AUTHORS, OURS = "as the authors", "ours"
 POOL_SIZE = 50
@@ -73,7 +73,9 @@ def their_step(method: ScCycleGan, mr: Tensor, ct: Tensor) -> Step:
     return lambda: step(mr, ct, rng)
 
 
-def variants(params: Params, mr: Tensor, ct: Tensor, options: argparse.Namespace) -> dict[str, Step]:
+def variants(
+    params: ScCycleGanParams, mr: Tensor, ct: Tensor, options: argparse.Namespace
+) -> dict[str, Step]:
     """The baseline first, then ours; all start with the same weights."""
     torch.manual_seed(0)
     method = ScCycleGan(params).to(mr.device)
@@ -108,8 +110,8 @@ def times_of(steps: dict[str, Step], turns: int, device: torch.device) -> dict[s
     return dict(zip(steps, np.array(rows[1:]).T, strict=True))
 
 
-def paper_params(norm: str) -> Params:
-    base = load(Params, path=Path("params.yaml"))
+def paper_params(norm: str) -> ScCycleGanParams:
+    base = load(ScCycleGanParams, path=Path("params.yaml"))
     generator = type(base.generator)(**PAPER)
     return base.model_copy(
         update={"generator": generator, "discriminator": type(base.discriminator)(filters=64, norm=norm)}
@@ -123,7 +125,12 @@ def random_images(batch: int, size: int, device: torch.device) -> Tensor:
 
 
 def print_table(
-    params: Params, size: int, batch: int, turns: int, device: torch.device, options: argparse.Namespace
+    params: ScCycleGanParams,
+    size: int,
+    batch: int,
+    turns: int,
+    device: torch.device,
+    options: argparse.Namespace,
 ) -> None:
     mr, ct = random_images(batch, size, device)
     times = times_of(variants(params, mr, ct, options), turns, device)
@@ -174,7 +181,7 @@ def main() -> None:
     pixels = {(size, batch): size**2 * batch for size in options.sizes for batch in options.batches}
     for (size, batch), count in pixels.items():
         turns = options.repeats * min(max(pixels.values()) // count, 4)
-        print_table(load(Params, path=Path("params.yaml")), size, batch, turns, device, options)
+        print_table(load(ScCycleGanParams, path=Path("params.yaml")), size, batch, turns, device, options)
 
 
 if __name__ == "__main__":

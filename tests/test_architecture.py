@@ -1,38 +1,47 @@
-"""The table in CONTRIBUTING.md, and dvc.yaml's deps: both held against the imports in the source."""
+"""The packages, dvc.yaml's deps and the imports in the source agree."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from mrct.training.run import CODE
+from mrct.core.fingerprints import code_of
+from mrct.methods.registry import METHODS
 
 ROOT = Path(__file__).parent.parent
-BASE = {"params", "files", "parallel", "tracking"}
-MAY_IMPORT = {
-    **{module: set() for module in BASE},
+#: The packages and modules of mrct, and which others each may import; all may import core, terminal and tracking.
+EVERYBODY = {"core", "terminal", "tracking"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "terminal": set(),
+    "tracking": {"core"},
+    "core": {"terminal"},
     "dicom": set(),
-    "resume": set(),
-    "deid": {"dicom", "resume"},
+    "leaks": {"dicom"},
+    "deid": {"dicom", "leaks"},
+    "selection": {"dicom"},
     "imaging": set(),
-    "cohort": {"dicom", "imaging"},
+    "registration": {"imaging"},
+    "normalization": {"imaging"},
+    "pairing": {"imaging", "normalization"},
     "networks": set(),
+    "losses": set(),
     "metrics": set(),
-    "losses": {"metrics"},
-    "methods": {"networks", "losses"},
-    "training": {"methods", "metrics", "networks", "losses", "inference", "resume"},
-    "inference": {"networks", "imaging", "dicom", "methods"},
-    "reporting": {"metrics", "imaging"},
-    "presets": {"params", "tracking"},
-    "experiments": {"training", "methods", "metrics", "networks", "imaging", "losses", "reporting", "resume"},
-    "runner": {"params", "parallel"},
+    "training": {"networks", "imaging", "normalization"},
+    "methods": {"training", "networks", "losses"},
+    "inference": {"methods", "training", "networks", "normalization", "imaging", "dicom", "selection"},
+    "reporting": {"metrics", "normalization"},
 }
-MODULES = sorted((ROOT / "mrct").rglob("*.py")) + sorted((ROOT / "stages").glob("*.py"))
+#: No result depends on them: progress bars, MLflow, and the names of the methods.
+WITHOUT_RESULT = {ROOT / "mrct/terminal.py", ROOT / "mrct/tracking.py", ROOT / "mrct/methods/registry.py"}
+MODULES = [
+    path for name in ("mrct", "stages", "virtual_hospital") for path in sorted((ROOT / name).rglob("*.py"))
+]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-METHODS = [f.stem for f in MODULES if f.parent.name == "methods" and "class Params(" in f.read_text()]
-METHODS.remove("sc_cyclegan")  # it has stages of its own
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+STAGES = [
+    (name, method) for name, stage in PIPELINE.items() for method in (METHODS if "matrix" in stage else [""])
+]
 
 
 def imported(file: Path) -> set[str]:
@@ -43,118 +52,108 @@ def imported(file: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] in ("mrct", "stages") and module_file(name)}
+    return {name for name in names if module_file(name)}
 
 
 def module_file(name: str) -> Path | None:
-    path = ROOT / Path(*name.split("."))
-    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
+    path = (ROOT / Path(*name.split("."))).with_suffix(".py")
+    return path if name.split(".")[0] in ("mrct", "stages", "virtual_hospital") and path.is_file() else None
 
 
-def closure(file: Path) -> set[Path]:
-    """The file and all of our files that it imports, directly or not."""
-    found, todo = set(), [file]
+def closure(files: set[Path]) -> set[Path]:
+    """The files and all of our files that they import, directly or not; what no result depends on is left out."""
+    found, todo = set(), list(files)
     while todo:
         current = todo.pop()
-        if current not in found:
+        if current not in found | WITHOUT_RESULT:
             found.add(current)
             todo += [path for name in imported(current) if (path := module_file(name))]
     return found
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(ROOT)))
-def test_imports_follow_the_table(file):
+def needed(stage: str, method: str) -> set[Path]:
+    """The code that a stage runs: its module and the method that it loads by name."""
+    module = ROOT / "stages" / f"{stage}.py"
+    methods = [method] if method else list(METHODS) if stage == "configure" else []
+    return closure({module} | {ROOT / f"mrct/methods/{name}.py" for name in methods})
+
+
+def package_of(file: Path) -> str:
     parts = file.relative_to(ROOT).with_suffix("").parts
-    own = parts[1] if len(parts) > 1 else parts[0]
+    return parts[1] if parts[0] == "mrct" and len(parts) > 1 else parts[0]
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_packages_import_what_the_table_allows(file):
+    own = package_of(file)
     for name in imported(file):
-        package, room = name.split(".")[:2]
-        if parts[:2] == ("mrct", "cli"):
-            continue  # the command line stands outside: it may call stages and rooms
-        assert package != "stages", f"{file.name} imports the stage {name}"
-        if parts[0] == "mrct" and room != own:
-            assert room in (MAY_IMPORT[own] | (BASE if own not in BASE else set())), (
-                f"{file.name} imports {name}"
-            )
+        package = package_of(module_file(name))
+        if own == "virtual_hospital":
+            assert package == own, f"{file.name} imports {name}"
+        elif own not in ("cli", "stages", package):
+            allowed = MAY_IMPORT[own] | (EVERYBODY if own not in EVERYBODY else set())
+            assert package in allowed, f"{file.name} imports {name}"
+        elif own == "stages":
+            assert package != "stages", f"{file.name} imports another stage"
+
+
+def test_the_table_has_no_circle():
+    """Otherwise no package could be understood before another."""
+    done: set[str] = set()
+    while len(done) < len(MAY_IMPORT):
+        ready = {name for name, others in MAY_IMPORT.items() if name not in done and others <= done}
+        assert ready, f"these packages import one another: {sorted(set(MAY_IMPORT) - done)}"
+        done |= ready
+
+
+def test_contributing_describes_every_package():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert not [name for name in MAY_IMPORT if not re.search(rf"`mrct/{name}[`/.]", text)]
 
 
 def test_only_tracking_imports_mlflow():
     users = [
-        f.name
-        for f in MODULES
-        if "mlflow"
-        in {
-            name.split(".")[0]
-            for node in ast.walk(ast.parse(f.read_text()))
-            for name in (
-                [a.name for a in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-        }
+        file for file in MODULES if re.search(r"^\s*(from|import) mlflow", file.read_text(), re.MULTILINE)
     ]
-    assert users == ["tracking.py"]
+    assert users == [ROOT / "mrct/tracking.py"]
 
 
-def test_rooms_never_read_params_yaml_or_data():
+def test_packages_never_name_a_folder_of_data():
+    """Stages know the folders; core/contracts.py only tells where a table lies."""
     for file in (ROOT / "mrct").rglob("*.py"):
-        if file.name in ("params.py", "cli.py"):
+        if package_of(file) == "cli" or file.name in ("contracts.py", "params.py"):
             continue
         strings = [
-            n.value
-            for n in ast.walk(ast.parse(file.read_text()))
-            if isinstance(n, ast.Constant) and isinstance(n.value, str)
+            node.value
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
         ]
-        assert not [s for s in strings if s.startswith("data/") and " " not in s], file
+        assert not [text for text in strings if text.startswith("data/") and " " not in text], file
 
 
-def test_package_files_are_empty():
-    assert not [f for f in MODULES if f.name == "__init__.py" and f.read_text().strip()]
+def test_every_package_says_what_it_is_for_and_exports_nothing():
+    """One re-export would make every stage depend on everything."""
+    for file in MODULES:
+        if file.name == "__init__.py":
+            body = ast.parse(file.read_text()).body
+            assert len(body) == 1, f"{file}: expected a docstring and nothing else"
+            assert isinstance(body[0], ast.Expr), f"{file}: expected a docstring"
 
 
-def _expand(stage: dict) -> list[dict[str, str]]:
-    """The items of a matrix stage, every method that `baselines` can name; one empty item otherwise."""
-    if "matrix" not in stage:
-        return [{}]
-    return [{"item.method": method} for method in METHODS]
+@pytest.mark.parametrize(("stage", "method"), STAGES)
+def test_deps_cover_what_the_stage_imports(stage, method):
+    """DVC does not follow imports: a missing package here would leave a stage unrun after a change."""
+    deps = code_of(stage, method)
+    missing = {
+        file for file in needed(stage, method) if not any(dep in (file, *file.parents) for dep in deps)
+    }
+    assert not missing, f"{stage}: add to deps: {sorted(str(file.relative_to(ROOT)) for file in missing)}"
 
 
-def _deps(stage: dict, item: dict[str, str]) -> list[Path]:
-    values = {"source": PARAMS["source"], **item}
-    names = [str(dep) for dep in stage["deps"]]
-    for key, value in values.items():
-        names = [name.replace("${" + key + "}", value) for name in names]
-    return [ROOT / name for name in names]
-
-
-@pytest.mark.parametrize("name", sorted(PIPELINE))
-def test_deps_cover_what_the_stage_imports(name):
-    """DVC does not follow imports: a missing file here would leave a stage unrun after a change."""
-    stage = PIPELINE[name]
-    module = stage["cmd"].split()[2].replace(".", "/") + ".py"
-    for item in _expand(stage):
-        deps = _deps(stage, item)
-        needed = closure(ROOT / module) | {f for f in deps if "methods" in f.parts for f in closure(f)}
-        missing = {f for f in needed if not any(f == dep or dep in f.parents for dep in deps)}
-        assert not missing, f"{name}: add to deps: {sorted(str(f.relative_to(ROOT)) for f in missing)}"
-
-
-@pytest.mark.parametrize("name", sorted(PIPELINE))
-def test_deps_name_no_code_that_is_gone_or_foreign(name):
-    """Code in deps that the stage does not import would re-run it for nothing."""
-    stage = PIPELINE[name]
-    module = stage["cmd"].split()[2].replace(".", "/") + ".py"
-    for item in _expand(stage):
-        deps = _deps(stage, item)
-        needed = closure(ROOT / module) | {f for f in deps if "methods" in f.parts for f in closure(f)}
-        for dep in deps:
-            if dep.suffix == ".py":
-                assert dep in needed, f"{name}: {dep.relative_to(ROOT)} is not imported"
-
-
-def test_a_checkpoint_is_keyed_by_all_rooms_that_training_runs():
-    """Otherwise a stopped run could go on with other code."""
-    needed = closure(ROOT / "mrct/training/engine.py") | closure(ROOT / "mrct/methods/sc_cyclegan.py")
-    rooms = {file.parent.name for file in needed} - {"mrct"}
-    assert rooms == {place.name for place in CODE if place.is_dir()}
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_deps_name_no_code_that_is_gone_or_not_imported(stage):
+    """Code in deps that the stage does not import would run it again for nothing."""
+    methods = [method for name, method in STAGES if name == stage]
+    files = set().union(*(needed(stage, method) for method in methods))
+    for dep in {dep for method in methods for dep in code_of(stage, method)}:
+        assert any(dep in (file, *file.parents) for file in files), f"{stage}: {dep.relative_to(ROOT)}"

@@ -9,13 +9,13 @@ import pandas as pd
 import pydicom
 import pytest
 
+from helpers.configurations import tiny_configuration
 from mrct.core.files import read_json, read_table
 from mrct.core.params import load
 from mrct.deid import pseudonyms
-from mrct.methods import intensity_map, mean_ct, sc_cyclegan
 from mrct.reporting.inputs import Folders
-from mrct.training.engine import Settings
-from stages import anonymize, baseline, cohort, evaluate, normalize, pair, register, report, select, train
+from mrct.training.run import train
+from stages import anonymize, cohort, evaluate, normalize, pair, register, report, select
 from virtual_hospital.judge import judge
 
 LABELS = Path("data/sample/colin27/labels.nii.gz")
@@ -121,31 +121,10 @@ def _head_center(folder: Path) -> np.ndarray:
 
 
 def test_train_evaluate_and_report(data, tmp_path):
-    method = load(sc_cyclegan.Params).model_copy(
-        update={
-            "generator": sc_cyclegan.GeneratorParams(
-                filters=4, blocks=1, downsamplings=1, upsampling="resize"
-            ),
-            "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
-        }
-    )
-    settings = load(Settings).model_copy(update={"epochs": 2, "device": "cpu"})
     models, metrics = tmp_path / "models", tmp_path / "reports/metrics"
-    train.run(
-        train.Params(method=method, settings=settings),
-        data.normalized,
-        models / "sc_cyclegan",
-        tmp_path / "work",
-    )
-    baseline.run("mean_ct", mean_ct.Params(), data.normalized, models / "mean_ct")
-    baseline.run(
-        "intensity_map",
-        load(intensity_map.Params, "intensity_map"),
-        data.normalized,
-        models / "intensity_map",
-    )
     methods = ["sc_cyclegan", "mean_ct", "intensity_map"]
     for name in methods:
+        train(tiny_configuration(tmp_path, name), data.normalized, models / name, tmp_path / "work")
         evaluate.run(load(evaluate.Params, "evaluate"), data.normalized, models / name, metrics / name)
     folders = Folders(
         data.anonymized, data.selected, data.registered, data.pairs, data.normalized, models, metrics

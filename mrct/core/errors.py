@@ -24,3 +24,7 @@ class OutputExistsError(MrctError, FileExistsError):
 
 class RunError(MrctError, RuntimeError):
     """A run cannot go on, for a reason outside its data."""
+
+
+class WriteError(MrctError, OSError):
+    """A file could not be written."""

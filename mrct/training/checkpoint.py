@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from mrct.core.errors import DataError
+from mrct.core.errors import DataError, WriteError
 from mrct.core.files import atomic_file
 
 
@@ -22,13 +22,13 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
             # by its bytes: safetensors' own files are for their owner alone, whatever the process's umask
             partial.write_bytes(safetensors_bytes(contiguous, metadata={"mrct": json.dumps(meta)}))
     except (OSError, SafetensorError) as error:
-        raise DataError(
+        raise WriteError(
             f"{path}: not written ({error}); the epoch before is kept there: make room and run again"
         ) from None
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata as saved; ValueError for a file of another program."""
+    """Tensors and metadata as saved; DataError for a file of another program."""
     with safe_open(str(path), framework="pt") as stream:
         meta = stream.metadata() or {}
         if "mrct" not in meta:

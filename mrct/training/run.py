@@ -73,7 +73,7 @@ def train(
                 tracked.finish(failed=True)
                 raise
             with output_folder(out) as folder:
-                _write_trained(folder, plan, data, done, facts)
+                write_trained(folder, plan, data, done, facts)
             tracked.finish()
             # only now, with the result in place; what older code has left goes as well
             for left in work_root.glob(f"{plan.name}-{facts['fingerprint']}-*"):
@@ -163,7 +163,7 @@ def _write_fitted(
     _write_model(folder, configuration.name, made, data, facts)
 
 
-def _write_trained(
+def write_trained(
     folder: Path, plan: TrainingPlan, data: NormalizedData, done: Progress, facts: dict[str, Any]
 ) -> None:
     """The best weights with their configuration; history.csv; model.json."""

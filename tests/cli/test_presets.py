@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from mrct.cli import main, presets
 from mrct.core.params import ParamsError, load, read, read_yaml
-from mrct.methods import sc_cyclegan
+from mrct.methods.registry import load_method
 from mrct.pairing.splits import split_sizes
 from mrct.tracking import flatten
-from mrct.training.settings import Settings
-from stages import baseline, cohort, evaluate, normalize, pair, register, report, select
+from mrct.training.configuration import load_configuration
+from stages import cohort, configure, evaluate, normalize, pair, register, report, select
 
 ROOT = Path(__file__).parents[2]
 NAMES = presets.names(ROOT / "presets")
@@ -49,24 +49,24 @@ PAPERS: dict[str, dict[str, Any]] = {
     "zhu2017_cyclegan": {**CYCLEGAN, "structure_loss": "none", "lambda_idt": 5},
     "yang2018": {**CYCLEGAN, "structure_loss": "mind", "lambda_str": 5, "lambda_idt": 0},
     "kaiser2019_unet": {
-        **RIRE, "baselines": ["mean_ct", "intensity_map", "unet"],
+        **RIRE, "methods": ["sc_cyclegan", "mean_ct", "intensity_map", "unet"],
         "unet": {**ADAM, "directions": ["mr_to_ct"], "filters": 64, "epochs": 174, "batch_size": 16, "lambda_gdl": 0},
     },
     "kaiser2019_pix2pix": {
-        **RIRE, "baselines": ["mean_ct", "intensity_map", "pix2pix"],
+        **RIRE, "methods": ["sc_cyclegan", "mean_ct", "intensity_map", "pix2pix"],
         "pix2pix": {
-            **ADAM, "directions": ["mr_to_ct"], "filters": 64, "discriminator_filters": 64, "epochs": 299, "batch_size": 16,
-            "discriminator_output": "sigmoid",
+            **ADAM, "directions": ["mr_to_ct"], "filters": 64, "discriminator_filters": 64,
+            "discriminator_output": "sigmoid", "epochs": 299, "batch_size": 16,
             "lambda_mae": 1, "lambda_adv": 0.01, "fine_tune_epochs": 112,
         },
     },
     "kaiser2019_context": {
-        **RIRE, "baselines": ["mean_ct", "intensity_map", "context_gan3d"],
+        **RIRE, "methods": ["sc_cyclegan", "mean_ct", "intensity_map", "context_gan3d"],
         "context_gan3d": {**ADAM, "iterations": 3, "filters": 32},
     },
     "karimzadeh2023": {
         "source_layout": "synthrad", "register.method": "none", "normalize.named": "karimzadeh",
-        "pair.test_fraction": 0.2, "baselines": ["mean_ct", "intensity_map", "swin_pix2pix"],
+        "pair.test_fraction": 0.2, "methods": ["sc_cyclegan", "mean_ct", "intensity_map", "swin_pix2pix"],
         "swin_pix2pix": {
             "patch_size": 64, "overlap": 0.5, "learning_rate": 1e-5, "lr_decay": "constant", "epochs": 1000,
         },
@@ -129,11 +129,8 @@ def test_dvc_reads_the_preset_and_the_stages_do(name: str, project: Path) -> Non
     }  # fmt: skip
     for section, model in sections.items():
         load(model, section)
-    load(sc_cyclegan.Params)
-    load(Settings)
-    for method in load(report.Run).baselines:
-        module = baseline.load_method(method)
-        load(module.Params, method) if hasattr(module, "fit") else baseline.load_plan(method, module)
+    for method in load(configure.Params).methods:
+        load_configuration(method, load_method(method))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -144,11 +141,11 @@ def test_a_preset_leaves_the_users_data_and_machine_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_value_has_its_place_or_is_called_ours(name: str) -> None:
-    """A leaf's line ends in a comment; `baselines` only says which method it is."""
+    """A leaf's line ends in a comment; `methods` only says which methods run."""
     lines = (ROOT / f"presets/{name}.yaml").read_text().splitlines()
     assert all(line.startswith("# ") for line in lines[:2])
     bare = [line for line in lines if ":" in line and not line.startswith("#") and " # " not in line]
-    assert [line for line in bare if not line.endswith(":") and not line.startswith("baselines:")] == []
+    assert [line for line in bare if not line.endswith(":") and not line.startswith("methods:")] == []
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,8 @@ def test_missing_file_and_section(tmp_path):
 
 
 def test_a_key_that_no_stage_reads_is_an_error(tmp_path):
-    (tmp_path / "dvc.yaml").write_text("stages: {train: {params: [lambda_pix, generator.filters, inner]}}")
-    (tmp_path / "mrct/methods").mkdir(parents=True)
-    (tmp_path / "mrct/methods/unet.py").write_text("class Params(Section): ...")
-    (tmp_path / "mrct/methods/batch.py").write_text("class Batch(NamedTuple): ...")
+    stages = "stages: {configure: {params: [lambda_pix, generator.filters, inner, unet]}}"
+    (tmp_path / "dvc.yaml").write_text(stages)
     good = "lambda_pix: 100\ngenerator: {}\ninner: {filters: 4}\nunet: {}\n"
     (tmp_path / "params.yaml").write_text(good)
     assert load(Inner, "inner", tmp_path / "params.yaml").filters == 4

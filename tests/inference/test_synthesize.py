@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from mrct.cli.main import app
 from mrct.dicom.write import write_synthetic_series
 from mrct.imaging.volumes import affine, read_volume
-from mrct.inference.model import Model, load_model, save_model
+from mrct.inference.model import Model, load_model
 from mrct.inference.synthesize import WrongInputError, synthesize, translate_volume
-from mrct.methods.intensity_map import IntensityMap
+from mrct.methods.intensity_map import IntensityMapNetwork
 from mrct.normalization.intensity import MrScaling
+from mrct.training.model_file import save_model
 from virtual_hospital.geometry import Grid
 from virtual_hospital.multiframe import to_multiframe
 
@@ -30,7 +31,7 @@ NORMALIZATION = {
 @pytest.fixture
 def model_file(tmp_path) -> Path:
     """An intensity map that turns the darkest MR into air and the brightest into 1000 HU, linearly."""
-    network = IntensityMap(256)
+    network = IntensityMapNetwork(256)
     hu = torch.linspace(-1024, 1000, 256)
     network.table.copy_((hu + 1024) / 4024 * 2 - 1)
     file = tmp_path / "mr_to_ct.safetensors"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mrct.methods.batch import Batch
+from mrct.training.method import Batch
 
 
 def unpooled(name: str, images: torch.Tensor) -> torch.Tensor:

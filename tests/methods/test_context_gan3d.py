@@ -6,13 +6,13 @@ import torch
 
 from mrct.core.params import ParamsError, parse
 from mrct.inference.model import load_model
-from mrct.methods import context_gan3d
-from mrct.methods.batch import Batch, Trained
-from mrct.methods.context_gan3d import Params, build, network_before, phases
-from mrct.training.augmentation import Augmentation
+from mrct.methods.context_gan3d import ContextGan, ContextGanParams
+from mrct.networks.sliding_window import Window
+from mrct.training.configuration import Configuration
 from mrct.training.dataset import open_normalized
-from mrct.training.run import Plan, Watching, train_phases, write_trained
-from mrct.training.settings import Settings
+from mrct.training.method import Batch, Trained
+from mrct.training.run import TrainingPlan, train_phases, write_trained
+from mrct.training.settings import Augmentation, Settings
 
 TINY = {
     "directions": ["mr_to_ct"],
@@ -47,8 +47,8 @@ SETTINGS = Settings(
 )
 
 
-def params(**changes) -> Params:
-    return parse(Params, TINY | changes, "context_gan3d")
+def params(**changes) -> ContextGanParams:
+    return parse(ContextGanParams, TINY | changes, "context_gan3d")
 
 
 def batch(context: bool) -> Batch:
@@ -71,18 +71,18 @@ def step(method, batch) -> dict[str, torch.Tensor]:
 
 def test_the_papers_three_iterations():
     three = params(iterations=3, filters=32)
-    assert [(p.name, p.others) for p in phases(three)] == [
+    assert [(p.name, p.others) for p in ContextGan.phases(three)] == [
         ("iteration_1", ()), ("iteration_2", ("context",)), ("iteration_3", ("context",)),
     ]  # fmt: skip
-    network = context_gan3d.build_network(context_gan3d.network_config(three))
+    network = ContextGan.build_network(ContextGan.network_config(three))
     assert [generator.layers[0].in_channels for generator in network.generators] == [1, 2, 2]
-    assert three.window == context_gan3d.Window(32, 16, 0.0)
+    assert three.window == Window(32, 16, 0.0)
 
 
 def test_a_later_iteration_trains_its_own_generator_alone():
-    one = build(params(), "iteration_1", {})
+    one = ContextGan.build(params(), "iteration_1", {})
     before = {"iteration_1": trained_from(one)}
-    two = build(params(), "iteration_2", before)
+    two = ContextGan.build(params(), "iteration_2", before)
     first = one.mr_to_ct.state_dict()
     assert all(torch.equal(two.mr_to_ct.state_dict()[name], weight) for name, weight in first.items())
     terms = step(two, batch(context=True))
@@ -92,24 +92,26 @@ def test_a_later_iteration_trains_its_own_generator_alone():
         own = not name.startswith("mr_to_ct.generators.0.")
         assert (id(weight) in trained) == own, name
         assert (weight.grad is not None) == own, name
-    seen = network_before(params(), "iteration_2", before)
+    seen = ContextGan.network_before(params(), "iteration_2", before)
     assert all(torch.equal(seen.state_dict()[name], weight) for name, weight in first.items())
 
 
 def test_a_later_iteration_goes_on_where_the_one_before_ended_or_starts_anew():
-    chain = build(
-        params(iterations=3), "iteration_2", {"iteration_1": trained_from(build(params(), "iteration_1", {}))}
+    chain = ContextGan.build(
+        params(iterations=3),
+        "iteration_2",
+        {"iteration_1": trained_from(ContextGan.build(params(), "iteration_1", {}))},
     )
     with torch.no_grad():  # the second generator has learnt to look at its context
         chain.mr_to_ct.generators[1].layers[0].weight += 0.1
     mr, context = batch(context=True).mr, batch(context=True).other["context"]
     both = torch.cat([mr, context], 1)
-    for iterations, known in ((2, build(params(), "iteration_1", {})), (3, chain)):
+    for iterations, known in ((2, ContextGan.build(params(), "iteration_1", {})), (3, chain)):
         before = {f"iteration_{iterations - 1}": trained_from(known)}
-        later = build(params(iterations=3), f"iteration_{iterations}", before)
+        later = ContextGan.build(params(iterations=3), f"iteration_{iterations}", before)
         seen = both if iterations == 3 else mr
         assert torch.allclose(later.mr_to_ct(both), known.mr_to_ct(seen), atol=1e-6)
-        fresh = build(params(iterations=3, start="fresh"), f"iteration_{iterations}", before)
+        fresh = ContextGan.build(params(iterations=3, start="fresh"), f"iteration_{iterations}", before)
         assert not torch.allclose(fresh.mr_to_ct(both), known.mr_to_ct(seen), atol=1e-3)
 
 
@@ -119,13 +121,13 @@ def test_a_later_iteration_goes_on_where_the_one_before_ended_or_starts_anew():
     ids=["gdl", "adv"],
 )
 def test_a_weight_of_zero_switches_its_term_off(change, gone):
-    terms = step(build(params(**change), "iteration_1", {}), batch(context=False))
+    terms = step(ContextGan.build(params(**change), "iteration_1", {}), batch(context=False))
     assert set(terms) == {"mae_ct", "gdl_ct", "adv_ct", "discriminator_ct"} - gone
 
 
 def test_losses_are_those_of_images_from_zero_to_one():
     torch.manual_seed(0)
-    method, images = build(params(), "iteration_1", {}), batch(context=False)
+    method, images = ContextGan.build(params(), "iteration_1", {}), batch(context=False)
     terms = step(method, images)
     with torch.no_grad():
         difference = ((method.mr_to_ct(images.mr) - images.ct) / 2).double()
@@ -139,8 +141,8 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
-def plan() -> Plan:
-    return Plan("context_gan3d", context_gan3d, params(), SETTINGS, {}, Watching(example_every=0))
+def plan() -> TrainingPlan:
+    return TrainingPlan(Configuration("context_gan3d", ContextGan, params(), SETTINGS, {}))
 
 
 def test_killed_in_the_second_iteration_it_ends_with_the_same_weights(normalized, tmp_path):
@@ -162,9 +164,8 @@ def test_killed_in_the_second_iteration_it_ends_with_the_same_weights(normalized
     write_trained(tmp_path / "model", plan(), data, whole, {})
     model = load_model(tmp_path / "model" / "mr_to_ct.safetensors")
     errors = []
-    for patient in data.split(
-        "validation"
-    ):  # the file alone runs both iterations, as the kept predictions did
+    # the file alone runs both iterations, as the kept predictions did
+    for patient in data.split("validation"):
         synthetic = model.translate(patient.mr, 5.0)
         inside = (patient.mask > 0) & patient.valid[:, None, None]
         errors.append(np.abs(synthetic - patient.ct)[inside].mean() * 4024 / 2)

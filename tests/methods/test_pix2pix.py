@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from mrct.core.params import load_parts
-from mrct.methods.batch import Batch, Phase, Trained
-from mrct.methods.pix2pix import PairDiscriminator, Params, build, build_network, network_config, phases
+from mrct.methods.pix2pix import PairDiscriminator, Pix2Pix, Pix2PixParams
+from mrct.training.method import Batch, Phase, Trained
 from mrct.training.settings import AdversarialLoop
 
-BASE = load_parts((Params, AdversarialLoop), "pix2pix")[0].model_copy(
+BASE = load_parts((Pix2PixParams, AdversarialLoop), "pix2pix")[0].model_copy(
     update={"filters": 2, "discriminator_filters": 2}
 )
 #: Kaiser 2019, Table 3: kernel, stride, output (side, channels). It prints 1 x 24 x 512 for the last one: a score map
@@ -19,7 +19,7 @@ TABLE_3 = [(4, 2, 192, 64), (4, 2, 96, 128), (4, 2, 48, 256), (4, 2, 24, 512), (
 
 def made(phase: str = "training", before=None, seed: int = 0, **changes) -> nn.Module:
     torch.manual_seed(seed)
-    return build(BASE.model_copy(update=changes), phase, before or {})
+    return Pix2Pix.build(BASE.model_copy(update=changes), phase, before or {})
 
 
 def test_every_layer_of_the_discriminator_is_the_papers():
@@ -51,7 +51,7 @@ def test_a_linear_discriminator_is_the_same_without_its_sigmoid():
 
 
 def test_the_generator_is_the_unet():
-    assert type(build_network(network_config(BASE))).__name__ == "UNet"
+    assert type(Pix2Pix.build_network(Pix2Pix.network_config(BASE))).__name__ == "UNet"
 
 
 class Scores(nn.Module):
@@ -168,8 +168,8 @@ def test_fine_tuning_starts_from_the_best_generator_and_the_last_discriminator()
 
 
 def test_phases_of_the_gradient_boost():
-    assert phases(BASE.model_copy(update={"fine_tune_epochs": 0})) == (Phase("training"),)
-    boosted = phases(BASE.model_copy(update={"fine_tune_epochs": 112}))
+    assert Pix2Pix.phases(BASE.model_copy(update={"fine_tune_epochs": 0})) == (Phase("training"),)
+    boosted = Pix2Pix.phases(BASE.model_copy(update={"fine_tune_epochs": 112}))
     assert boosted == (Phase("training"), Phase("fine_tuning", 112, ("brain",)))
 
 

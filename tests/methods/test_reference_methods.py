@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mrct.methods import intensity_map, mean_ct
+from mrct.core.errors import DataError
+from mrct.methods.intensity_map import IntensityMap
+from mrct.methods.mean_ct import MeanCt
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def slices():
 
 
 def test_mean_ct_is_the_mean_whatever_the_input(slices):
-    network, config = mean_ct.fit(iter(slices), mean_ct.Params())["mr_to_ct"]
+    network, config = MeanCt.fit(iter(slices), MeanCt.Params())["mr_to_ct"]
     expected = np.mean([ct for _, ct, _ in slices], axis=0)
     for image in (torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 8, 8)):
         assert np.allclose(network(image)[1, 0], expected, atol=1e-6)
@@ -31,7 +33,7 @@ def test_mean_ct_is_the_mean_whatever_the_input(slices):
 
 
 def test_intensity_map_is_the_median_of_the_bin(slices):
-    network, _ = intensity_map.fit(iter(slices), intensity_map.Params(bins=4))["mr_to_ct"]
+    network, _ = IntensityMap.fit(iter(slices), IntensityMap.Params(bins=4))["mr_to_ct"]
     mr = np.concatenate([m.ravel() for m, _, _ in slices])
     ct = np.concatenate([c.ravel() for _, c, _ in slices])
     for b in range(4):
@@ -43,7 +45,7 @@ def test_intensity_map_is_the_median_of_the_bin(slices):
 def test_a_function_of_intensity_is_recovered_both_ways():
     mr = np.linspace(-1, 1, 4096, dtype=np.float32).reshape(64, 64)
     ct = mr**3
-    fitted = intensity_map.fit([(mr, ct, np.ones_like(mr))], intensity_map.Params(bins=128))
+    fitted = IntensityMap.fit([(mr, ct, np.ones_like(mr))], IntensityMap.Params(bins=128))
     image = torch.from_numpy(mr)[None, None]
     assert np.abs(fitted["mr_to_ct"][0](image)[0, 0].numpy() - ct).max() < 0.03
     assert np.abs(fitted["ct_to_mr"][0](torch.from_numpy(ct)[None, None])[0, 0].numpy() - mr).mean() < 0.02
@@ -51,9 +53,9 @@ def test_a_function_of_intensity_is_recovered_both_ways():
 
 def test_empty_bins_take_their_neighbors_and_no_slice_is_an_error():
     mr = np.array([[-0.9, 0.9]], np.float32)
-    network, _ = intensity_map.fit([(mr, mr, np.ones_like(mr))], intensity_map.Params(bins=8))["mr_to_ct"]
+    network, _ = IntensityMap.fit([(mr, mr, np.ones_like(mr))], IntensityMap.Params(bins=8))["mr_to_ct"]
     assert torch.isfinite(network.table).all()
     assert (network.table.diff() >= 0).all()
-    for module in (mean_ct, intensity_map):
-        with pytest.raises(ValueError, match="no training slice"):
-            module.fit([], module.Params(**({"bins": 4} if module is intensity_map else {})))
+    for method, keys in ((MeanCt, {}), (IntensityMap, {"bins": 4})):
+        with pytest.raises(DataError, match="no training slice"):
+            method.fit([], method.Params(**keys))

@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional
 
 from mrct.core.params import load, parse
-from mrct.methods.batch import Batch
-from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan, build_network
+from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, ScCycleGan, ScCycleGanParams
+from mrct.training.method import Batch
 
-BASE = load(Params).model_copy(
+BASE = load(ScCycleGanParams).model_copy(
     update={
         "learning_rate": 1e-3,
         "pixel_weighting": "clip",
@@ -51,7 +51,7 @@ def train(**changes) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 
 
 def test_the_papers_exact_size_builds():
-    paper = load(Params).model_copy(
+    paper = load(ScCycleGanParams).model_copy(
         update={
             "generator": GeneratorParams(filters=64, blocks=9, downsamplings=2, upsampling="transposed"),
             "discriminator": DiscriminatorParams(filters=64, norm="batch"),
@@ -61,7 +61,9 @@ def test_the_papers_exact_size_builds():
     # CycleGAN's own one-channel ResNet-9 has 11,365,633 weights; 5,248 of them are biases that an instance
     # norm right behind them cancels, which are left out here
     assert sum(w.numel() for w in method.mr_to_ct.parameters()) == 11_365_633 - 5_248
-    network = build_network({"filters": 64, "blocks": 9, "downsamplings": 2, "upsampling": "transposed"})
+    network = ScCycleGan.build_network(
+        {"filters": 64, "blocks": 9, "downsamplings": 2, "upsampling": "transposed"}
+    )
     with torch.inference_mode():
         assert network(torch.zeros(1, 1, 512, 512)).shape == (1, 1, 512, 512)
 
@@ -223,4 +225,4 @@ NOTHING = {f"lambda_{kind}": 0.0 for kind in ("adv", "pix", "str", "cyc", "idt")
 )
 def test_parameters_that_cannot_train_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        parse(Params, BASE.model_dump() | change, "params.yaml")
+        parse(ScCycleGanParams, BASE.model_dump() | change, "params.yaml")

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from mrct.core.params import ParamsError, parse
-from mrct.methods import swin_pix2pix
-from mrct.methods.batch import Batch
-from mrct.methods.swin_pix2pix import Params, weighted_mae
+from mrct.methods.swin_pix2pix import SwinPix2Pix, SwinPix2PixParams, weighted_mae
 from mrct.networks.patchgan3d import PairDiscriminator3d
+from mrct.networks.sliding_window import Window
 from mrct.networks.swin3d import MissingMonaiError, SwinGenerator
+from mrct.training.method import Batch
 
 TINY = {
     "directions": ["mr_to_ct"],
@@ -30,8 +30,8 @@ TINY = {
 }
 
 
-def params(**changes) -> Params:
-    return parse(Params, TINY | changes, "swin_pix2pix")
+def params(**changes) -> SwinPix2PixParams:
+    return parse(SwinPix2PixParams, TINY | changes, "swin_pix2pix")
 
 
 class Stand(nn.Module):
@@ -58,9 +58,9 @@ def test_the_weighted_error_is_equation_2():
     ids=["all", "ssim", "adv"],
 )
 def test_a_weight_of_zero_switches_its_term_off(monkeypatch, change, gone):
-    monkeypatch.setattr(swin_pix2pix, "build_network", lambda config: Stand())
+    monkeypatch.setattr(SwinPix2Pix, "build_network", lambda *_: Stand())
     torch.manual_seed(0)
-    method = swin_pix2pix.build(params(**change), "training", {})
+    method = SwinPix2Pix.build(params(**change), "training", {})
     mr = torch.rand(2, 1, 32, 32, 32) * 2 - 1
     total, terms = {}, {}
     for loss, parts in method.losses(
@@ -75,8 +75,8 @@ def test_a_weight_of_zero_switches_its_term_off(monkeypatch, change, gone):
 
 
 def test_grey_air_costs_though_the_weighted_error_counts_it_for_nothing(monkeypatch):
-    monkeypatch.setattr(swin_pix2pix, "build_network", lambda config: Stand())
-    method, air = swin_pix2pix.build(params(), "training", {}), -torch.ones(1, 1, 32, 32, 32)
+    monkeypatch.setattr(SwinPix2Pix, "build_network", lambda *_: Stand())
+    method, air = SwinPix2Pix.build(params(), "training", {}), -torch.ones(1, 1, 32, 32, 32)
     for gain, cost in ((1.0, 0.0), (0.7, 1.0)):
         nn.init.constant_(method.mr_to_ct.gain, gain)
         _, terms = next(iter(method.losses(Batch(air, air, {}), torch.Generator(), 0, lambda _, x: x)))
@@ -85,8 +85,8 @@ def test_grey_air_costs_though_the_weighted_error_counts_it_for_nothing(monkeypa
 
 
 def test_beyond_the_scale_no_discriminator_pulls(monkeypatch):
-    monkeypatch.setattr(swin_pix2pix, "build_network", lambda config: Stand())
-    method, bone = swin_pix2pix.build(params(), "training", {}), torch.ones(1, 1, 32, 32, 32)
+    monkeypatch.setattr(SwinPix2Pix, "build_network", lambda *_: Stand())
+    method, bone = SwinPix2Pix.build(params(), "training", {}), torch.ones(1, 1, 32, 32, 32)
     for gain, pulled in ((1.5, False), (0.5, True)):
         nn.init.constant_(method.mr_to_ct.gain, gain)
         _, terms = next(method.losses(Batch(bone, bone, {}), torch.Generator(), 0, lambda _, x: x))
@@ -110,7 +110,7 @@ def test_without_monai_the_error_names_the_extra(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "monai", None)
     with pytest.raises(MissingMonaiError, match=r"monai.* is not installed; run  pip install -e '.\[swin\]'"):
-        swin_pix2pix.build_network(swin_pix2pix.network_config(params()))
+        SwinPix2Pix.build_network(SwinPix2Pix.network_config(params()))
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_without_monai_the_error_names_the_extra(monkeypatch):
 def test_sizes_that_the_network_cannot_have_are_refused(change):
     with pytest.raises(ParamsError, match=next(iter(change))):
         params(**change)
-    assert params(norm="instance", patch_size=64).window == swin_pix2pix.Window(64, 64, 0.5)
+    assert params(norm="instance", patch_size=64).window == Window(64, 64, 0.5)
 
 
 def test_monais_network_makes_cubes():
     nets = pytest.importorskip("monai.networks.nets", exc_type=ImportError)
     pytest.importorskip("einops")
     torch.manual_seed(0)
-    network = swin_pix2pix.build_network(swin_pix2pix.network_config(params()))
+    network = SwinPix2Pix.build_network(SwinPix2Pix.network_config(params()))
     theirs = nets.SwinUNETR(1, 1, feature_size=12)
     assert sum(w.numel() for w in network.parameters()) > sum(w.numel() for w in theirs.parameters())
     with torch.inference_mode():

@@ -5,16 +5,15 @@ import torch
 from torch import nn
 
 from mrct.core.params import ParamsError, load_parts, parse
-from mrct.methods import unet
-from mrct.methods.unet import Params, build, build_network, network_config, phases
+from mrct.methods.unet import UnetParams, UnetTranslation
 from mrct.training.settings import Loop
 
-BASE = load_parts((Params, Loop), "unet")[0].model_copy(update={"filters": 2})
+BASE = load_parts((UnetParams, Loop), "unet")[0].model_copy(update={"filters": 2})
 
 
 def made(seed: int = 0, **changes) -> nn.Module:
     torch.manual_seed(seed)
-    return build(BASE.model_copy(update=changes), "training", {})
+    return UnetTranslation.build(BASE.model_copy(update=changes), "training", {})
 
 
 class Table(nn.Module):
@@ -102,7 +101,7 @@ def test_the_optimizer_is_the_papers():
 
 def test_a_network_is_built_again_from_its_configuration():
     method = made()
-    network = build_network(network_config(BASE))
+    network = UnetTranslation.build_network(UnetTranslation.network_config(BASE))
     network.load_state_dict(method.generators()["mr_to_ct"].state_dict())
     x = torch.rand(1, 1, 32, 32)
     with torch.inference_mode():
@@ -110,8 +109,8 @@ def test_a_network_is_built_again_from_its_configuration():
 
 
 def test_one_phase_of_slices():
-    assert [phase.name for phase in phases(BASE)] == ["training"]
-    assert unet.EXAMPLES == "slices"
+    assert [phase.name for phase in UnetTranslation.phases(BASE)] == ["training"]
+    assert UnetTranslation.examples == "slices"
 
 
 @pytest.mark.parametrize(
@@ -121,4 +120,4 @@ def test_one_phase_of_slices():
 )
 def test_a_wrong_direction_is_an_error_before_any_work(directions, message):
     with pytest.raises(ParamsError, match=message):
-        parse(Params, BASE.model_dump() | {"directions": directions}, "params.yaml: unet")
+        parse(UnetParams, BASE.model_dump() | {"directions": directions}, "params.yaml: unet")

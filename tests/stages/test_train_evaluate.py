@@ -1,4 +1,4 @@
-"""train, baseline and evaluate end to end on a tiny data/normalized."""
+"""train and evaluate end to end on a tiny data/normalized."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,38 +16,40 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from skimage.metrics import peak_signal_noise_ratio
 
-from mrct.core.params import ParamsError, load
+from helpers.configurations import tiny_configuration, write_params
+from mrct.core.params import ParamsError
 from mrct.inference.model import load_model
-from mrct.methods import intensity_map, mean_ct, sc_cyclegan
+from mrct.methods.registry import load_method
 from mrct.metrics.checks import ImplausibleMetricsError
 from mrct.tracking import Run
 from mrct.training import checkpoint, engine, run
-from mrct.training.settings import Settings
-from stages import baseline, evaluate, train
+from mrct.training.configuration import Configuration, load_configuration
+from mrct.training.run import train
+from stages import evaluate
 
-SMALL = {"epochs": 2, "batch_size": 4, "device": "cpu"}
 EVALUATE = evaluate.Params(
     bootstrap_samples=100, seed=0, bone_hu=(150.0, 300.0), windows_8bit_hu={"full": (-1024.0, 3000.0)}
 )
 
 
 @pytest.fixture
-def train_params() -> train.Params:
-    method = load(sc_cyclegan.Params, path=Path("params.yaml")).model_copy(
-        update={
-            "generator": sc_cyclegan.GeneratorParams(
-                filters=4, blocks=1, downsamplings=1, upsampling="resize"
-            ),
-            "discriminator": sc_cyclegan.DiscriminatorParams(filters=4, norm="instance"),
-        }
-    )
-    settings = load(Settings, path=Path("params.yaml")).model_copy(update=SMALL)
-    return train.Params(method=method, settings=settings)
+def configuration_of(tmp_path):
+    """name, shared keys, changes of its own keys -> the configuration, from params.yaml at a tiny size."""
+
+    def of(name: str, shared: dict | None = None, **changes) -> Configuration:
+        return tiny_configuration(tmp_path, name, shared, **changes)
+
+    return of
 
 
-def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalized, tmp_path, train_params):
+@pytest.fixture
+def sc_cyclegan(configuration_of) -> Configuration:
+    return configuration_of("sc_cyclegan")
+
+
+def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalized, tmp_path, sc_cyclegan):
     for name in ("a", "b"):
-        train.run(train_params, normalized, tmp_path / name / "sc_cyclegan", tmp_path / "work")
+        train(sc_cyclegan, normalized, tmp_path / name / "sc_cyclegan", tmp_path / "work")
     files = sorted(p.name for p in (tmp_path / "a/sc_cyclegan").iterdir())
     assert files == ["ct_to_mr.safetensors", "history.csv", "model.json", "mr_to_ct.safetensors"]
     for file in files:
@@ -64,8 +65,10 @@ def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalize
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from mrct.methods.registry import load_method
 from mrct.training import step
-from stages import train
+from mrct.training.configuration import load_configuration
+from mrct.training.run import train
 params, folders, where, count = sys.argv[1], sys.argv[2:5], sys.argv[5], int(sys.argv[6])
 seen = 0
 def die_at(function):
@@ -81,11 +84,12 @@ def die_at(function):
     return wrapped
 module, name = (Path, "write_bytes") if where == "save" else (step, "_update")
 setattr(module, name, die_at(getattr(module, name)))
-train.run(train.Params.model_validate_json(params, strict=False), *map(Path, folders))
+configuration = load_configuration("sc_cyclegan", load_method("sc_cyclegan"), Path(params))
+train(configuration, *map(Path, folders))
 """
 
 
-def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path, train_params):
+def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path):
     """A real SIGKILL before an update of the weights that is another in every run of the test, then one in the
     middle of writing the second checkpoint after it: nothing looks complete, and the third run ends as an
     uninterrupted one. With image pool, moving average, accumulation.
@@ -93,27 +97,27 @@ def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path, train_
     Slow by its processes that import torch.
     """
     everything = {"epochs": 5, "batch_size": 2, "accumulate": 2, "pool_size": 3, "ema_decay": 0.9}
-    settings = train_params.settings.model_copy(update=everything)
-    params = train_params.model_copy(update={"settings": settings})
+    file = write_params(tmp_path / "params.yaml", "sc_cyclegan", **everything)
+    params = load_configuration("sc_cyclegan", load_method("sc_cyclegan"), file)
     folders = [str(normalized), str(tmp_path / "cut"), str(tmp_path / "work")]
     update = random.SystemRandom().randint(1, 6)
     print(f"killed at update {update}")  # pytest shows it where the test fails
     finished = (update - 1) // 2  # an epoch has two updates
     for where, count, left in (("update", update, finished), ("save", 2, finished + 1)):
-        command = [sys.executable, "-c", KILLED, params.model_dump_json(), *folders, where, str(count)]
+        command = [sys.executable, "-c", KILLED, str(file), *folders, where, str(count)]
         assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
         assert not (tmp_path / "cut").exists()
         files = list((tmp_path / "work").glob("*/*/checkpoint.safetensors"))
         assert [len(checkpoint.load(file)[1]["history"]) for file in files] == ([left] if left else [])
-    train.run(params, normalized, tmp_path / "cut", tmp_path / "work")
-    train.run(params, normalized, tmp_path / "whole", tmp_path / "other")
+    train(params, normalized, tmp_path / "cut", tmp_path / "work")
+    train(params, normalized, tmp_path / "whole", tmp_path / "other")
     for file in (tmp_path / "whole").iterdir():
         assert file.read_bytes() == (tmp_path / "cut" / file.name).read_bytes(), file.name
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["same-code", "other-code"])
 def test_a_stopped_run_goes_on_with_the_same_code_only(
-    normalized, tmp_path, train_params, monkeypatch, changed
+    normalized, tmp_path, sc_cyclegan, monkeypatch, changed
 ):
     epochs, train_epoch = [], engine.train_epoch
 
@@ -125,17 +129,16 @@ def test_a_stopped_run_goes_on_with_the_same_code_only(
 
     monkeypatch.setattr(engine, "train_epoch", stopped_once)
     with pytest.raises(KeyboardInterrupt):
-        train.run(train_params, normalized, tmp_path / "out", tmp_path / "work")
+        train(sc_cyclegan, normalized, tmp_path / "out", tmp_path / "work")
     if changed:
-        (tmp_path / "more.py").write_text("")
-        monkeypatch.setattr(run, "CODE", (*run.CODE, tmp_path / "more.py"))
-    train.run(train_params, normalized, tmp_path / "out", tmp_path / "work")
+        monkeypatch.setattr(run, "code_fingerprint", lambda stage, method: "other")
+    train(sc_cyclegan, normalized, tmp_path / "out", tmp_path / "work")
     assert epochs == [0, 1, 0, 1] if changed else epochs == [0, 1, 1]
     assert not any((tmp_path / "work").iterdir())
 
 
 def test_a_second_training_of_the_same_at_the_same_time_is_refused(
-    normalized, tmp_path, train_params, monkeypatch
+    normalized, tmp_path, sc_cyclegan, monkeypatch
 ):
     train_epoch, second = engine.train_epoch, []
 
@@ -143,21 +146,21 @@ def test_a_second_training_of_the_same_at_the_same_time_is_refused(
         if not second:
             second.append("tried")
             with pytest.raises(RuntimeError, match="another run is at work"):
-                train.run(train_params, normalized, tmp_path / "second", tmp_path / "work")
+                train(sc_cyclegan, normalized, tmp_path / "second", tmp_path / "work")
         return train_epoch(*arguments)
 
     monkeypatch.setattr(engine, "train_epoch", tried_again)
-    train.run(train_params, normalized, tmp_path / "first", tmp_path / "work")
+    train(sc_cyclegan, normalized, tmp_path / "first", tmp_path / "work")
     assert second == ["tried"]
     assert (tmp_path / "first/model.json").is_file()
     assert not (tmp_path / "second").exists()
 
 
-def test_others_of_the_group_may_read_what_the_umask_lets_them(normalized, tmp_path, train_params):
+def test_others_of_the_group_may_read_what_the_umask_lets_them(normalized, tmp_path, sc_cyclegan):
     """safetensors' own files are for their owner alone; their bytes stay the same."""
     before = os.umask(0o027)
     try:
-        train.run(train_params, normalized, tmp_path / "out", tmp_path / "work")
+        train(sc_cyclegan, normalized, tmp_path / "out", tmp_path / "work")
     finally:
         os.umask(before)
     files = sorted((tmp_path / "out").iterdir())
@@ -170,13 +173,10 @@ def test_others_of_the_group_may_read_what_the_umask_lets_them(normalized, tmp_p
     assert (tmp_path / "again").read_bytes() == (tmp_path / "out/mr_to_ct.safetensors").read_bytes()
 
 
-def test_mlflow_is_told_how_a_run_goes_and_equal_runs_are_one(normalized, tmp_path, train_params):
-    settings = train_params.settings.model_copy(update={"seed": 77})  # equal to no other test's run
-    watched = train_params.model_copy(
-        update={"settings": settings, "watching": train.Watching(example_every=1)}
-    )
+def test_mlflow_is_told_how_a_run_goes_and_equal_runs_are_one(normalized, tmp_path, configuration_of):
+    watched = configuration_of("sc_cyclegan", {"seed": 77})  # equal to no other run of the tests
     for name in ("a", "b"):
-        train.run(watched, normalized, tmp_path / name, tmp_path / "work")
+        train(watched, normalized, tmp_path / name, tmp_path / "work", example_every=1)
     content = json.loads((tmp_path / "a/model.json").read_text())
     run = Run(content["fingerprint"], "x")
     data = run.client.get_run(run.run_id).data
@@ -195,16 +195,16 @@ def test_mlflow_is_told_how_a_run_goes_and_equal_runs_are_one(normalized, tmp_pa
     assert data.tags["git.changed"] in ("true", "false")
     images = [file.path for file in run.client.list_artifacts(run.run_id, "images")]
     assert len([path for path in images if path.endswith(".png")]) == 2
-    assert not {"example_every", "watching.example_every"} & set(data.params)
+    assert "example_every" not in data.params
 
 
-def test_a_changed_weight_trains_another_model_under_another_fingerprint(normalized, tmp_path, train_params):
-    other = train_params.model_copy(
-        update={"method": train_params.method.model_copy(update={"lambda_pix": 50.0})}
-    )
+def test_a_changed_weight_trains_another_model_under_another_fingerprint(
+    normalized, tmp_path, configuration_of
+):
     prints = []
-    for name, params in (("a", train_params), ("b", other)):
-        train.run(params, normalized, tmp_path / name, tmp_path / "work")
+    for name, weight in (("a", 100.0), ("b", 50.0)):
+        params = configuration_of("sc_cyclegan", lambda_pix=weight)
+        train(params, normalized, tmp_path / name, tmp_path / "work")
         prints.append(json.loads((tmp_path / name / "model.json").read_text())["fingerprint"])
     assert prints[0] != prints[1]
     runs = [Run(key, "x").client.get_run(Run(key, "x").run_id).data for key in prints]
@@ -212,8 +212,8 @@ def test_a_changed_weight_trains_another_model_under_another_fingerprint(normali
     assert all("validation_mr_to_ct" in run.metrics for run in runs)
 
 
-def test_evaluate_agrees_with_scikit_image(normalized, tmp_path):
-    baseline.run("mean_ct", mean_ct.Params(), normalized, tmp_path / "models")
+def test_evaluate_agrees_with_scikit_image(normalized, tmp_path, configuration_of):
+    train(configuration_of("mean_ct"), normalized, tmp_path / "models", tmp_path / "work")
     summary = evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
     slices = pd.read_csv(tmp_path / "metrics/slices.csv")
     assert len(slices) == 12  # the paired slices of the test patients and no other
@@ -232,25 +232,25 @@ def test_evaluate_agrees_with_scikit_image(normalized, tmp_path):
     assert "ct_to_mr" not in summary
 
 
-def test_both_directions_and_a_perfect_map(normalized, tmp_path):
+def test_both_directions_and_a_perfect_map(normalized, tmp_path, configuration_of):
     """CT is a function of MR in the fixture, so that the intensity map is near perfect one way."""
-    baseline.run("intensity_map", intensity_map.Params(bins=128), normalized, tmp_path / "models")
+    train(configuration_of("intensity_map"), normalized, tmp_path / "models", tmp_path / "work")
     summary = evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
     assert summary["mr_to_ct"]["mae_hu"]["mean"] < 5
     assert summary["mr_to_ct"]["iou_head"]["mean"] > 0.95
     assert 0 < summary["ct_to_mr"]["ssim_8bit"]["mean"] < 1
 
 
-def test_a_broken_number_fails_the_stage(normalized, tmp_path, monkeypatch):
-    baseline.run("mean_ct", mean_ct.Params(), normalized, tmp_path / "models")
+def test_a_broken_number_fails_the_stage(normalized, tmp_path, monkeypatch, configuration_of):
+    train(configuration_of("mean_ct"), normalized, tmp_path / "models", tmp_path / "work")
     monkeypatch.setattr("mrct.metrics.hu.peak_signal_to_noise_db", lambda *_: 99.0)
     with pytest.raises(ImplausibleMetricsError, match="psnr_bound_db"):
         evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
     assert not (tmp_path / "metrics").exists()
 
 
-def test_a_patient_of_two_splits_fails_the_stage(normalized, tmp_path):
-    baseline.run("mean_ct", mean_ct.Params(), normalized, tmp_path / "models")
+def test_a_patient_of_two_splits_fails_the_stage(normalized, tmp_path, configuration_of):
+    train(configuration_of("mean_ct"), normalized, tmp_path / "models", tmp_path / "work")
     pairs = pd.read_csv(normalized / "pairs.csv", dtype=str)
     pairs.loc[pairs["split"] == "test", "split"] = ["train", *["test"] * 11]  # one slice of a test patient
     pairs.to_csv(normalized / "pairs.csv", index=False)
@@ -259,8 +259,8 @@ def test_a_patient_of_two_splits_fails_the_stage(normalized, tmp_path):
 
 
 def test_unknown_method_is_named():
-    with pytest.raises(ParamsError, match="mean_cf"):
-        baseline.load_method("mean_cf")
+    with pytest.raises(ParamsError, match="no method 'mean_cf'; did you mean 'mean_ct'"):
+        load_method("mean_cf")
 
 
 def test_model_file_that_is_none(tmp_path):

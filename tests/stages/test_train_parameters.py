@@ -8,15 +8,15 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from mrct.core.params import parse
-from mrct.methods import sc_cyclegan
+from mrct.methods.sc_cyclegan import ScCycleGan, ScCycleGanParams
 from mrct.networks.vgg16 import Vgg16Features, _layers
 from mrct.training import checkpoint
+from mrct.training.configuration import Configuration, load_configuration
 from mrct.training.dataset import open_normalized
 from mrct.training.engine import CHECKPOINT, fit
-from mrct.training.settings import Settings
-from mrct.training.slices import SlicePairs
-from stages.train import Params
+from mrct.training.examples import SlicePairs
+from mrct.training.run import TrainingPlan
+from mrct.training.settings import AdversarialLoop, Shared
 
 TINY = {
     "learning_rate": 1.0e-3,
@@ -65,7 +65,7 @@ CHANGES: dict[str, list[Any]] = {
     "precision": ["bf16"],
 }
 #: Keys that choose where or how fast the same is computed or what is shown; tests of their own see them at work.
-NO_WEIGHTS = {"device", "compile", "example_every", "vgg16_weights"}
+NO_WEIGHTS = {"device", "compile", "vgg16_weights"}
 CASES = [(key, value) for key, values in CHANGES.items() for value in values]
 
 
@@ -82,19 +82,16 @@ def with_change(key: str, value: Any, weights: Path | None = None) -> dict[str, 
     return values
 
 
-def params_of(values: dict[str, Any]) -> Params:
-    parts = [
-        parse(model, {key: values[key] for key in model.model_fields}, "params.yaml")
-        for model in (sc_cyclegan.Params, Settings)
-    ]
-    return Params(method=parts[0], settings=parts[1])
+def configuration_of(values: dict[str, Any], folder: Path) -> Configuration:
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    return load_configuration("sc_cyclegan", ScCycleGan, folder / "params.yaml")
 
 
 def trained(values: dict[str, Any], folder: Path, work: Path) -> dict[str, torch.Tensor]:
     """The generators at the end and those that would be saved."""
-    params = params_of(values)
-    examples = SlicePairs(open_normalized(folder), params.settings.augmentation)
-    fit(lambda: sc_cyclegan.ScCycleGan(params.method), examples, params.settings, work)
+    plan = TrainingPlan(configuration_of(values, folder))
+    examples = SlicePairs(open_normalized(folder), plan.settings.augmentation)
+    fit(lambda: ScCycleGan(plan.params), examples, plan.settings, work)
     state, _ = checkpoint.load(work / CHECKPOINT)
     return {k: v for k, v in state.items() if k.startswith(("best/", "networks/mr_to_ct"))}
 
@@ -113,13 +110,11 @@ def unchanged() -> dict[str, torch.Tensor]:
 
 
 def test_the_table_holds_every_key_of_the_stage():
-    stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]["train"]["params"]
-    values = yaml.safe_load(Path("params.yaml").read_text())
-    keys = {
-        f"{key}.{inner}" if isinstance(values[key], dict) else key
-        for key in stage
-        for inner in (values[key] if isinstance(values[key], dict) else [""])
-    }
+    keys = set()
+    for model in (ScCycleGanParams, AdversarialLoop, Shared):
+        for name, field in model.model_fields.items():
+            inner = getattr(field.annotation, "model_fields", {})
+            keys |= {f"{name}.{key}" for key in inner} or {name}
     assert keys == set(CHANGES) | NO_WEIGHTS
 
 
@@ -144,21 +139,21 @@ def test_compile_compiles_every_network(normalized, tmp_path, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(type(module).__name__))
     trained(with_change("compile", True), normalized, tmp_path / "w")
-    assert sorted(compiled) == ["PatchDiscriminator"] * 2 + ["ResnetGenerator"] * 2 + ["StructureTerm"]
+    assert sorted(compiled) == ["PatchDiscriminator"] * 2 + ["ResnetGenerator"] * 2 + ["StructureLoss"]
 
 
 def test_vgg16_weights_are_known_by_their_content(vgg16_file, tmp_path):
     values = with_change("structure_features", "vgg16", vgg16_file)
-    assert params_of(values).logged()["vgg16_weights"] == Vgg16Features(vgg16_file).sha256
+    assert configuration_of(values, tmp_path).provenance["vgg16_weights"] == Vgg16Features(vgg16_file).sha256
     copy = tmp_path / "elsewhere.safetensors"
     copy.write_bytes(vgg16_file.read_bytes())
     moved = with_change("structure_features", "vgg16", copy)
-    assert params_of(values).logged() == params_of(moved).logged()
+    assert configuration_of(values, tmp_path).provenance == configuration_of(moved, tmp_path).provenance
     unused = moved | {"structure_features": "random_conv"}
-    assert params_of(unused).logged()["vgg16_weights"] == ""
+    assert configuration_of(unused, tmp_path).provenance["vgg16_weights"] == ""
 
 
 def test_missing_vgg16_weights_stop_before_any_work(tmp_path):
     values = with_change("structure_features", "vgg16", tmp_path / "none.pth")
     with pytest.raises(FileNotFoundError, match=r"none\.pth: no such file"):
-        params_of(values).logged()
+        configuration_of(values, tmp_path).provenance

@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform
 
-from mrct.methods.batch import Batch
-from mrct.training.augmentation import Augmentation, augment, draw
+from mrct.training.augmentation import augment, draw
+from mrct.training.method import Batch
+from mrct.training.settings import Augmentation
 
 OFF = {"rotation_deg": 0.0, "scale": 0.0, "shift_mm": 0.0, "flip": False, "mr_gamma": 0.0, "mr_bias": 0.0}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mrct.training.average import Average
+from mrct.training.step import Average
 
 
 def test_average_of_a_weight_that_counts_up():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mrct.core.fingerprints import fingerprint, folder_hash
+from mrct.core.fingerprints import folder_hash, run_fingerprint
 from mrct.training import checkpoint
 
 
@@ -69,5 +69,5 @@ def test_fingerprint_changes_with_every_part(tmp_path):
     before = folder_hash(tmp_path)
     (tmp_path / "a").write_bytes(b"2")
     assert folder_hash(tmp_path) != before
-    marks = {fingerprint(m, {"lambda_pix": value}, d) for m in "ab" for value in (50, 100) for d in "xy"}
+    marks = {run_fingerprint(m, {"lambda_pix": value}, d) for m in "ab" for value in (50, 100) for d in "xy"}
     assert len(marks) == 8

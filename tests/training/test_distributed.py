@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from mrct.core.params import load, load_parts
-from mrct.methods import context_gan3d
-from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params
+from mrct.methods.context_gan3d import ContextGanParams
+from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, ScCycleGanParams
 from mrct.training import checkpoint, distributed
 from mrct.training.engine import CHECKPOINT
 from mrct.training.settings import AdversarialLoop
@@ -21,18 +21,19 @@ from mrct.training.settings import AdversarialLoop
 Checkpoint = tuple[dict[str, torch.Tensor], dict[str, Any]]
 TRAIN = """
 import sys
-from importlib import import_module
 from pathlib import Path
 import torch
+from mrct.methods.registry import load_method
 from mrct.training import distributed
+from mrct.training.configuration import Configuration
 from mrct.training.dataset import open_normalized
-from mrct.training.run import Plan, Watching, train_phases
+from mrct.training.run import TrainingPlan, train_phases
 from mrct.training.settings import Settings
 name, params, settings, data, work, n_processes = sys.argv[1:]
-module = import_module(f"mrct.methods.{name}")
-params = module.Params.model_validate_json(params, strict=False)
+method = load_method(name)
+params = method.Params.model_validate_json(params, strict=False)
 settings = Settings.model_validate_json(settings, strict=False)
-plan = Plan(name, module, params, settings, {}, Watching(example_every=0))
+plan = TrainingPlan(Configuration(name, method, params, settings, {}))
 with distributed.joined(torch.device("cpu")):
     train_phases(plan, open_normalized(Path(data)), Path(work), lambda epoch: None)
     assert distributed.size() == int(n_processes)
@@ -93,7 +94,9 @@ def test_two_processes_train_what_one_does(normalized, tmp_path):
     """
     discriminator = DiscriminatorParams(filters=4, norm="instance")
     generator = GeneratorParams(filters=4, blocks=1, downsamplings=1, upsampling="resize")
-    params = load(Params).model_copy(update={"generator": generator, "discriminator": discriminator})
+    params = load(ScCycleGanParams).model_copy(
+        update={"generator": generator, "discriminator": discriminator}
+    )
     (one,), (two,) = (train(tmp_path, normalized, n, "sc_cyclegan", params.model_dump_json()) for n in (1, 2))
     require_alike(one, two)
 
@@ -110,7 +113,7 @@ def test_two_processes_train_on_cubes_what_one_does(normalized, tmp_path):
         "overlap": 0.0,
         "resample_slices_mm": 0.33,
     }
-    params, _ = load_parts((context_gan3d.Params, AdversarialLoop), "context_gan3d")
+    params, _ = load_parts((ContextGanParams, AdversarialLoop), "context_gan3d")
     params = params.model_copy(update=small)
     one, two = (train(tmp_path, normalized, n, "context_gan3d", params.model_dump_json()) for n in (1, 2))
     for alone, together in zip(one, two, strict=True):

@@ -9,13 +9,12 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from mrct.core.params import load
-from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, Params, ScCycleGan
+from mrct.methods.sc_cyclegan import DiscriminatorParams, GeneratorParams, ScCycleGan, ScCycleGanParams
 from mrct.training import checkpoint
-from mrct.training.augmentation import Augmentation
 from mrct.training.dataset import open_normalized
 from mrct.training.engine import CHECKPOINT, choose_device, decay, fit
-from mrct.training.settings import Settings
-from mrct.training.slices import SlicePairs
+from mrct.training.examples import SlicePairs
+from mrct.training.settings import Augmentation, Settings
 from mrct.training.step import NotFiniteLossError
 
 SETTINGS = Settings(
@@ -44,7 +43,7 @@ def build(**changes):
         "generator": GeneratorParams(filters=4, blocks=1, downsamplings=1, upsampling="resize"),
         "discriminator": DiscriminatorParams(filters=4, norm="batch"),
     }
-    return lambda: ScCycleGan(load(Params).model_copy(update=tiny | changes))
+    return lambda: ScCycleGan(load(ScCycleGanParams).model_copy(update=tiny | changes))
 
 
 def pairs_of(folder) -> SlicePairs:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mrct.training.image_pool import ImagePool
+from mrct.training.step import ImagePool
 
 
 def numbered(start: int, count: int) -> torch.Tensor:

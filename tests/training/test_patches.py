@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from mrct.methods.patches import PatchParams
 from mrct.networks.sliding_window import Window
-from mrct.training.augmentation import Augmentation
+from mrct.networks.whole_volume import VolumeNetwork
 from mrct.training.dataset import open_normalized
-from mrct.training.patches import VolumePatches, predictions
+from mrct.training.patches import PatchParams, VolumePatches, predictions
+from mrct.training.settings import Augmentation
 
 CPU = torch.device("cpu")
 MOVED = Augmentation(rotation_deg=20.0, scale=0.1, shift_mm=0.0, flip=True, mr_gamma=0.0, mr_bias=0.0)
@@ -29,7 +28,7 @@ class Small(PatchParams):
         return Window(8, 4, self.overlap)
 
 
-class Halved(nn.Module):
+class Halved(VolumeNetwork):
     """Stands for a trained network: the volume times 0.5, or the further image where it is known."""
 
     def translate_volume(self, volume, slice_spacing_mm, device, others):
@@ -135,7 +134,7 @@ def test_predictions_are_made_once_and_kept(normalized, tmp_path):
     for name, volume in made.items():
         assert np.array_equal(volume, data.patients[name].mr * np.float32(0.5))
 
-    class Broken(nn.Module):
+    class Broken(VolumeNetwork):
         def translate_volume(self, *_):
             raise AssertionError("asked again")
 

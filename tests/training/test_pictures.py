@@ -6,7 +6,7 @@ from torch import nn
 
 from mrct.training.dataset import open_normalized
 from mrct.training.pictures import WINDOW_HU, example_sheet
-from mrct.training.usage import Usage
+from mrct.training.run import Usage
 
 CPU = torch.device("cpu")
 

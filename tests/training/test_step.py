@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mrct.methods.batch import Batch
+from mrct.training.method import Batch
 from mrct.training.step import Training, train_epoch
 from tests.training.test_engine import SETTINGS
 

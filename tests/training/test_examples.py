@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mrct.training.augmentation import Augmentation
 from mrct.training.dataset import open_normalized
-from mrct.training.slices import SlicePairs
+from mrct.training.examples import SlicePairs
+from mrct.training.settings import Augmentation
 
 CPU = torch.device("cpu")
 STILL = Augmentation(rotation_deg=0.0, scale=0.0, shift_mm=0.0, flip=False, mr_gamma=0.0, mr_bias=0.0)

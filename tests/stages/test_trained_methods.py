@@ -2,50 +2,32 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
+from helpers.configurations import tiny_configuration
 from mrct.core.params import ParamsError
 from mrct.imaging.brain import brain_mask
 from mrct.inference.model import load_model
+from mrct.methods.registry import METHODS, load_method
 from mrct.tracking import Run
 from mrct.training import engine
+from mrct.training.configuration import Configuration
 from mrct.training.dataset import open_normalized
-from mrct.training.run import Plan, train_and_write, train_phases
-from stages import baseline
-
-TINY = {
-    "unet": {"filters": 2, "epochs": 2, "batch_size": 4, "learning_rate": 1.0e-3},
-    "pix2pix": {
-        "filters": 2,
-        "discriminator_filters": 2,
-        "discriminator_output": "linear",
-        "epochs": 2,
-        "batch_size": 4,
-        "learning_rate": 1.0e-3,
-        "fine_tune_epochs": 2,
-        "pool_size": 3,
-    },
-}
+from mrct.training.examples import FURTHER_IMAGES, brain_volumes
+from mrct.training.run import TrainingPlan, train, train_phases
 
 
 @pytest.fixture
-def plan_of(tmp_path):
-    """name, changes of its section -> the plan, from the project's params.yaml at a tiny size."""
+def configuration_of(tmp_path, monkeypatch):
+    """name, shared keys, changes of its section -> the configuration, from params.yaml at a tiny size."""
+    monkeypatch.setitem(FURTHER_IMAGES, "brain", head_as_brain)
 
-    def of(name: str, shared: dict | None = None, **changes) -> Plan:
-        values = yaml.safe_load(Path("params.yaml").read_text()) | {"device": "cpu", "example_every": 0}
-        values |= shared or {}
-        values[name] = values[name] | TINY[name] | changes
-        file = tmp_path / "params.yaml"
-        file.write_text(yaml.safe_dump(values))
-        plan = baseline.load_plan(name, baseline.load_method(name), file)
-        return replace(plan, others={"brain": head_as_brain})
+    def of(name: str, shared: dict | None = None, **changes) -> Configuration:
+        return tiny_configuration(tmp_path, name, shared, **changes)
 
     return of
 
@@ -59,9 +41,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["unet", "pix2pix"])
-def test_a_trained_method_writes_what_sc_cyclegan_writes(normalized, tmp_path, plan_of, name):
+def test_a_trained_method_writes_what_sc_cyclegan_writes(normalized, tmp_path, configuration_of, name):
     out = tmp_path / "models" / name
-    train_and_write(plan_of(name, directions=["mr_to_ct", "ct_to_mr"]), normalized, out, tmp_path / "work")
+    train(configuration_of(name, directions=["mr_to_ct", "ct_to_mr"]), normalized, out, tmp_path / "work")
     assert sorted(files_of(out)) == [
         "ct_to_mr.safetensors", "history.csv", "model.json", "mr_to_ct.safetensors"
     ]  # fmt: skip
@@ -78,22 +60,24 @@ def test_a_trained_method_writes_what_sc_cyclegan_writes(normalized, tmp_path, p
     assert not any((tmp_path / "work").iterdir())
 
 
-def test_only_the_directions_that_are_asked_for_are_written(normalized, tmp_path, plan_of):
-    train_and_write(plan_of("unet"), normalized, tmp_path / "unet", tmp_path / "work")
+def test_only_the_directions_that_are_asked_for_are_written(normalized, tmp_path, configuration_of):
+    train(configuration_of("unet"), normalized, tmp_path / "unet", tmp_path / "work")
     assert sorted(files_of(tmp_path / "unet")) == ["history.csv", "model.json", "mr_to_ct.safetensors"]
     with pytest.raises(ValueError, match="mr_to_ct"):
         load_model(tmp_path / "unet/ct_to_mr.safetensors")
 
 
-def test_fine_tuning_is_a_second_phase_that_starts_from_the_best_of_the_first(normalized, tmp_path, plan_of):
+def test_fine_tuning_is_a_second_phase_that_starts_from_the_best_of_the_first(
+    normalized, tmp_path, configuration_of
+):
     """Its epochs are counted on; what is written is its best, not the training's."""
-    train_and_write(plan_of("pix2pix"), normalized, tmp_path / "both", tmp_path / "work")
+    train(configuration_of("pix2pix"), normalized, tmp_path / "both", tmp_path / "work")
     history = pd.read_csv(tmp_path / "both/history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
     assert history["phase"].tolist() == [1, 1, 2, 2]
     best = json.loads((tmp_path / "both/model.json").read_text())["best_epoch"]["mr_to_ct"]
     assert best == 3 + int(history["validation_mr_to_ct"][2:].argmin())
-    train_and_write(plan_of("pix2pix", fine_tune_epochs=0), normalized, tmp_path / "one", tmp_path / "work")
+    train(configuration_of("pix2pix", fine_tune_epochs=0), normalized, tmp_path / "one", tmp_path / "work")
     alone = pd.read_csv(tmp_path / "one/history.csv")
     assert "phase" not in alone
     assert alone["validation_mr_to_ct"].tolist() == history["validation_mr_to_ct"][:2].tolist()
@@ -104,11 +88,11 @@ class Killed(BaseException):
 
 
 def test_a_killed_run_goes_on_in_the_right_phase_to_the_same_bytes(
-    normalized, tmp_path, plan_of, monkeypatch
+    normalized, tmp_path, configuration_of, monkeypatch
 ):
     """Killed after the 1st of four epochs (in training), the 2nd (between the phases) and the 3rd (in fine-tuning)."""
-    plan, save, saved = plan_of("pix2pix", ema_decay=0.9), engine._save, list[Path]()
-    train_and_write(plan, normalized, tmp_path / "whole", tmp_path / "work")
+    plan, save, saved = configuration_of("pix2pix", ema_decay=0.9), engine._save, list[Path]()
+    train(plan, normalized, tmp_path / "whole", tmp_path / "work")
     for when, phases in ((1, 1), (2, 1), (3, 2)):
         saved.clear()
 
@@ -120,10 +104,10 @@ def test_a_killed_run_goes_on_in_the_right_phase_to_the_same_bytes(
 
         monkeypatch.setattr(engine, "_save", watched)
         with pytest.raises(Killed):
-            train_and_write(plan, normalized, tmp_path / "cut", tmp_path / "work")
+            train(plan, normalized, tmp_path / "cut", tmp_path / "work")
         assert not (tmp_path / "cut").exists()
         assert len(list((tmp_path / "work").glob("*/*/checkpoint.safetensors"))) == phases
-        train_and_write(plan, normalized, tmp_path / "cut", tmp_path / "work")
+        train(plan, normalized, tmp_path / "cut", tmp_path / "work")
         assert len(saved) == 4  # no epoch was trained twice
         assert files_of(tmp_path / "cut") == files_of(tmp_path / "whole")
         shutil.rmtree(tmp_path / "cut")
@@ -142,14 +126,14 @@ def unchanged() -> dict[str, list[float]]:
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )  # fmt: skip
 def test_the_loops_keys_of_a_section_change_what_is_trained(
-    normalized, tmp_path, plan_of, unchanged, name, change
+    normalized, tmp_path, configuration_of, unchanged, name, change
 ):
     """By the validation errors of the epochs, which follow from the weights alone."""
     data = open_normalized(normalized)
 
     def errors(folder: str, **changes) -> list[float]:
-        plan = plan_of(name, **({"epochs": 3, "lr_decay": "linear"} | changes))
-        done = train_phases(plan, data, tmp_path / folder, lambda epoch: None)
+        plan = configuration_of(name, **({"epochs": 3, "lr_decay": "linear"} | changes))
+        done = train_phases(TrainingPlan(plan), data, tmp_path / folder, lambda epoch: None)
         return [row["validation_mr_to_ct"] for row in done.history]
 
     if name not in unchanged:  # trained once: `normalized` is the same in every test
@@ -157,24 +141,29 @@ def test_the_loops_keys_of_a_section_change_what_is_trained(
     assert errors("changed", **change) != unchanged[name]
 
 
-def test_the_same_section_trains_the_same(normalized, tmp_path, plan_of):
+def test_the_same_section_trains_the_same(normalized, tmp_path, configuration_of):
     """Otherwise the test above could not fail."""
     data = open_normalized(normalized)
-    runs = [train_phases(plan_of("pix2pix"), data, tmp_path / name, lambda epoch: None) for name in "ab"]
+    runs = [
+        train_phases(configuration_of("pix2pix"), data, tmp_path / name, lambda epoch: None) for name in "ab"
+    ]
     assert runs[0].history == runs[1].history
 
 
 @pytest.mark.parametrize("shared", [{"seed": 5}, {"precision": "bf16"}], ids=["seed", "precision"])
-def test_shared_keys_belong_to_the_fingerprint_and_what_only_shows_does_not(plan_of, shared):
-    assert plan_of("unet").logged != plan_of("unet", shared).logged
-    assert plan_of("unet").logged == plan_of("unet", {"example_every": 3}).logged
-    assert plan_of("unet").logged == plan_of("unet", {"lambda_pix": 50.0, "epochs": 3}).logged
+def test_shared_keys_belong_to_the_fingerprint_and_what_only_shows_does_not(configuration_of, shared):
+    assert configuration_of("unet").provenance != configuration_of("unet", shared).provenance
+    assert configuration_of("unet").provenance == configuration_of("unet", {"example_every": 3}).provenance
+    assert (
+        configuration_of("unet").provenance
+        == configuration_of("unet", {"lambda_pix": 50.0, "epochs": 3}).provenance
+    )
 
 
-def test_mlflow_has_one_run_a_method_with_the_same_names(normalized, tmp_path, plan_of):
+def test_mlflow_has_one_run_a_method_with_the_same_names(normalized, tmp_path, configuration_of):
     runs = {}
     for name in ("unet", "pix2pix"):
-        train_and_write(plan_of(name, {"example_every": 1}), normalized, tmp_path / name, tmp_path / "work")
+        train(configuration_of(name, {"example_every": 1}), normalized, tmp_path / name, tmp_path / "work")
         run = Run(json.loads((tmp_path / name / "model.json").read_text())["fingerprint"], "x")
         runs[name] = run.client.get_run(run.run_id)
     for name, run in runs.items():
@@ -184,14 +173,14 @@ def test_mlflow_has_one_run_a_method_with_the_same_names(normalized, tmp_path, p
     assert runs["unet"].info.run_id != runs["pix2pix"].info.run_id
 
 
-def test_an_image_size_that_does_not_fit_is_an_error(normalized, tmp_path, plan_of):
+def test_an_image_size_that_does_not_fit_is_an_error(normalized, tmp_path, configuration_of):
     manifest = json.loads((normalized / "manifest.json").read_text())
     for patient in manifest["patients"]:
         for part in ("mr", "ct", "ct_hu", "mask"):
             file = normalized / patient / f"{part}.npy"
             np.save(file, np.load(file)[:, :24])
     with pytest.raises(ValueError, match="divisible by 32; change image_size"):
-        train_and_write(plan_of("unet"), normalized, tmp_path / "out", tmp_path / "work")
+        train(configuration_of("unet"), normalized, tmp_path / "out", tmp_path / "work")
 
 
 @pytest.mark.parametrize(
@@ -202,21 +191,27 @@ def test_an_image_size_that_does_not_fit_is_an_error(normalized, tmp_path, plan_
      ({"directions": ["pet_to_ct"]}, "directions")],
     ids=["mistyped", "no-discriminator-no-pool", "filters", "directions"],
 )  # fmt: skip
-def test_a_wrong_key_or_value_is_an_error_that_names_it(plan_of, change, message):
+def test_a_wrong_key_or_value_is_an_error_that_names_it(configuration_of, change, message):
     with pytest.raises(ParamsError, match=message):
-        plan_of("unet", **change)
+        configuration_of("unet", **change)
 
 
-@pytest.mark.parametrize("name", ["batch", "sc_cyclegan", "mean_cf", "../x"])
-def test_what_is_no_method_to_compare_with_is_an_error(name):
-    with pytest.raises(ParamsError, match="baselines: "):
-        baseline.load_method(name)
+@pytest.mark.parametrize("name", ["registry", "mean_cf", "../x"])
+def test_what_is_no_method_is_an_error(name):
+    with pytest.raises(ParamsError, match="methods: no method"):
+        load_method(name)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_lies_in_the_module_of_its_name(name):
+    """dvc.yaml names this file as the code on which the training depends."""
+    assert load_method(name).__module__ == f"mrct.methods.{name}"
 
 
 def test_the_brain_volumes_are_the_masks_on_the_patients_grid(normalized):
     """One for each training patient and no other: 1 inside, -1 outside; slices 5 mm apart, pixels of 2 mm."""
     data = open_normalized(normalized)
-    volumes = baseline.brain_volumes(data)
+    volumes = brain_volumes(data)
     assert set(volumes) == {patient.name for patient in data.split("train")}
     for name, volume in volumes.items():
         patient = data.patients[name]

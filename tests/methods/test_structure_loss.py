@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mrct.methods.structure_term import StructureTerm
+from mrct.methods.sc_cyclegan import StructureLoss
 from mrct.networks.resnet import ResnetGenerator
 from mrct.networks.vgg16 import Vgg16Features, _layers
 
@@ -22,7 +22,7 @@ def vgg16_file(tmp_path_factory) -> str:
 @pytest.mark.parametrize(("loss", "features"), KINDS)
 def test_only_the_synthetic_image_can_lower_it(loss, features, vgg16_file):
     torch.manual_seed(0)
-    term, encoder = StructureTerm(loss, features, vgg16_file), ResnetGenerator(4, 1, 1).encoder
+    term, encoder = StructureLoss(loss, features, vgg16_file), ResnetGenerator(4, 1, 1).encoder
     source, other = torch.rand(2, 1, 1, 64, 64) * 2 - 1
     same = term(encoder, source, source.clone(), torch.Generator().manual_seed(0))
     assert float(same) == pytest.approx(0, abs=1e-6)
@@ -35,6 +35,6 @@ def test_only_the_synthetic_image_can_lower_it(loss, features, vgg16_file):
 
 
 def test_the_features_are_those_that_were_asked_for(vgg16_file):
-    assert StructureTerm("mind", "vgg16", "no such file").features is None  # MIND asks no network
-    assert StructureTerm("sc_map", "encoder", "").features is None
-    assert isinstance(StructureTerm("sc_map", "vgg16", vgg16_file).features, Vgg16Features)
+    assert StructureLoss("mind", "vgg16", "no such file").features is None  # MIND asks no network
+    assert StructureLoss("sc_map", "encoder", "").features is None
+    assert isinstance(StructureLoss("sc_map", "vgg16", vgg16_file).features, Vgg16Features)
