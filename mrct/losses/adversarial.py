@@ -17,7 +17,7 @@ def generator_loss(synthetic_logits: Tensor) -> Tensor:
 
 
 def judged(discriminator: nn.Module, images: Tensor) -> Tensor:
-    """The discriminator's scores, through which a gradient reaches the images and not the discriminator's weights."""
+    """Return the scores of the discriminator; their gradient reaches the images and not the discriminator's weights."""
     discriminator.requires_grad_(False)
     try:
         scores: Tensor = discriminator(images)

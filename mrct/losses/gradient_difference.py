@@ -1,4 +1,4 @@
-"""Gradient difference loss (Nie 2017; Kaiser 2019, eqs. 3 and 4): edges of the synthetic image as those of the real."""
+"""Gradient difference loss (Nie 2017; Kaiser 2019, eqs. 3 and 4): edges of the synthetic image match the real ones."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ def gradient_difference_loss(synthetic: Tensor, real: Tensor) -> Tensor:
     ∇ is the forward difference to the next pixel of an axis, zero at the last one. The paper does not say whether
     the axes are summed: here they are averaged, as all else is.
     """
-    difference = at_least_float32(synthetic) - real  # ∇ is linear: one gradient, of the difference
+    # ∇ is linear: one gradient suffices, that of the difference
+    difference = at_least_float32(synthetic) - real
     squares = [_forward(difference, axis).square().mean() for axis in range(2, difference.ndim)]
     return torch.stack(squares).mean()
 

@@ -1,12 +1,11 @@
 """The context-aware 3D GAN's networks (Kaiser 2019, Tables 4 and 5, after Nie 2017) and their auto-context chain.
 
-Patches are (B, C, D, H, W). Inside, images lie in [0, 1], as the paper's: air and the zeros of padding are then one,
-and without biases air in is air out. Departures and what the paper leaves open: the generator has leaky ReLU where
-the paper has ReLU (without norms all its paths died in a few hundred updates, and every voxel became soft tissue);
-its last layer is linear and volumes are clipped (with tanh a rate of 1e-3 ended in air everywhere, from where tanh
-lets no gradient through); the first dense layer of the discriminator is an unpadded 3x3x3 convolution, for only so do
-its 10 voxels a side become the 8 of the table, the others are 1x1x1 convolutions; the last layer is linear, for least
-squares.
+Patches are (B, C, D, H, W). Inside the networks images lie in [0, 1], as in the paper: air and the zeros of padding are
+then the same, and without biases air in is air out. Departures and what the paper leaves open (docs/decisions/methods.md):
+- the generator has leaky ReLU where the paper has ReLU, a linear last layer, and volumes are clipped;
+- the first dense layer of the discriminator is an unpadded 3x3x3 convolution, which turns its 10 voxels per side into
+  the 8 of the table; the other dense layers are 1x1x1 convolutions;
+- the last layer of the discriminator is linear, for least squares.
 """
 
 from collections.abc import Mapping
@@ -31,8 +30,7 @@ class ContextGenerator(nn.Module):
     """(B, C, 32, 32, 32) in [-1, 1] -> (B, 1, 16, 16, 16), about [-1, 1]: what lies in the middle.
 
     Ten convolutions with leaky ReLU and no skip (Table 4 for `filters` 32); the two of 9 voxels are unpadded. C is
-    1, or 2 with the CT that the iteration before predicted. He's initialization: Xavier's, which the paper has for its
-    U-Net and does not name here, loses most of the signal in ten layers without a norm.
+    1, or 2 with the CT that the iteration before predicted. Initialization is He's; the paper names none here.
     """
 
     def __init__(self, channels: int, filters: int) -> None:
@@ -54,7 +52,7 @@ class ContextGenerator(nn.Module):
 
 
 def with_blind_channel(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A ContextGenerator's weights for one that sees MR and context: it makes the same, whatever the context."""
+    """Turn the weights of a generator into those of one that also sees a context, and at first ignores it."""
     first = weights["layers.0.weight"]
     seen = torch.cat([first, torch.zeros_like(first[:, :1])], 1)[:, :2]
     return {**weights, "layers.0.weight": seen}
@@ -89,10 +87,10 @@ class ContextDiscriminator(nn.Module):
 
 
 class ContextChain(VolumeNetwork):
-    """Auto-context (Tu 2010): generators in a row, each sees the MR and what the one before made of the whole MR.
+    """Auto-context (Tu 2010): a row of generators; each sees the MR and what the one before made of the whole MR.
 
-    A generator makes 16 voxels a side and sees 32: the next one's input is a patch of the predicted volume, put
-    together from overlapping patches. `forward` is the last generator's.
+    A generator sees 32 voxels per side and makes 16. The input of the next one is a patch of the predicted volume,
+    which is put together from overlapping patches. `forward` is that of the last generator.
     """
 
     def __init__(self, iterations: int, filters: int, overlap: float, resample_slices_mm: float) -> None:

@@ -64,9 +64,9 @@ class ResnetGenerator(nn.Module):
     7x7 convolution with `filters` channels, `downsamplings` stride-2 convolutions that double them, `blocks`
     residual blocks, as many upsamplings back, 7x7 convolution, tanh. H and W must be divisible by
     2**downsamplings. Departure from the paper: its Fig. 4 draws no down- and upsampling; 2 is CycleGAN's
-    standard, 0 the drawing taken literally. `upsampling`: `transposed` is CycleGAN's 3x3 transposed convolution
-    of stride 2, which covers pixels unevenly and leaves a checkerboard until training has unlearnt it; `resize`
-    repeats pixels and convolves them (Odena 2016, "Deconvolution and checkerboard artifacts").
+    value, 0 takes the drawing literally. `upsampling` is `transposed` (CycleGAN's 3x3 transposed convolution of stride 2,
+    which shows a checkerboard in short trainings) or `resize` (pixels are repeated and convolved; Odena 2016,
+    "Deconvolution and checkerboard artifacts").
     """
 
     def __init__(self, filters: int, blocks: int, downsamplings: int, upsampling: str = "transposed") -> None:
@@ -90,7 +90,7 @@ class ResnetGenerator(nn.Module):
         initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Translate a batch of slices; ValueError where a side is not divisible."""
+        """Translate a batch of slices; DataError where a side is not divisible."""
         if x.shape[-1] % self.divisor or x.shape[-2] % self.divisor:
             raise DataError(
                 f"generator: image of {tuple(x.shape[-2:])} pixels, expected sides divisible by {self.divisor}; "
@@ -115,9 +115,8 @@ def initialize(network: nn.Module) -> None:
 
 
 def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int) -> list[nn.Module]:
-    mode: Literal["reflect", "zeros"] = (
-        "reflect" if stride == 1 else "zeros"
-    )  # CycleGAN pads by reflection at full resolution only
+    # CycleGAN pads by reflection at full resolution only
+    mode: Literal["reflect", "zeros"] = "reflect" if stride == 1 else "zeros"
     return [
         nn.Conv2d(
             channels_in, channels_out, kernel, stride, padding=kernel // 2, padding_mode=mode, bias=False

@@ -1,7 +1,7 @@
-"""A network that sees cubes, on a volume of any size: overlapping windows, smoothly blended, slab by slab.
+"""Apply a network that sees cubes to a volume of any size: overlapping windows, smoothly blended, slab by slab.
 
-Convention: a window is named by its first voxel (k, j, i) in the output. It makes a cube of `made` voxels a side
-from one of `seen` voxels around the same middle; outside the volume its input is the volume's reflection.
+A window is named by its first voxel (k, j, i) in the output. It makes a cube of `made` voxels per side from one of
+`seen` voxels around the same center. Outside the volume its input is the reflection of the volume.
 """
 
 from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def blending_weights(length: int, window: Window) -> np.ndarray:
 
 
 def reflected(start: int, count: int, length: int) -> np.ndarray:
-    """(count,) indices from `start` on, led back into an axis by reflection at its first and last voxel."""
+    """(count,) indices from `start` on; those beyond the axis are reflected at its first and last voxel."""
     period = max(2 * (length - 1), 1)
     index = np.arange(start, start + count) % period
     return np.minimum(index, period - index) if length > 1 else np.zeros_like(index)
@@ -76,9 +76,11 @@ def slabs(
 ) -> Iterator[np.ndarray]:
     """The translated volume (D, H, W) float32 from its first slice on, as slabs (d, H, W) when they are finished.
 
-    Held are `seen` slices of input and `made` of output, however many slices the volume has. The weights are a
-    product over the axes and sum to 1, so that nothing need be divided afterwards. ValueError where the volume is
-    smaller than what a window makes.
+    Memory holds `seen` slices of input and `made` of output, however many slices the volume has. The weights are a
+    product over the axes and sum to 1, so that nothing is divided afterwards.
+
+    Raises:
+        DataError: The volume is smaller than what a window makes.
     """
     if min(shape) < window.made:
         raise DataError(

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from mrct.core.errors import DataError
 
-#: Of the encoder's leaky ReLU, as pix2pix; the paper gives none.
+#: Slope of the leaky ReLU in the encoder, as in pix2pix; the paper gives none.
 SLOPE = 0.2
-#: What is left of a value beyond the scale, and of its gradient.
+#: Share of its excess, and of its gradient, that a value beyond the scale keeps.
 LEAK = 0.1
 
 
@@ -20,10 +20,8 @@ class UNet(nn.Module):
     Encoder: 4x4 convolutions of stride 2 to f, 2f, 4f, 8f, 8f channels, leaky ReLU. Decoder: transposed 4x4
     convolutions of stride 2 to 8f, 8f, 4f, 2f, f, ReLU, dropout after the first two; each but the first also sees
     the encoder's image of its size. Batch norm before every activation except the first. Last a 3x3 convolution to
-    one channel. The paper's f is 64. Its data lie in [0, 1], here in [-1, 1]. It names no last activation: here values
-    beyond the scale are drawn nine tenths of the way to its ends, and `translate` clips whole volumes. With tanh a part
-    of the head became a checkered patch of the highest and lowest HU that stayed, for no gradient comes through at its
-    ends; without any, air took long to become air (validation after 12 epochs, virtual hospital: 124 HU, 111 so).
+    one channel. The paper's f is 64. Its data lie in [0, 1], here in [-1, 1]. It names no last activation: here a value
+    beyond the scale keeps a tenth of its excess, and `translate` clips whole volumes (docs/decisions/methods.md).
     """
 
     def __init__(self, filters: int, dropout: float) -> None:
@@ -44,7 +42,7 @@ class UNet(nn.Module):
         initialize_xavier(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Translate a batch of slices, in float32; ValueError where a side is not divisible."""
+        """Translate a batch of slices, in float32; DataError where a side is not divisible."""
         if x.shape[-1] % self.divisor or x.shape[-2] % self.divisor:
             raise DataError(
                 f"U-Net: image of {tuple(x.shape[-2:])} pixels, expected sides divisible by {self.divisor}; "

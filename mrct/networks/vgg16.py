@@ -1,6 +1,5 @@
-"""VGG16's features (Simonyan 2015, configuration D) for the structure loss, from a weights file the user has."""
+"""VGG16's features (Simonyan 2015, configuration D) for the structure loss, from a weights file that the user provides."""
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -8,12 +7,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mrct.core.errors import DataError
+from mrct.core.fingerprints import file_hash
 
 #: Channels of the 3x3 convolutions to relu4_1, "M" halves the size; Simonyan 2015, Table 1, column D.
 CONFIGURATION: tuple[int | str, ...] = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512)
 #: Layers up to and with relu3_1; relu4_1 is the last.
 RELU3_1 = 12
-#: Of ImageNet's colors in [0, 1], with which the published weights were trained.
+#: Mean and standard deviation of the colors of ImageNet in [0, 1], on which the published weights were trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 WHERE = (
@@ -42,8 +42,7 @@ class Vgg16Features(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.layers.load_state_dict(_read_weights(weights_file, self.layers.state_dict()))
-        with weights_file.open("rb") as stream:
-            self.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        self.sha256 = file_hash(weights_file)
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -87,7 +86,7 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             return load_file(file)
         stored = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file makes the parsers fail in every way there is
+    except Exception as error:  # a damaged file can make the parsers raise anything
         raise WeightsError(f"{file}: not readable as weights ({type(error).__name__}); {WHERE}") from None
     if not isinstance(stored, dict):
         raise WeightsError(f"{file}: got {type(stored).__name__}, expected tensors by name; {WHERE}")

@@ -1,6 +1,6 @@
-"""A network applied to a patient's whole volume: by slices, or the way the network itself says.
+"""Apply a network to the whole volume of a patient: slice by slice, or as a `VolumeNetwork` does it.
 
-Convention: volumes are (D, H, W), slices along the first axis, `slice_spacing_mm` from one to the next.
+Volumes are (D, H, W) with slices along the first axis, `slice_spacing_mm` from one to the next.
 """
 
 from abc import ABC, abstractmethod
@@ -80,7 +80,7 @@ def translate_patches(
     """C images (D, H, W) of one grid -> (D, H, W) float32 through a network that makes cubes of cubes.
 
     Slices are brought to about `resample_slices_mm` apart in a way that can be undone exactly (`slice_ratio`): a
-    network that returns its input returns the volume. ValueError where the volume is smaller than a window.
+    network that returns its input returns the volume. DataError where the volume is smaller than a window.
     """
 
     def predict(patches: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Random changes of a training pair: the same small motion of all images, another contrast of the MR alone.
 
-Motion is shared, for it must not undo the pairing. Contrast is the MR's own: its unit is arbitrary and differs
-between scanners and coils, whereas a changed CT would be a wrong HU. `ct_to_mr` then learns the middle of the
-contrasts drawn, which is why both are off by default.
+Motion is shared, because it must not undo the pairing. Contrast changes the MR alone: its unit is arbitrary and differs
+between scanners and coils, whereas a changed CT would be a wrong HU. `ct_to_mr` then learns the mean of the contrasts
+that are drawn; therefore contrast is off by default.
 """
 
 import math
@@ -16,9 +16,9 @@ from mrct.training.settings import Augmentation
 
 #: What lies outside both images: air in CT, no signal in MR.
 BACKGROUND = -1.0
-#: Control points of the bias field along each side: coarser than anatomy, as a coil's sensitivity is.
+#: Control points of the bias field per side: it is coarser than anatomy, as the sensitivity of a coil.
 _BIAS_POINTS = 4
-#: Random numbers an image takes: angle, scale, two shifts, flip, gamma and the bias field's points.
+#: Random numbers per image: angle, scale, two shifts, flip, gamma and the bias field's points.
 _DRAWS = 6 + _BIAS_POINTS**2
 
 
@@ -39,7 +39,8 @@ def augment(batch: Batch, draws: Tensor, settings: Augmentation, spacing_mm: flo
     matrix = _matrix(draws, settings, spacing_mm * mr.shape[-1])
     grid = functional.affine_grid(matrix, list(mr.shape), align_corners=False)
 
-    def warp(image: Tensor) -> Tensor:  # what moves in from outside is background
+    # what moves in from outside is background
+    def warp(image: Tensor) -> Tensor:
         return functional.grid_sample(image - BACKGROUND, grid, align_corners=False) + BACKGROUND
 
     return Batch(warp(mr), warp(ct), {name: warp(image) for name, image in other.items()})

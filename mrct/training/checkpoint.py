@@ -1,4 +1,4 @@
-"""Everything a run needs to go on, in one safetensors file (no pickle), replaced atomically."""
+"""Everything that a run needs to go on, in one safetensors file (no pickle) that is replaced atomically."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,16 @@ from mrct.core.files import atomic_file
 
 
 def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Tensors and JSON metadata; a kill or a full disk while writing leaves the previous file whole."""
+    """Write tensors and JSON metadata; a kill or a full disk leaves the previous file whole.
+
+    Raises:
+        WriteError: The disk is full, or the folder cannot be written.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
         with atomic_file(path) as partial:
-            # one key: safetensors keeps several in no fixed order. Unsorted: history.csv keeps its column order
-            # by its bytes: safetensors' own files are for their owner alone, whatever the process's umask
+            # One key, since safetensors keeps several in no fixed order; unsorted, so that history.csv keeps its column
+            # order. Written as bytes, since safetensors' own files can be read by their owner alone, whatever the umask.
             partial.write_bytes(safetensors_bytes(contiguous, metadata={"mrct": json.dumps(meta)}))
     except (OSError, SafetensorError) as error:
         raise WriteError(
@@ -28,7 +32,7 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata as saved; DataError for a file of another program."""
+    """Read tensors and metadata as saved; DataError for a file of another program."""
     with safe_open(str(path), framework="pt") as stream:
         meta = stream.metadata() or {}
         if "mrct" not in meta:
@@ -41,7 +45,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def training_state(
     networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
-    """Weights and Adam moments as flat names."""
+    """Return weights and the moments of Adam under flat names."""
     state: dict[str, Tensor] = {}
     for name, network in networks.items():
         state |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
@@ -56,7 +60,7 @@ def training_state(
 def restore_training_state(
     state: dict[str, Tensor], networks: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]
 ) -> None:
-    """The inverse of `training_state`: fills networks and optimizers."""
+    """Fill networks and optimizers; the inverse of `training_state`."""
     for name, network in networks.items():
         network.load_state_dict(under(state, f"{name}/"))
     for group, optimizer in optimizers.items():
@@ -74,5 +78,5 @@ def _laid_out_as(weight: Tensor, value: Tensor) -> Tensor:
 
 
 def under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries whose names start with `prefix`, without it."""
+    """Return the entries whose names start with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,8 +1,8 @@
 """One model trained by several processes (torchrun): each computes its share of every batch.
 
-The parameters do not change with their number: a batch is `batch_size` slices in all, every random number is
-drawn for the whole batch by every process, and gradients are summed before a step. With instance norm the
-result is that of one process up to rounding; batch norm takes the statistics of a share, dropout draws for one.
+The parameters do not depend on the number of processes: a batch has `batch_size` slices in all, every process draws the
+random numbers of the whole batch, and gradients are summed before a step. With instance norm the result is that of one
+process up to rounding. Batch norm takes the statistics of a share, and dropout draws for each process apart.
 """
 
 import os
@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 @dataclass(frozen=True)
 class Share:
-    """The part of a batch of `total` slices that this process computes, and its weight in the batch's mean."""
+    """The part of a batch of `total` slices that this process computes, and its weight in the mean of the batch."""
 
     own: slice
     total: int
@@ -25,7 +25,7 @@ class Share:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Inside the block the processes that torchrun started know each other; alone it does nothing."""
+    """Connect the processes that torchrun has started; a single process needs no connection."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield
         return
@@ -37,17 +37,17 @@ def joined(device: torch.device) -> Iterator[None]:
 
 
 def rank() -> int:
-    """0 for the process that writes, also when it is alone."""
+    """Return the number of this process, from 0; process 0 writes."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def size() -> int:
-    """Number of processes that train together."""
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def share_of(total: int) -> Share:
-    """Equal parts in order; a batch of fewer slices than processes is computed whole by each of them."""
+    """Split a batch into equal parts, in order; if it has fewer slices than processes, each computes all of it."""
     if total < size():
         return Share(slice(0, total), total, 1 / size())
     start, stop = (total * place // size() for place in (rank(), rank() + 1))
@@ -55,7 +55,7 @@ def share_of(total: int) -> Share:
 
 
 def gather(own: Tensor, share: Share) -> Tensor:
-    """(b, ...) of this process -> (B, ...) of all, in the batch's order."""
+    """(b, ...) of this process -> (B, ...) of all, in the order of the batch."""
     if len(own) == share.total:
         return own
     whole = own.new_zeros(share.total, *own.shape[1:])
@@ -64,14 +64,14 @@ def gather(own: Tensor, share: Share) -> Tensor:
 
 
 def sum_up(values: Tensor) -> Tensor:
-    """The sum over the processes, in place."""
+    """Sum over the processes, in place."""
     if distributed.is_initialized():
         distributed.all_reduce(values)
     return values
 
 
 def sum_gradients(weights: Iterable[Tensor]) -> None:
-    """Every gradient becomes the sum over the processes, in one message."""
+    """Replace every gradient by its sum over the processes, in one message."""
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     if not distributed.is_initialized() or not gradients:
         return
@@ -81,7 +81,7 @@ def sum_gradients(weights: Iterable[Tensor]) -> None:
 
 
 def average_buffers(module: nn.Module) -> None:
-    """Running averages become the mean over the processes: what is validated is what is saved."""
+    """Replace running averages by their mean over the processes, so that the saved network is the validated one."""
     if not distributed.is_initialized():
         return
     for buffer in module.buffers():
@@ -90,6 +90,6 @@ def average_buffers(module: nn.Module) -> None:
 
 
 def wait() -> None:
-    """Until every process has come here."""
+    """Wait until every process has come here."""
     if distributed.is_initialized():
         distributed.barrier()

@@ -30,9 +30,9 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass
 class Progress:
-    """Rows of history.csv; of each direction the best validation value, its epoch and its weights.
+    """The state of a training: rows of history.csv, and per direction the best validation error, its epoch and weights.
 
-    `last_weights`: of the whole method, at the end.
+    `last_weights` are those of the whole method at the end.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Epoch:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where it is, one card a process; an explicit `cuda` without one is an error."""
+    """Choose the device: `auto` takes CUDA if there is one, one card per process; `cuda` without one is a DataError."""
     if name == "cuda" and not torch.cuda.is_available():
         raise DataError("device: got cuda, but torch finds none; set device: cpu or auto")
     if name == "cpu" or not torch.cuda.is_available():
@@ -63,7 +63,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """Seeded torch with deterministic kernels and a fixed number of threads (MRCT_THREADS, else all cores)."""
+    """Seed torch, and use deterministic kernels and a fixed number of threads (MRCT_THREADS, else all cores)."""
     threads, enabled = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(int(os.environ.get("MRCT_THREADS", 0)) or max(cores, 1))
@@ -88,12 +88,25 @@ def fit(
     epochs_before: int = 0,
     labels: Mapping[str, float] = MappingProxyType({}),
 ) -> Progress:
-    """Train `build()` on the examples; resume from `work` where a checkpoint lies.
+    """Train a method on the examples; go on from the checkpoint in `work` if there is one.
 
-    `work` belongs to this run alone (the caller keys it by parameters and inputs). Each direction keeps the
-    weights of the epoch with its lowest validation error; epochs are counted on from `epochs_before`, `labels` are
-    further columns of the history. Of several processes (distributed.joined) the first writes and calls `on_epoch`;
-    all return the same. Errors: NotFiniteLossError.
+    Each direction keeps the weights of the epoch with its lowest validation error. Of several processes
+    (`distributed.joined`) the first writes and calls `on_epoch`; all return the same.
+
+    Args:
+        build: Makes the untrained method.
+        examples: What the method is trained and validated on.
+        settings: The parameters of the loop.
+        work: Folder of this run alone: the caller names it by parameters, data and code.
+        on_epoch: Called after each epoch.
+        epochs_before: Number of the epochs of earlier phases; epochs are counted on from there.
+        labels: Further columns of the history.
+
+    Returns:
+        The history and the weights.
+
+    Raises:
+        NotFiniteLossError: A loss is NaN or infinite.
     """
     with deterministic(settings.seed):
         training = _start(build, settings)
@@ -125,7 +138,7 @@ def fit(
 
 
 def decay(epoch: int, settings: Settings) -> float:
-    """1 in the first half; then linear to zero, as CycleGAN. `constant`: always 1, as the paper."""
+    """Return the factor of the learning rate: `linear` is 1 in the first half, then falls to 0 (CycleGAN); else 1."""
     half = settings.epochs // 2
     if settings.lr_decay == "constant" or epoch < half:
         return 1.0
@@ -143,7 +156,7 @@ def _start(build: Callable[[], TrainedMethod[Any]], settings: Settings) -> Train
 
 
 def _headline(row: dict[str, float], epochs: int) -> str:
-    """One line an epoch: what a log shows where the progress bar is silent."""
+    """One line per epoch, which a log shows where the progress bar is silent."""
     errors = [
         f"{name} {row[f'validation_{name}']:.1f} {unit}"
         for name, unit in UNITS.items()

@@ -1,4 +1,4 @@
-"""Cubes of volumes for methods that work in 3D."""
+"""Cubes of volumes, on which the 3D methods are trained."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ from mrct.training.patch_sampling import (
 )
 from mrct.training.validation import Others, validation_metrics
 
-#: Points of the MR's bias field along each side of a patch, which is small beside a coil: a linear change.
+#: Points of the bias field per side of a patch: a linear change, because a patch is small beside a coil.
 _BIAS_POINTS = 2
-#: By patient a volume (D, H, W) in [-1, 1].
+#: Volumes (D, H, W) in [-1, 1] by patient.
 Volumes = Mapping[str, np.ndarray]
 
 
@@ -64,11 +64,13 @@ class PatchParams(Section):
 class VolumePatches:
     """Random patches of the training volumes as batches (B, 1, D, H, W), whole validation volumes as errors.
 
-    MR and `others` (name -> patient -> volume, of training and validation patients) come as cubes of `window.seen`
-    voxels, CT as their middle of `window.made`, which lies between the patient's first and last paired slice and
-    about the head. What a patch sees outside the volume is the volume's reflection, as when a volume is translated.
-    `epochs` are those of the phase. Departure from slices: `augmentation.shift_mm` plays no part, for patches lie
-    anywhere. Errors: no training or no validation pair; a volume, of whichever split, smaller than a patch.
+    MR and `others` (name -> patient -> volume, of training and validation patients) are cubes of `window.seen` voxels, CT
+    is their center of `window.made`, which lies between the patient's first and last paired slice and about the head.
+    Outside the volume a patch sees its reflection, as when a volume is translated. `epochs` are those of the phase.
+    `augmentation.shift_mm` has no effect, because patches lie anywhere.
+
+    Raises:
+        DataError: There is no training or no validation pair, or a volume of any split is smaller than a patch.
     """
 
     def __init__(
@@ -93,15 +95,15 @@ class VolumePatches:
         }
 
     def items(self, epoch: int) -> list[Item]:
-        """(patient, number) of each patch, the same in every epoch; where it lies is drawn anew."""
+        """Return (patient, number) of each patch, the same in every epoch; its place is drawn anew."""
         return [(name, number) for name in self.places for number in range(self.params.patches_per_volume)]
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
-        """(count, 17) uniform in [-1, 1): place and motion, gamma, and the bias field's points."""
+        """Draw (count, 17) uniform in [-1, 1): place and motion, gamma, and the points of the bias field."""
         return torch.rand(count, PLACE_DRAWS + 1 + _BIAS_POINTS**3, generator=rng) * 2 - 1
 
     def load(self, items: list[Item], draws: Tensor, device: torch.device) -> Batch:
-        """The patches in [-1, 1], placed, moved and recolored by their draws."""
+        """Load the patches in [-1, 1], with place, motion and contrast by their draws."""
         window = self.params.window
         inner = slice(window.margin, window.margin + window.made)
         mr, ct, others = [], [], {name: list[Tensor]() for name in self.others}
@@ -128,17 +130,17 @@ class VolumePatches:
     def validation(
         self, networks: dict[str, nn.Module], epoch: int, device: torch.device
     ) -> dict[str, float]:
-        """The mean absolute error in the head, every `validate_every` epochs and after the last of the phase."""
+        """Return the mean absolute error in the head, every `validate_every` epochs and after the last of the phase."""
         if (epoch + 1) % self.params.validate_every and (epoch + 1) % self.epochs:
             return {}
         return validation_metrics(networks, self.data, device, self.others)
 
 
 def predictions(network: nn.Module, data: NormalizedData, folder: Path, device: torch.device) -> Volumes:
-    """The network's CT of every training and validation patient, made once and kept as <folder>/<patient>.npy.
+    """Predict the CT of every training and validation patient, once, and keep it as <folder>/<patient>.npy.
 
-    Departure from good practice, and the paper's way: those of the training patients come from a network that was
-    trained on them, and look better than those of new patients will. Of several processes each makes its share.
+    As in the paper, the predictions for the training patients come from a network that was trained on them; they look
+    better than those for new patients. Of several processes each makes its share.
     """
     names = sorted(patient.name for split in ("train", "validation") for patient in data.split(split))
     for name in names[distributed.rank() :: distributed.size()]:
@@ -151,7 +153,7 @@ def predictions(network: nn.Module, data: NormalizedData, folder: Path, device: 
 
 
 def _require_whole(patient: Patient, slice_spacing_mm: float, params: PatchParams) -> None:
-    """ValueError unless the whole volume can be translated."""
+    """Raise DataError unless the whole volume can be translated."""
     depth = patient.mask.shape[0]
     parts, every = slice_ratio(slice_spacing_mm, params.resample_slices_mm)
     n_steps = (depth - 1) * parts + 1 if every == 1 else depth // every

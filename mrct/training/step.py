@@ -55,7 +55,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """w ← d·w + (1 - d)·generator; d grows to `decay`, so that the random start is forgotten soon.
+        """Update w ← d·w + (1 - d)·generator; d grows to `decay`, so that the random start has no weight soon.
 
         d = min(decay, (1 + n) / (10 + n)) after n updates, as TensorFlow's ExponentialMovingAverage.
         """
@@ -90,7 +90,7 @@ class Training:
 def train_epoch(
     training: Training, examples: Examples, epoch: int, advance: Callable[[int], None]
 ) -> dict[str, float]:
-    """One pass over the examples; the mean of each loss term over all examples and processes."""
+    """Make one pass over the examples; return the mean of each loss term over all examples and processes."""
     settings = training.settings
     rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
     torch.manual_seed((settings.seed * 1_000_003 + epoch) * 1_009 + distributed.rank())  # dropout's
@@ -124,7 +124,7 @@ def _backward(
     epoch: int,
     weight: float,
 ) -> dict[str, Tensor]:
-    """Adds the gradients of this process's share, times `weight`; the loss terms."""
+    """Add the gradients of this process's share, times `weight`; return the loss terms."""
     settings, device = training.settings, training.device
     draws = examples.draw(len(items), rng)[share.own]
     batch = examples.load(items[share.own], draws, device)

@@ -145,7 +145,8 @@ def test_the_same_section_trains_the_same(normalized, tmp_path, configuration_of
     """Otherwise the test above could not fail."""
     data = open_normalized(normalized)
     runs = [
-        train_phases(configuration_of("pix2pix"), data, tmp_path / name, lambda epoch: None) for name in "ab"
+        train_phases(TrainingPlan(configuration_of("pix2pix")), data, tmp_path / name, lambda epoch: None)
+        for name in "ab"
     ]
     assert runs[0].history == runs[1].history
 
