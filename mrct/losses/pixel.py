@@ -15,10 +15,10 @@ def pixel_weights(synthetic_logits: Tensor, size: tuple[int, int], weighting: st
     """(B, 1, h, w) patch logits of the synthetic image -> (B, 1, H, W) weights in [0.05, 1], no gradient.
 
     A region that the discriminator takes for synthetic has less weight. `weighting` is `clip` (logits are limited to
-    [0, 1], the targets of least squares), `minmax` (the lowest and the highest patch of each image become 0 and 1; equal
-    patches all 1) or `none` (plain L1). A NaN among the logits stays NaN, so that the loop stops at it. The paper does
-    not give the normalization, nor whether a gradient passes; with one, the generator would lower the loss by looking
-    synthetic.
+    [0, 1], the targets of least squares), `minmax` (the lowest and the highest patch of each image become 0 and 1;
+    equal patches all 1) or `none` (plain L1). A NaN among the logits stays NaN, so that the loop stops at it. The
+    paper does not give the normalization, nor whether a gradient passes; with one, the generator would lower the loss
+    by looking synthetic.
     """
     logits = at_least_float32(synthetic_logits.detach())
     if weighting == "none":

@@ -1,9 +1,10 @@
 """The context-aware 3D GAN's networks (Kaiser 2019, Tables 4 and 5, after Nie 2017) and their auto-context chain.
 
 Patches are (B, C, D, H, W). Inside the networks images lie in [0, 1], as in the paper: air and the zeros of padding are
-then the same, and without biases air in is air out. Departures and what the paper leaves open (docs/decisions/methods.md):
-- the generator has leaky ReLU where the paper has ReLU, a linear last layer, and volumes are clipped;
-- the first dense layer of the discriminator is an unpadded 3x3x3 convolution, which turns its 10 voxels per side into
+then the same, and without biases air in is air out. Departures and what the paper leaves open
+(docs/decisions/methods.md): - the generator has leaky ReLU where the paper has ReLU, a linear last layer, and volumes
+are clipped; - the first dense layer of the discriminator is an unpadded 3x3x3 convolution, which turns its 10 voxels
+per side into
   the 8 of the table; the other dense layers are 1x1x1 convolutions;
 - the last layer of the discriminator is linear, for least squares.
 """

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class RandomConvFeatures(nn.Module):
     """(B, 1, H, W) -> [(B, 64, H/4, W/4), (B, 128, H/8, W/8)], the strides of VGG16's relu3_1 and relu4_1.
 
-    They are He-initialized from `seed` and never trained. Random filters tell local structures apart (Saxe 2011), are the
-    same on every machine and need no download.
+    They are He-initialized from `seed` and never trained. Random filters tell local structures apart (Saxe 2011), are
+    the same on every machine and need no download.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -64,8 +64,8 @@ class ResnetGenerator(nn.Module):
     7x7 convolution with `filters` channels, `downsamplings` stride-2 convolutions that double them, `blocks`
     residual blocks, as many upsamplings back, 7x7 convolution, tanh. H and W must be divisible by
     2**downsamplings. Departure from the paper: its Fig. 4 draws no down- and upsampling; 2 is CycleGAN's
-    value, 0 takes the drawing literally. `upsampling` is `transposed` (CycleGAN's 3x3 transposed convolution of stride 2,
-    which shows a checkerboard in short trainings) or `resize` (pixels are repeated and convolved; Odena 2016,
+    value, 0 takes the drawing literally. `upsampling` is `transposed` (CycleGAN's 3x3 transposed convolution of stride
+    2, which shows a checkerboard in short trainings) or `resize` (pixels are repeated and convolved; Odena 2016,
     "Deconvolution and checkerboard artifacts").
     """
 

@@ -1,4 +1,4 @@
-"""VGG16's features (Simonyan 2015, configuration D) for the structure loss, from a weights file that the user provides."""
+"""Features of VGG16 (Simonyan 2015, configuration D) for the structure loss, from a weights file of the user."""
 
 from pathlib import Path
 

@@ -23,7 +23,8 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     try:
         with atomic_file(path) as partial:
             # One key, since safetensors keeps several in no fixed order; unsorted, so that history.csv keeps its column
-            # order. Written as bytes, since safetensors' own files can be read by their owner alone, whatever the umask.
+            # order. Written as bytes, since safetensors' own files can be read by their owner alone, whatever the
+            # umask.
             partial.write_bytes(safetensors_bytes(contiguous, metadata={"mrct": json.dumps(meta)}))
     except (OSError, SafetensorError) as error:
         raise WriteError(

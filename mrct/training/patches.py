@@ -64,10 +64,10 @@ class PatchParams(Section):
 class VolumePatches:
     """Random patches of the training volumes as batches (B, 1, D, H, W), whole validation volumes as errors.
 
-    MR and `others` (name -> patient -> volume, of training and validation patients) are cubes of `window.seen` voxels, CT
-    is their center of `window.made`, which lies between the patient's first and last paired slice and about the head.
-    Outside the volume a patch sees its reflection, as when a volume is translated. `epochs` are those of the phase.
-    `augmentation.shift_mm` has no effect, because patches lie anywhere.
+    MR and `others` (name -> patient -> volume, of training and validation patients) are cubes of `window.seen` voxels,
+    CT is their center of `window.made`, which lies between the patient's first and last paired slice and about the
+    head. Outside the volume a patch sees its reflection, as when a volume is translated. `epochs` are those of the
+    phase. `augmentation.shift_mm` has no effect, because patches lie anywhere.
 
     Raises:
         DataError: There is no training or no validation pair, or a volume of any split is smaller than a patch.
