@@ -1,4 +1,4 @@
-"""Writing that is either complete or not there: atomic files, and a stage's output folder."""
+"""Files and folders that are either complete or not there."""
 
 import csv
 import errno
@@ -20,10 +20,10 @@ if TYPE_CHECKING:  # half a second and 50 MB in every worker process, of which m
 
 @contextmanager
 def output_folder(path: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `path` when the block ends well, and vanishes when it fails.
+    """Give an empty folder that replaces `path` when the block ends well, and is removed when it fails.
 
-    It lies beside `path` (same file system), so that the move is one rename and a killed stage leaves
-    nothing that looks complete.
+    It lies beside `path`, on the same file system: the move is one rename, and a stage that is killed leaves nothing that
+    looks complete.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -37,7 +37,7 @@ def output_folder(path: Path) -> Iterator[Path]:
 
 
 def move_folder(folder: Path, target: Path) -> None:
-    """`folder` takes the place of `target` by one rename; from another file system it is copied beside it first."""
+    """Replace `target` by `folder` with one rename; a folder on another file system is copied beside it first."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         shutil.rmtree(target)
@@ -53,7 +53,7 @@ def move_folder(folder: Path, target: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that is renamed to it when the block ends well."""
+    """Give a temporary name beside `path`, which is renamed to `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -64,13 +64,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Sorted, indented JSON with a final newline; the same content gives the same bytes."""
+    """Write sorted, indented JSON with a final newline; the same content gives the same bytes."""
     with atomic_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The parsed content; the error names the file."""
+    """Read a JSON file; DataError names the file if it is no JSON."""
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
@@ -108,11 +108,11 @@ def read_table(path: Path) -> "pd.DataFrame":
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
-    """A .npy file that `open_array` can map; object arrays are refused (no pickle)."""
+    """Write a .npy file that `open_array` can map; object arrays are refused (no pickle)."""
     with atomic_file(path) as partial, partial.open("wb") as stream:
         np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def open_array(path: Path) -> np.ndarray:
-    """The .npy file as a read-only memory map."""
+    """Open a .npy file as a read-only memory map."""
     return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,6 +1,6 @@
-"""The same function over many items: processes here or a dask cluster, a progress bar, results in order.
+"""Map a function over many items, on processes of this machine or on a dask cluster, with a progress bar.
 
-`running` chooses, `map_processes` maps; the results do not depend on the choice.
+`running` chooses where, `map_processes` maps and returns the results in order. They do not depend on the choice.
 """
 
 import os
@@ -24,7 +24,7 @@ _SECONDS_TO_CONNECT = 30
 
 
 def worker_count() -> int:
-    """MRCT_WORKERS, or the machine's cores."""
+    """Return the number of worker processes: MRCT_WORKERS, or the number of cores."""
     return int(os.environ.get("MRCT_WORKERS", 0)) or os.cpu_count() or 1
 
 
@@ -39,7 +39,7 @@ _current: ContextVar[_Executor | None] = ContextVar("executor", default=None)
 
 @contextmanager
 def running(executor: str, scheduler: str = "") -> Iterator[None]:
-    """Inside the block `map_processes` uses one pool of processes, or the dask cluster at `scheduler`.
+    """Make `map_processes` use one pool of processes, or the dask cluster at `scheduler`, inside the block.
 
     The cluster's workers need this package and the same paths (a shared file system). Items travel to them, the
     de-identification key and headers among them: beyond one machine the address should be tls://..., and spilling
@@ -57,11 +57,10 @@ def running(executor: str, scheduler: str = "") -> Iterator[None]:
 def map_processes(
     function: Callable[[Item], Result], items: Sequence[Item], description: str
 ) -> list[Result]:
-    """[function(item) for item in items] over workers; an exception of any item is raised.
+    """Return [function(item) for item in items], computed by workers.
 
-    `function` must be a module-level function. It is expected to turn the failures it knows (one bad
-    file, one unregistrable patient) into listed results; what it raises is a defect and stops the run,
-    after the items that are being worked on have ended.
+    `function` is a module-level function. It turns the failures that it knows (a bad file, a patient who cannot be
+    registered) into results that are listed. What it raises stops the run, after the items in work have ended.
     """
     executor = _current.get()
     if executor is None:
@@ -71,7 +70,7 @@ def map_processes(
 
 
 class _Processes:
-    """One pool for all maps: starting a worker costs about a second of imports."""
+    """One pool for all maps, because starting a worker costs about a second of imports."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -90,7 +89,7 @@ class _Processes:
                 yield future.result()
         except BrokenProcessPool:
             raise RunError(
-                "a worker process ended abruptly, mostly for want of memory; run again with fewer workers "
+                "a worker process ended abruptly, often because memory ran out; run again with fewer workers "
                 f"(MRCT_WORKERS, now {workers})"
             ) from None
         finally:
@@ -109,7 +108,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose run was killed would wait for ever, and write beside the run that goes on."""
+    """End this worker with its run: otherwise it would wait for ever, and write beside the next run."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -117,7 +116,7 @@ def _end_with_parent() -> None:
 
 
 class _Cluster:
-    """A dask cluster that runs already; the connection is made when the first item is mapped."""
+    """A running dask cluster; the connection is made when the first item is mapped."""
 
     def __init__(self, scheduler: str) -> None:
         if not scheduler:
@@ -157,7 +156,7 @@ def _connect(address: str) -> Any:
 
 
 def _abandon(client: Any, futures: list[Any]) -> None:
-    """Takes back what waits, and waits for what a worker has begun."""
+    """Cancel the items that wait, and wait for those that a worker has begun."""
     if not futures:
         return
     begun = {key for keys in client.processing().values() for key in keys}
@@ -173,8 +172,8 @@ def _single(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 def single_thread() -> None:
-    """One ITK thread a process: the same bytes for any number of workers, and no oversubscription."""
-    # ITK reads it when it is first used; importing it for that alone would cost every worker
+    """Use one ITK thread per process: the same bytes for any number of workers, and no oversubscription."""
+    # ITK reads this when it is first used; importing ITK for that alone would slow every worker
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     itk = sys.modules.get("SimpleITK")
     if itk is not None:

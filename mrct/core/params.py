@@ -1,7 +1,7 @@
-"""Strict parameters: one frozen model a stage, read from params.yaml; a mistyped key is an error.
+"""Strict parameters: one frozen model per stage, read from params.yaml. A mistyped key is an error.
 
-A stage declares `class Params(Section)` beside its code and calls `load(Params, "register")`; a model
-without a section name reads the file's top level and ignores the keys that belong to others.
+A stage declares `class Params(Section)` and calls `load(Params, "register")`. Without the name of a section, a model
+reads the keys that it names at the top level of the file.
 """
 
 import difflib
@@ -19,11 +19,11 @@ PARAMS_FILE = Path("params.yaml")
 
 
 class ParamsError(DataError):
-    """params.yaml holds a key or a value that no stage understands."""
+    """params.yaml holds an unknown key or a wrong value."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with one thing of YAML 1.2: 1e-05 is a number. DVC writes it so where -S sets 0.00001."""
+    """YAML 1.1, in which 1e-05 is a number as in YAML 1.2: DVC writes it so after -S key=0.00001."""
 
 
 _Loader.add_implicit_resolver(
@@ -32,7 +32,7 @@ _Loader.add_implicit_resolver(
 
 
 class Section(BaseModel):
-    """Base of every parameter model: frozen, no unknown keys, no silent conversion of text to numbers."""
+    """Base of the parameter models: frozen, without unknown keys, without silent conversion of text to numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -49,14 +49,18 @@ S = TypeVar("S", bound=Section)
 
 
 def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
-    """The whole params file as plain Python; ParamsError if it is missing or no mapping."""
+    """Read the whole file as plain Python values.
+
+    Raises:
+        ParamsError: The file is missing or no mapping, or holds a top-level key that no stage reads.
+    """
     content = read_yaml(path)
     _require_known(content, path)
     return content
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A file of parameters as plain Python; ParamsError if it is missing or no mapping."""
+    """Read any file of parameters as plain Python values; ParamsError if it is missing or no mapping."""
     if not path.is_file():
         raise ParamsError(f"{path}: no such file; run from the project's root, where params.yaml lies")
     content = yaml.load(path.read_text(), _Loader)
@@ -66,7 +70,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load(model: type[S], section: str | None = None, path: Path = PARAMS_FILE) -> S:
-    """The section as `model`; without a section the top-level keys that `model` names."""
+    """Read a section as `model`, or without a section the top-level keys that `model` names.
+
+    Raises:
+        ParamsError: The section or a key is missing, unknown or wrong.
+    """
     content = read(path)
     if section is None:
         return parse(model, {key: content[key] for key in model.model_fields if key in content}, str(path))
@@ -101,7 +109,11 @@ def _section(content: dict[str, Any], section: str, path: Path) -> dict[str, Any
 
 
 def parse(model: type[S], values: dict[str, Any], where: str) -> S:
-    """Validate `values`; the error names each wrong key, what it got and the nearest right one."""
+    """Validate `values`.
+
+    Raises:
+        ParamsError: The text names each wrong key, its value and the nearest right one, and begins with `where`.
+    """
     try:
         return model.model_validate(_tuples(values))
     except ValidationError as error:
@@ -123,7 +135,7 @@ def _require_known(content: dict[str, Any], path: Path) -> None:
 
 
 def _tuples(value: Any) -> Any:
-    """YAML lists become tuples, so that frozen models are hashable and strict tuple fields accept them."""
+    """Turn lists into tuples, so that frozen models are hashable and strict tuple fields accept them."""
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
@@ -148,7 +160,7 @@ def _all_fields(model: type[BaseModel]) -> set[str]:
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
-    """`; did you mean 'unet'?` for an error's end; where nothing is like `key`, all that is known."""
+    """Return the end of an error: `; did you mean 'unet'?`, or all known names where none is like `key`."""
     known = list(known)
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

@@ -1,4 +1,4 @@
-"""How every stage starts, as `python -m stages.<name>`: the chosen workers, and errors for people to read."""
+"""Start a stage as `python -m stages.<name>`: with the chosen workers, and with errors that users can read."""
 
 import importlib
 import re
@@ -37,7 +37,7 @@ def run_stage(name: str, private: bool = False) -> None:
 
 
 def explain(error: Exception, private: bool) -> str | None:
-    """What to tell the user; None where only the traceback helps."""
+    """Return what to tell the user, or None where only the traceback helps."""
     if isinstance(error, MrctError):
         return str(error)
     system = isinstance(error, OSError) and error.errno is not None
@@ -49,7 +49,7 @@ def explain(error: Exception, private: bool) -> str | None:
 
 
 def _places(error: Exception) -> list[Place]:
-    """Files and lines from the outermost call to where it was raised, in a worker process if it was there."""
+    """Files and lines from the outermost call to the place of the error, which may be in a worker process."""
     remote = getattr(error.__cause__, "tb", None)  # concurrent.futures sends a traceback as text
     if isinstance(remote, str):
         return [(path, int(line)) for path, line in _FRAME.findall(remote)]
