@@ -1,8 +1,9 @@
-"""evaluate: test patients, scored once.  data/normalized + models/<method> -> reports/metrics/<method>
+"""evaluate: one method on the test patients.  data/normalized, models/<method> -> reports/metrics/<method>
 
-Whole test volumes are predicted; metrics per slice and per patient (SynthRAD convention in HU inside the
-head; the paper's 8-bit convention on whole slices), the mean over patients with a bootstrap interval over
-patients. Numbers that arithmetic forbids fail the stage. Chooses nothing.
+Translates whole test volumes. Computes metrics per slice and per patient (the SynthRAD convention in HU inside the
+head, the paper's 8-bit convention on whole slices), and their mean over patients with a bootstrap interval over
+patients. Each test patient is scored once, and nothing is chosen here. A number that arithmetic forbids fails the
+stage.
 """
 
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mrct.core.contracts import PATIENT_METRICS, SLICE_METRICS, Split
 from mrct.core.errors import DataError
-from mrct.core.files import output_folder, save_array, write_json, write_table
+from mrct.core.files import output_folder, save_array, write_json
 from mrct.core.params import Section, load
 from mrct.core.runner import run_stage
 from mrct.inference.model import Model, load_model
@@ -27,8 +29,7 @@ from mrct.terminal import track
 from mrct.tracking import record
 from mrct.training.dataset import NormalizedData, Patient, open_normalized
 
-SPLITS = ("train", "validation", "test")
-#: What `dvc exp show` lists, one column each; summary.json has everything.
+#: The metrics that `dvc exp show` lists, one column each; summary.json has all.
 KEY_FIGURES = {
     "mr_to_ct": ("mae_hu", "psnr_db", "ssim", "ssim_2d", "iou_head", "iou_bone_300hu"),
     "ct_to_mr": ("mae_8bit", "psnr_8bit_db", "ssim_8bit", "iou_otsu"),
@@ -37,7 +38,7 @@ Row = dict[str, Any]
 
 
 class Params(Section):
-    """`evaluate` in params.yaml."""
+    """The section `evaluate` of params.yaml."""
 
     bootstrap_samples: int
     seed: int
@@ -46,7 +47,7 @@ class Params(Section):
 
 
 def synthetic_ct_rows(params: Params, patient: Patient, synthetic: np.ndarray) -> tuple[list[Row], Row]:
-    """Synthetic CT (D, H, W) in HU -> a row a paired slice, and the patient's volume metrics."""
+    """Score a synthetic CT (D, H, W) in HU: one row per paired slice, and the metrics of the patient's volume."""
     rows = []
     heads = head_region(synthetic), head_region(patient.ct_hu)
     for k in np.flatnonzero(patient.valid):
@@ -65,7 +66,7 @@ def synthetic_ct_rows(params: Params, patient: Patient, synthetic: np.ndarray) -
 
 
 def synthetic_mr_rows(patient: Patient, synthetic: np.ndarray) -> tuple[list[Row], Row]:
-    """Synthetic MR (D, H, W) in [0, 1] -> a row a paired slice, and the patient's volume overlaps."""
+    """Score a synthetic MR (D, H, W) in [0, 1]: one row per paired slice, and the overlaps of the patient's volume."""
     real = (np.asarray(patient.mr) + 1) / 2
     rows = []
     for k in np.flatnonzero(patient.valid):
@@ -77,10 +78,10 @@ def synthetic_mr_rows(patient: Patient, synthetic: np.ndarray) -> tuple[list[Row
 
 
 def patient_table(slices: pd.DataFrame, volumes: pd.DataFrame) -> pd.DataFrame:
-    """Volume metrics where they are defined, the mean over the patient's slices for the rest."""
+    """Take the metrics of the volume where they are defined, and the mean over the patient's slices for the rest."""
     keys = ["direction", "patient"]
     means = mean_over_slices(slices).set_index(keys)
-    # a mean of bounds over slices bounds nothing: bounds are kept per slice and per volume only
+    # the mean of the bounds of slices bounds nothing: bounds are kept per slice and per volume only
     means = means.drop(columns=[c for c in means.columns if c.endswith("_bound_db")])
     if "ssim" in volumes:
         means = means.drop(columns="ssim_2d", errors="ignore")
@@ -88,7 +89,7 @@ def patient_table(slices: pd.DataFrame, volumes: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(params: Params, patients: pd.DataFrame, method: str) -> dict[str, Any]:
-    """Mean and 95 % interval over patients of every metric, a section a direction."""
+    """Compute mean and 95 % interval over patients of every metric, per direction."""
     summary: dict[str, Any] = {"method": method, "n_patients": int(patients["patient"].nunique())}
     for direction, rows in patients.groupby("direction"):
         summary[str(direction)] = {}
@@ -103,14 +104,14 @@ def summarize(params: Params, patients: pd.DataFrame, method: str) -> dict[str, 
 
 
 def split_members(data: NormalizedData, split: str) -> set[str]:
-    """Patients whom the manifest or the pairs put into the split; training follows the pairs, testing the manifest."""
+    """Return the patients of a split by the manifest, which testing follows, and by the pairs, which training follows."""
     return {patient.name for patient in data.split(split)} | {
         patient for patient, _ in data.split_pairs(split)
     }
 
 
 def key_figures(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """The means of a few metrics of each direction."""
+    """Return the means of a few metrics of each direction."""
     return {
         direction: {name: summary[direction][name]["mean"] for name in names if name in summary[direction]}
         for direction, names in KEY_FIGURES.items()
@@ -119,7 +120,7 @@ def key_figures(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def predict(model: Model, data: NormalizedData, patient: Patient) -> np.ndarray:
-    """(D, H, W) float32: HU for synthetic CT, [0, 1] for synthetic MR."""
+    """Translate a patient: (D, H, W) float32, HU for synthetic CT, [0, 1] for synthetic MR."""
     spacing_mm = data.slice_spacing_mm(patient.name)
     if model.direction == "mr_to_ct":
         window = (float(data.manifest["hu_window"][0]), float(data.manifest["hu_window"][1]))
@@ -128,9 +129,14 @@ def predict(model: Model, data: NormalizedData, patient: Patient) -> np.ndarray:
 
 
 def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]:
-    """Score every direction the method has; returns the summary. Errors: no test patient, a broken bound."""
+    """Score every direction that the method has; return the summary.
+
+    Raises:
+        DataError: There is no test patient with a paired slice.
+        ImplausibleMetricsError: A patient is in two splits, or a metric exceeds its bound.
+    """
     data = open_normalized(source)
-    require_disjoint({split: split_members(data, split) for split in SPLITS})
+    require_disjoint({split: split_members(data, split) for split in Split})
     test = [patient for patient in data.split("test") if patient.valid.any()]
     if not test:
         raise DataError(
@@ -156,15 +162,15 @@ def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]
         require_bounds(volume_table, f"{out.name}: patients")
         patients = patient_table(slice_table, volume_table)
         summary = summarize(params, patients, out.name)
-        write_table(folder / "slices.csv", slice_table)
-        write_table(folder / "patients.csv", patients)
+        SLICE_METRICS.write(folder, slice_table)
+        PATIENT_METRICS.write(folder, patients)
         write_json(folder / "summary.json", summary)
         write_json(folder / "metrics.json", key_figures(summary))
     return summary
 
 
 def main() -> None:
-    """Run the stage for the method named as the only argument."""
+    """Evaluate the method that is named as the only argument."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m stages.evaluate METHOD")
     method = sys.argv[1]

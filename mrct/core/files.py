@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # half a second and 50 MB in every worker process, of which m
 def output_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder that replaces `path` when the block ends well, and is removed when it fails.
 
-    It lies beside `path`, on the same file system: the move is one rename, and a stage that is killed leaves nothing that
-    looks complete.
+    It lies beside `path`, on the same file system: the move is one rename, and a stage that is killed leaves nothing
+    that looks complete.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
