@@ -7,7 +7,6 @@ attributes.md from mrct/deid/attributes.csv and profile.csv, selection-rules.md 
 mrct/methods. tests/test_docs.py fails when a committed page differs from what this script makes.
 """
 
-import ast
 import re
 import sys
 import textwrap
@@ -190,7 +189,8 @@ def parameters() -> str:
             about = sections[section].comment
             parts += [[f"## `{section}`"], [_capitalized(about)] if about else []]
         elif not section and (key.heading != heading or section != group):
-            parts.append([f"## {_capitalized(key.heading)}"])
+            title = _capitalized(key.heading)  # a key between sections goes by its own name
+            parts.append([f"## `{top}`" if [f"## {title}"] in parts else f"## {title}"])
         heading, group = key.heading, section
         given = paper.get(key.name, "")
         rows.append(
@@ -447,44 +447,50 @@ def selection() -> str:
     return page("Selection rules", intro, table(("rule", "rejects", "`select.accept`"), rows))
 
 
-# --- methods ---------------------------------------------------------------------------------------
+# --- methods -----------------------------------------------------------------------------------------
 
 
 def methods() -> str:
     """Every method that `methods` may name."""
-    keys = {key.name for key in read_keys(ROOT / "params.yaml")}
+    from mrct.methods.registry import METHODS, load_method
+    from mrct.training.method import TrainedMethod
+
     rows = []
-    for name in method_names():
-        section = f"`{name}`" if name in keys else "top-level keys"
-        presets = ", ".join(f"`{preset}`" for preset in presets_of(name))
-        rows.append((f"`{name}`", summary_of(ROOT / f"mrct/methods/{name}.py"), section, presets))
+    for name in METHODS:
+        method = load_method(name)
+        how = "fitted to slices"
+        if issubclass(method, TrainedMethod):
+            how = {"slices": "trained on slices", "patches": "trained on cubes"}[method.examples]
+        place = "top-level keys" if method.top_level else f"[`{name}`](parameters.md#{name})"
+        module = sys.modules[method.__module__]
+        rows.append(
+            (
+                f"`{name}`",
+                _first_sentence(module.__doc__ or ""),
+                how,
+                place if method.Params.model_fields else "none",
+                ", ".join(f"`{preset}`" for preset in presets_of(name, method.top_level)),
+            )
+        )
     intro = prose(
         """The key `methods` names the methods of a run, for example `-S 'methods=[sc_cyclegan,unet,pix2pix]'`. All are
         trained on the same volumes and scored on the same test patients. A new one:
         [Add a method](../how-to/add-a-method.md)."""
     )
-    return page("Methods", intro, table(("method", "what it is", "its parameters", "presets"), rows))
+    return page("Methods", intro, table(("method", "what it is", "how", "parameters", "presets"), rows))
 
 
-def method_names() -> list[str]:
-    """Names of the methods, in alphabetical order: modules of mrct/methods that declare their parameters."""
-    files = sorted((ROOT / "mrct/methods").glob("*.py"))
-    return [file.stem for file in files if re.search(r"^class Params\(", file.read_text(), re.MULTILINE)]
+def _first_sentence(text: str) -> str:
+    """The first sentence of a docstring, without a full stop."""
+    return re.split(r"(?<!sec)(?<!eq)\.(?:\s|$)", " ".join(text.split()))[0]
 
 
-def summary_of(file: Path) -> str:
-    """First sentence of a module's docstring, without a full stop."""
-    text = " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").split())
-    return re.split(r"(?<!sec)(?<!eq)\.(?:\s|$)", text)[0]
-
-
-def presets_of(method: str) -> list[str]:
-    """Presets that train the method."""
+def presets_of(method: str, top_level: bool) -> list[str]:
+    """Names of the presets that set the method's parameters."""
     found = []
     for file in sorted((ROOT / "presets").glob("*.yaml")):
-        values = yaml.safe_load(file.read_text())
-        main = not set(PRESET_OF_SECTION) & values.keys()
-        if method in values or (method == "sc_cyclegan" and main):
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if method in values or (top_level and "learning_rate" in values):
             found.append(file.stem)
     return found
 
