@@ -350,7 +350,8 @@ def attributes() -> str:
         )
     intro = prose(
         f"""An image leaves `anonymize` with its pixels, the attributes of this page and a statement of what was
-        done to it. Private attributes, unknown attributes, overlays, curves and everything else are dropped. The list is `mrct/deid/attributes.csv`; a rule
+        done to it. Private attributes, unknown attributes, overlays, curves and everything else are dropped.
+        The list is `mrct/deid/attributes.csv`; a rule
         that is weaker than the confidentiality profile (DICOM PS3.15 table E.1-1, edition {EDITION}, as data in
         `mrct/deid/profile.csv`) is an error when the program starts. Why it is done this way:
         [De-identification](../explanation/de-identification.md)."""

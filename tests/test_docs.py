@@ -87,6 +87,7 @@ def test_every_page_of_docs_can_be_reached_from_its_index():
         if page not in found:
             found.add(page)
             targets = [(page.parent / target.partition("#")[0]).resolve() for target in links(page)]
+            targets += [file for target in targets if target.is_dir() for file in target.glob("*.md")]
             todo += [
                 target
                 for target in targets
@@ -203,8 +204,8 @@ def test_the_table_of_packages_lists_each_of_them():
 
 
 @pytest.mark.parametrize("package", sorted(may_import().keys() - {"cli"}))
-def test_a_package_imports_exactly_what_the_table_of_packages_says(package):
-    assert imports(package) == may_import()[package]
+def test_a_package_imports_only_what_the_table_of_packages_allows(package):
+    assert imports(package) <= may_import()[package]
 
 
 def test_the_readme_and_the_results_state_the_same_figures():
