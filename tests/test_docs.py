@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -224,7 +225,7 @@ def test_the_method_that_the_guide_adds_can_be_trained():
         textwrap.dedent(re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)[0])
         for language in ("python", "yaml")
     )
-    names: dict[str, type] = {"__name__": "plain"}
+    names: dict[str, Any] = {"__name__": "plain"}
     exec(compile(code, "docs/how-to/add-a-method.md", "exec"), names)
     values, params = yaml.safe_load(section)["plain"], names["PlainParams"]
     assert issubclass(params, Section)
