@@ -1,0 +1,240 @@
+"""The documentation against the project: generated pages, links, parameters, commands, and the paths it names."""
+
+import ast
+import importlib.util
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from mrct.cli.main import app
+from mrct.core.params import Section, parse
+from mrct.training.method import Batch, TrainedMethod
+from mrct.training.settings import Loop
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "data/sample").rglob("*.md")])
+CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
+#: Commands of earlier versions that a page may still name, to say how a result was made.
+GONE = {("docs/explanation/misalignment.md", "experiment")}
+MOST_LINES_OF_README = 130
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def generator() -> ModuleType:
+    """docs/generate.py, which is a script and no package."""
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs/generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def without_code(text: str) -> str:
+    """The text with its code blocks and inline code left out."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(page: Path) -> list[str]:
+    """Targets of the relative links and images of a page."""
+    found = re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8")))
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def keys(values: dict, prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from keys(value, f"{prefix}{key}.")
+
+
+@pytest.mark.parametrize("page", sorted(generator().PAGES))
+def test_a_generated_page_is_what_the_script_makes(page):
+    script = generator()
+    committed = (script.REFERENCE / page).read_text(encoding="utf-8")
+    assert script.PAGES[page]() == committed, "run  python docs/generate.py  and commit what it writes"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_relative_link_leads_to_a_file_and_a_heading(page):
+    for target in links(page):
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name(page)}: {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{name(page)}: {target}"
+
+
+def test_every_page_of_docs_can_be_reached_from_its_index():
+    found, todo = set(), [ROOT / "docs/README.md"]
+    while todo:
+        page = todo.pop()
+        if page not in found:
+            found.add(page)
+            targets = [(page.parent / target.partition("#")[0]).resolve() for target in links(page)]
+            targets += [file for target in targets if target.is_dir() for file in target.glob("*.md")]
+            todo += [
+                target
+                for target in targets
+                if target.suffix == ".md" and target.is_relative_to(ROOT / "docs")
+            ]
+    missing = set((ROOT / "docs").rglob("*.md")) - found
+    assert not missing, f"docs/README.md leads nowhere to {sorted(map(name, missing))}"
+
+
+def test_the_readme_can_be_read_in_five_minutes():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= MOST_LINES_OF_README
+
+
+def test_the_readme_names_the_commands_that_run_and_test_the_project():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for script in ("run.sh", "test.sh"):
+        assert f"\n./{script} " in text
+        assert (ROOT / script).is_file()
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name)
+def test_every_parameter_that_a_command_sets_exists(page):
+    known = set(keys(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))))
+    known |= {"plain"} if page.name == "add-a-method.md" else set()
+    text = page.read_text(encoding="utf-8")
+    for setting in re.findall(r"-S '?([\w.]+)=", text):
+        assert setting in known | {"key"}, f"{name(page)}: -S {setting}= is no key of params.yaml"
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name)
+def test_every_command_of_mrct_that_a_page_names_exists(page):
+    known = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    text = page.read_text(encoding="utf-8")
+    code = re.findall(r"`([^`\n]+)`", text) + re.findall(
+        r"^ *```\w*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE
+    )
+    for snippet in code:
+        for command in re.findall(r"^\s*mrct (\w+)", snippet, re.MULTILINE):
+            if command not in ("COMMAND",) and (name(page), command) not in GONE:
+                assert command in known, f"{name(page)}: mrct {command}"
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name)
+def test_every_stage_and_script_that_a_command_names_exists(page):
+    text = page.read_text(encoding="utf-8")
+    stages = set(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    for stage in re.findall(r"dvc (?:repro|commit -f) ([a-z]\w*)", text):
+        assert stage in stages, f"{name(page)}: dvc repro {stage}"
+    for module in re.findall(r"-m stages\.(\w+)", text):
+        assert (ROOT / f"stages/{module}.py").is_file(), f"{name(page)}: stages.{module}"
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name)
+def test_every_path_of_the_code_that_a_page_names_exists(page):
+    places = r"`((?:mrct|stages|virtual_hospital|tests|benchmarks|presets|docs)/[\w/.-]*)[`\s]"
+    for path in re.findall(places, page.read_text(encoding="utf-8")):
+        assert (ROOT / path).exists(), f"{name(page)}: {path}"
+
+
+def test_every_page_that_the_code_names_exists():
+    code = [
+        file
+        for place in ("mrct", "stages", "virtual_hospital", "benchmarks")
+        for file in (ROOT / place).rglob("*.py")
+    ]
+    assert code
+    for file in [*code, ROOT / "params.yaml", ROOT / "dvc.yaml", *(ROOT / "presets").glob("*.yaml")]:
+        for path in re.findall(r"docs/[\w/-]+\.\w+", file.read_text(encoding="utf-8")):
+            assert (ROOT / path).is_file(), f"{name(file)}: {path}"
+
+
+def may_import() -> dict[str, set[str]]:
+    """The table of CONTRIBUTING.md: package -> packages that it may import, both without `mrct.`."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = text.split("| package | purpose | may import |")[1].split("\n\n")[0].strip().split("\n")[1:]
+    table: dict[str, set[str]] = {}
+    for row in rows:
+        packages, _, allowed = (cell.strip() for cell in row.strip("| ").split(" | "))
+        for package in re.findall(r"`([\w.]+)`", packages):
+            table[package.removeprefix("mrct.")] = {
+                one.removeprefix("mrct.") for one in re.findall(r"`([\w.]+)`", allowed)
+            }
+    return table
+
+
+def imports(package: str) -> set[str]:
+    """What the modules of a package import of ours, at their top or inside a function; without `mrct.`."""
+    place = ROOT / package if package == "virtual_hospital" else ROOT / "mrct" / package
+    files = [place.with_suffix(".py")] if place.with_suffix(".py").is_file() else sorted(place.rglob("*.py"))
+    found: set[str] = set()
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = (
+                [node.module] if "." in node.module else [f"{node.module}.{one.name}" for one in node.names]
+            )
+        else:
+            continue
+        for parts in (one.split(".") for one in names):
+            if parts[0] in ("mrct", "stages", "virtual_hospital"):
+                found.add(parts[1] if parts[0] == "mrct" else parts[0])
+    return found - {package}
+
+
+def test_the_table_of_packages_lists_each_of_them():
+    ours = {file.stem for file in (ROOT / "mrct").glob("*.py")} | {
+        file.parent.name for file in (ROOT / "mrct").glob("*/*.py")
+    }
+    assert set(may_import()) == (ours - {"__init__"}) | {"virtual_hospital"}
+
+
+@pytest.mark.parametrize("package", sorted(may_import().keys() - {"cli"}))
+def test_a_package_imports_only_what_the_table_of_packages_allows(package):
+    assert imports(package) <= may_import()[package]
+
+
+def test_the_readme_and_the_results_state_the_same_figures():
+    """The README shows a part of the table of docs/explanation/results.md."""
+    results = (ROOT / "docs/explanation/results.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    figures = re.findall(r"^\|.*\| (\**\d[\d.]*\** \[[\d., ]+\]) \|$", readme, re.MULTILINE)
+    assert len(figures) == 5
+    for figure in figures:
+        assert figure in results
+
+
+def test_the_method_that_the_guide_adds_can_be_trained():
+    text = (ROOT / "docs/how-to/add-a-method.md").read_text(encoding="utf-8")
+    code, section = (
+        textwrap.dedent(re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)[0])
+        for language in ("python", "yaml")
+    )
+    names: dict[str, Any] = {"__name__": "plain"}
+    exec(compile(code, "docs/how-to/add-a-method.md", "exec"), names)
+    values, params = yaml.safe_load(section)["plain"], names["PlainParams"]
+    assert issubclass(params, Section)
+    assert set(values) == set(params.model_fields) | set(Loop.model_fields)
+    parse(Loop, {key: values[key] for key in Loop.model_fields}, "loop")
+    method = names["Plain"](parse(params, {key: values[key] for key in params.model_fields}, "plain"))
+    assert isinstance(method, TrainedMethod)
+    images = torch.rand(2, 1, 64, 64) * 2 - 1
+    ((loss, terms),) = method.losses(Batch(images, images, {}), torch.Generator(), 0, lambda _, shown: shown)
+    loss.backward()
+    assert list(terms) == ["mae_ct"]
+    assert list(method.optimizers()) == ["generators"]
