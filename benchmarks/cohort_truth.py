@@ -2,9 +2,9 @@
 
     dvc exp run -S cohort.patients=87 pair && python benchmarks/cohort_truth.py [DATA]
 
-DATA is the folder in which the stages from `cohort` to `pair` have run, by default data. The error of a patient's pose is
-taken over all voxels of the head that both scans cover. The error of a pair is the largest displacement normal to its
-slice, over the voxels of the slice.
+DATA is the folder in which the stages from `cohort` to `pair` have run, by default data. The error of a patient's
+pose is taken over all voxels of the head that both scans cover. The error of a pair is the largest displacement
+normal to its slice, over the voxels of the slice.
 """
 
 import argparse

@@ -41,7 +41,7 @@ def _fill_unused_bits(image: Dataset, phi: PhiValues) -> bool:
 def _put_unused_bits(image: Dataset, phi: PhiValues) -> None:
     """Use the unused bits of the pixels; if there are none (16 bits stored), put the name after the image."""
     if not _fill_unused_bits(image, phi):
-        _put_behind_image(image, phi)
+        _put_after_image(image, phi)
 
 
 def _put_embedded_overlay(image: Dataset, phi: PhiValues) -> None:
@@ -52,7 +52,7 @@ def _put_embedded_overlay(image: Dataset, phi: PhiValues) -> None:
     _fill_unused_bits(image, phi)
 
 
-def _put_behind_image(image: Dataset, phi: PhiValues) -> None:
+def _put_after_image(image: Dataset, phi: PhiValues) -> None:
     image.PixelData = image.PixelData + even(family_bytes(phi))
 
 
@@ -65,12 +65,17 @@ def _put_audio(image: Dataset, phi: PhiValues) -> None:
     put_raw(image, 0x5004200C, "OB", b"RIFF\0\0\0\0WAVELIST" + family_bytes(phi))
 
 
-def _put_icon_pixels(image: Dataset, phi: PhiValues) -> None:
-    icon = Dataset()
-    icon.Rows, icon.Columns = 4, 8
+def add_icon_pixels(icon: Dataset, rows: int, columns: int, pixels: bytes) -> None:
+    """Add 8-bit pixels to an item of IconImageSequence; missing ones are 0."""
+    icon.Rows, icon.Columns = rows, columns
     icon.BitsAllocated = icon.BitsStored = 8
     icon.SamplesPerPixel, icon.PhotometricInterpretation = 1, "MONOCHROME2"
-    icon.add_new("PixelData", "OB", family_bytes(phi)[:32].ljust(32, b"\0"))
+    icon.add_new("PixelData", "OB", pixels[: rows * columns].ljust(rows * columns, b"\0"))
+
+
+def _put_icon_pixels(image: Dataset, phi: PhiValues) -> None:
+    icon = Dataset()
+    add_icon_pixels(icon, 4, 8, family_bytes(phi))
     image.IconImageSequence = Sequence([icon])
 
 
@@ -110,7 +115,7 @@ PLACES = (
     Place("overlay_data", "(6004,3000)", _put_overlay_data),
     Place("overlay_in_pixels", "(6004,0102) and bits 12 to 15 of PixelData", _put_embedded_overlay),
     Place("unused_bits", "bits 12 to 15 of PixelData", _put_unused_bits),
-    Place("behind_image", "PixelData, behind the last row", _put_behind_image),
+    Place("behind_image", "PixelData, behind the last row", _put_after_image),
     Place("curve_data", "(5004,3000)", _put_curve),
     Place("audio_sample_data", "(5004,200C)", _put_audio),
     Place("icon_pixels", "IconImageSequence>PixelData", _put_icon_pixels),

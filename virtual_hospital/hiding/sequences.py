@@ -8,6 +8,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from virtual_hospital.elements import put_raw, raw
+from virtual_hospital.hiding.pixels import add_icon_pixels
 from virtual_hospital.hiding.place import PhiValues, Place
 
 _KEPT = "SourceImageSequence"  # many de-identification profiles keep this sequence
@@ -87,10 +88,7 @@ def _put_sequence_as_un(image: Dataset, phi: PhiValues) -> None:
 def _put_icon_text(image: Dataset, phi: PhiValues) -> None:
     """Use an icon image, which can hold other attributes beside its pixels."""
     icon = _item(phi)
-    icon.Rows = icon.Columns = 2
-    icon.BitsAllocated = icon.BitsStored = 8
-    icon.SamplesPerPixel, icon.PhotometricInterpretation = 1, "MONOCHROME2"
-    icon.add_new("PixelData", "OB", bytes(4))
+    add_icon_pixels(icon, 2, 2, b"")
     image.IconImageSequence = Sequence([icon])
 
 
