@@ -1,9 +1,10 @@
-"""How far the data stages came from the truth of the virtual hospital: series, poses, pairs.
+"""Compare the results of the data stages with the truth of the virtual hospital: series, poses and pairs.
 
     dvc exp run -S cohort.patients=87 pair && python benchmarks/cohort_truth.py [DATA]
 
-DATA: the folder in which `cohort` to `pair` have run (data). The pose error of a patient is over all voxels of the
-head that both scans cover; a pair's error is across its slice, at the worst voxel of the slice.
+DATA is the folder in which the stages from `cohort` to `pair` have run, by default data. The error of a patient's
+pose is taken over all voxels of the head that both scans cover. The error of a pair is the largest displacement
+normal to its slice, over the voxels of the slice.
 """
 
 import argparse
@@ -11,19 +12,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from mrct.core.files import read_json, read_table
+from mrct.core.contracts import PAIRS, SELECTED_PATIENTS, SELECTED_SERIES, VIRTUAL_PATIENTS, VIRTUAL_SERIES
+from mrct.core.files import read_json
 from mrct.deid.pseudonyms import demonstration
 from mrct.imaging import volumes
-from virtual_hospital.judge import judge
+from virtual_hospital.selection_score import score_selection
 
 MAPPING = demonstration()  # the virtual hospital's key is no secret
-MOST_SLICES_OFF = 0.5
+MOST_SLICES_OFF = 0.5  # largest error of a correct pair, in slice spacings
 
 
 class Placed(NamedTuple):
-    """One patient: errors in mm of his head's voxels, and of each slice the worst error in slice spacings."""
+    """Errors of a patient: of each voxel of the head in mm, and the largest of each slice in slice spacings."""
 
     errors_mm: np.ndarray
     slices_off: dict[int, float]
@@ -38,14 +39,17 @@ def main() -> None:
 
 
 def _series(data: Path) -> str:
-    truth = pd.read_csv(data / "cohort_truth" / "series.csv", dtype={"patient_id": str})
-    tables = (read_table(data / "selected" / name) for name in ("series.csv", "patients.csv"))
-    return judge(truth, *tables, MAPPING.patient, lambda uid: MAPPING.short("series", uid)).summary()
+    truth = VIRTUAL_SERIES.read(data / "cohort_truth")
+    series, patients = SELECTED_SERIES.read(data / "selected"), SELECTED_PATIENTS.read(data / "selected")
+    score = score_selection(
+        truth, series, patients, MAPPING.patient, lambda uid: MAPPING.short("series", uid)
+    )
+    return score.summary()
 
 
 def _poses_and_pairs(data: Path) -> str:
-    truth = pd.read_csv(data / "cohort_truth" / "patients.csv", dtype=str)
-    pairs = read_table(data / "pairs" / "pairs.csv")
+    truth = VIRTUAL_PATIENTS.read(data / "cohort_truth")
+    pairs = PAIRS.read(data / "pairs")
     means, worst, off = [], [], []
     for number, patient_id in enumerate(truth["patient_id"]):
         patient = MAPPING.patient(patient_id)
@@ -64,7 +68,7 @@ def _poses_and_pairs(data: Path) -> str:
 
 
 def _placed(folder: Path, truth: Path) -> Placed:
-    """With the MR fixed: a voxel of the MR through the found pose to the CT, and through the true one back."""
+    """Map each voxel of the MR by the found pose to the CT and by the true pose back; the MR is the fixed image."""
     true, found = (np.array(read_json(file)["matrix"]) for file in (truth, folder / "ct_to_mr.json"))
     mask, coverage = (volumes.read_volume(folder / f"{name}.nii.gz") for name in ("mask", "coverage"))
     index = np.argwhere((volumes.to_array(mask) > 0) & (volumes.to_array(coverage) > 0))

@@ -21,8 +21,8 @@ from scipy.spatial.transform import Rotation
 
 from mrct.imaging import rire, volumes
 from mrct.registration import alignment
+from virtual_hospital.examination import examine
 from virtual_hospital.geometry import Grid
-from virtual_hospital.plan import examine
 from virtual_hospital.series import Series
 from virtual_hospital.template import make_template, read_labels
 

@@ -16,7 +16,7 @@ from mrct.deid import pseudonyms
 from mrct.reporting.inputs import Folders
 from mrct.training.run import train
 from stages import anonymize, cohort, evaluate, normalize, pair, register, report, select
-from virtual_hospital.judge import judge
+from virtual_hospital.selection_score import score_selection
 
 LABELS = Path("data/sample/colin27/labels.nii.gz")
 DATA_STAGES = ("cohort", "cohort_truth", "anonymized", "selected", "registered", "pairs", "normalized")
@@ -91,7 +91,7 @@ def test_no_series_that_the_truth_calls_unwanted_is_kept(data):
     mapping = pseudonyms.demonstration()
     truth = pd.read_csv(data.cohort_truth / "series.csv", dtype={"patient_id": str})
     tables = (read_table(data.selected / name) for name in ("series.csv", "patients.csv"))
-    found = judge(truth, *tables, mapping.patient, lambda uid: mapping.short("series", uid))
+    found = score_selection(truth, *tables, mapping.patient, lambda uid: mapping.short("series", uid))
     assert found.kept_unwanted.empty
     assert found.lost_clean.empty
     assert (found.series["wanted"] == "no").sum() > 20

@@ -1,23 +1,24 @@
-"""One virtual patient's head: the template warped, resized, layered, and sometimes ill.
+"""The head of one virtual patient: the template resized and warped, with layers of scalp and skull, sometimes a lesion.
 
-Convention: arrays (k, j, i), 1 mm; head coordinates (x, y, z) mm are LPS with the origin at ORIGIN_INDEX.
+Arrays are (D, H, W) = (k, j, i) with 1 mm voxels. Head coordinates (x, y, z) are in mm, LPS, with the origin at
+ORIGIN_INDEX.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from virtual_hospital.fields import smooth_field
 from virtual_hospital.template import DEPTH_UNIT_MM, MNI_ORIGIN, Template, coordinates
 from virtual_hospital.tissues import Tissue
 
-ORIGIN_INDEX = (MNI_ORIGIN[0] + 8, MNI_ORIGIN[1] + 18, MNI_ORIGIN[2])  # (k, j, i), about the brain's middle
+# (k, j, i) near the center of the brain
+ORIGIN_INDEX = (MNI_ORIGIN[0] + 8, MNI_ORIGIN[1] + 18, MNI_ORIGIN[2])
 LESIONS = (Tissue.INFARCT, Tissue.HEMATOMA, Tissue.TUMOR)
 
 
 @dataclass(frozen=True)
 class Build:
-    """What makes one head differ from another; scales multiply the template's size along (x, y, z)."""
+    """The differences between a head and the template; `scale` multiplies the size along (x, y, z)."""
 
     scale: tuple[float, float, float]
     ventricle_growth: float
@@ -30,7 +31,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Head:
-    """uint8 (D, H, W) tissue labels at 1 mm, and a float32 texture field of about unit variance."""
+    """Tissue labels, uint8 (D, H, W), and a texture of about unit variance, float32 of the same shape."""
 
     labels: np.ndarray
     texture: np.ndarray
@@ -38,7 +39,7 @@ class Head:
 
 
 def draw_build(rng: np.random.Generator) -> Build:
-    """A random build: head size within about 6 %, small to wide ventricles, a lesion in one of three."""
+    """Draw a build: a size within about 8 % of the template's, narrow to wide ventricles, a lesion in one of three."""
     size = rng.uniform(0.95, 1.04)
     width = rng.uniform(0.97, 1.04)
     height = rng.uniform(0.97, 1.03)
@@ -55,7 +56,16 @@ def draw_build(rng: np.random.Generator) -> Build:
 
 
 def make_head(template: Template, build: Build, rng: np.random.Generator) -> Head:
-    """The template as this patient: warped, then layered scalp and skull, calcifications and a lesion."""
+    """Make the head of a patient from the template.
+
+    Args:
+        template: The template.
+        build: The size of the head, its layers and its lesion.
+        rng: Draws the warp, the texture, and the places of calcifications and lesion.
+
+    Returns:
+        The head; its arrays have the shape of the template's.
+    """
     shape = template.labels.shape
     source = _source_index(shape, build, rng)
     labels = template.labels.ravel()[source]
@@ -71,7 +81,7 @@ def make_head(template: Template, build: Build, rng: np.random.Generator) -> Hea
 
 
 def _source_index(shape: tuple[int, ...], build: Build, rng: np.random.Generator) -> np.ndarray:
-    """Flat template index (D, H, W) from which each voxel of the patient takes its tissue (nearest)."""
+    """Return for each voxel the flat index of the template's nearest voxel, from which it takes its tissue."""
     grids = np.ogrid[: shape[0], : shape[1], : shape[2]]
     left, posterior, superior = coordinates(shape, (0.0, -18.0, 12.0))
     falloff = (
@@ -82,7 +92,8 @@ def _source_index(shape: tuple[int, ...], build: Build, rng: np.random.Generator
     for axis, (grid, offset) in enumerate(zip(grids, (superior, posterior, left), strict=True)):
         origin = ORIGIN_INDEX[axis]
         position = ((grid - origin) / build.scale[2 - axis] + origin).astype(np.float32)
-        weight = 0.5 if axis == 1 else 1.0  # ventricles widen more than they lengthen
+        # Ventricles grow more in width and height than in length
+        weight = 0.5 if axis == 1 else 1.0
         position = position - weight * shrink * offset + build.warp_mm * smooth_field(shape, 45.0, rng)
         np.rint(position, out=position)
         np.clip(position, 0, shape[axis] - 1, out=position)
@@ -92,7 +103,7 @@ def _source_index(shape: tuple[int, ...], build: Build, rng: np.random.Generator
 
 
 def _layer_bone(labels: np.ndarray, depth_mm: np.ndarray, texture: np.ndarray, build: Build) -> None:
-    """Diploe between the tables, whose thickness varies with the place."""
+    """Add the diploe between the tables of the skull; the thickness of the tables varies with the texture."""
     bone = labels == Tissue.COMPACT_BONE
     labels[bone & (depth_mm > build.skull_table_mm + 0.3 * texture)] = Tissue.DIPLOE
 
@@ -100,7 +111,10 @@ def _layer_bone(labels: np.ndarray, depth_mm: np.ndarray, texture: np.ndarray, b
 def _layer_scalp(
     labels: np.ndarray, depth_mm: np.ndarray, texture: np.ndarray, planes: np.ndarray, build: Build
 ) -> None:
-    """Skin, subcutaneous fat, muscle; fat between muscles lies in sheets, the zeros of a smooth field."""
+    """Divide soft tissue into skin, subcutaneous fat and muscle.
+
+    Fat between muscles forms sheets: they are where the smooth field `planes` is near 0.
+    """
     soft = np.flatnonzero(labels == Tissue.MUSCLE)
     depth, local = depth_mm.ravel()[soft], texture.ravel()[soft]
     fat_end = 1.9 + build.fat_mm * (1.0 + 0.25 * local)
@@ -110,7 +124,7 @@ def _layer_scalp(
 
 
 def _calcify(labels: np.ndarray, rng: np.random.Generator) -> None:
-    """Pineal gland and choroid plexus of both atria, of random size: what every head CT of an adult shows."""
+    """Calcify the pineal gland and the choroid plexus on both sides, with random sizes."""
     for mni in ((0.0, -27.0, 3.0), (23.0, -42.0, 9.0), (-23.0, -42.0, 9.0)):
         left, posterior, superior = coordinates(labels.shape, mni)
         radius = rng.uniform(1.2, 2.6)
@@ -119,7 +133,7 @@ def _calcify(labels: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _grow_lesion(labels: np.ndarray, texture: np.ndarray, kind: Tissue, rng: np.random.Generator) -> None:
-    """A blob with an irregular edge in one hemisphere; tumor and hematoma wear a rim of edema."""
+    """Add a lesion with an irregular edge in one hemisphere; a tumor and a hematoma have a rim of edema."""
     side = rng.choice((-1.0, 1.0))
     mni = (side * rng.uniform(24, 40), rng.uniform(-50, 30), rng.uniform(2, 40))
     radii = rng.uniform(9, 19, 3)
@@ -131,3 +145,41 @@ def _grow_lesion(labels: np.ndarray, texture: np.ndarray, kind: Tissue, rng: np.
         edema = brain & (labels != Tissue.GREY_MATTER) & (reach < 1.7)
         labels[edema] = Tissue.EDEMA
     labels[brain & (reach < 1.0)] = kind
+
+
+def spline_matrix(length: int, controls: int) -> np.ndarray:
+    """Return the weights of a uniform cubic B-spline (de Boor, A Practical Guide to Splines, 1978).
+
+    Args:
+        length: Number of positions along the axis.
+        controls: Number of control points, at least 4; one lies beyond either end of the axis.
+
+    Returns:
+        float32 (length, controls); each row sums to 1.
+
+    Raises:
+        ValueError: There are fewer than 4 control points.
+    """
+    if controls < 4:
+        raise ValueError(f"got {controls} control points, expected at least 4 for a cubic spline")
+    position = np.linspace(0.0, controls - 3, length)
+    first = np.minimum(position.astype(int), controls - 4)
+    t = position - first
+    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], 1) / 6
+    matrix = np.zeros((length, controls), np.float32)
+    matrix[np.arange(length)[:, None], first[:, None] + np.arange(4)] = weights
+    return matrix
+
+
+def smooth_field(shape: tuple[int, ...], period: float, rng: np.random.Generator) -> np.ndarray:
+    """Return smooth noise, float32 of `shape`, with zero mean and about unit variance.
+
+    Its features are about `period` voxels wide. Each axis is interpolated separately by a cubic B-spline, so that a
+    field of ten million voxels costs three small matrix products.
+    """
+    controls = [max(4, round(length / period) + 3) for length in shape]
+    field = rng.standard_normal(controls).astype(np.float32)
+    for axis, (length, count) in enumerate(zip(shape, controls, strict=True)):
+        field = np.moveaxis(np.tensordot(spline_matrix(length, count), field, (1, axis)), 0, axis)
+    # Along each axis, a cubic B-spline of white noise keeps 151/315 of the variance: the mean of the squared weights
+    return np.ascontiguousarray(field) / np.float32((151 / 315) ** (len(shape) / 2))

@@ -1,6 +1,6 @@
-"""CT of a virtual head: Hounsfield units of tissues, table, beam hardening, noise.
+"""CT of a virtual head: HU of the tissues, headholder, beam hardening and noise.
 
-Convention: arrays (k, j, i); HU float32.
+Arrays are (D, H, W) = (k, j, i), float32 in HU.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from virtual_hospital.tissues import Tissue, lookup
 
 AIR_HU = -1000.0
 OUTSIDE_CIRCLE_HU = -1024.0
-CRADLE_MM = 107.0  # inner radius of the headholder
+HEADHOLDER_MM = 107.0  # inner radius of the headholder
 
 
 @dataclass(frozen=True)
 class Technique:
-    """Grain of the reconstruction kernel in mm (a sharp one lets more noise through), and HU that an agent sets."""
+    """How a CT is made: grain of the reconstruction kernel in mm (smaller: sharper), and HU that replace a tissue's."""
 
     grain_mm: float = 0.55
     changed: tuple[tuple[Tissue, float], ...] = ()
@@ -29,7 +29,7 @@ ROUTINE = Technique()
 
 
 def head_hu(head: Head, technique: Technique = ROUTINE) -> np.ndarray:
-    """float32 (D, H, W) at 1 mm: each tissue's HU plus its texture, no noise."""
+    """Return the HU of each voxel of the head, float32 (D, H, W): the tissue's value plus texture, without noise."""
     hu = lookup("hu")
     for tissue, value in technique.changed:
         hu[tissue] = value
@@ -44,7 +44,19 @@ def acquire(
     rng: np.random.Generator,
     technique: Technique = ROUTINE,
 ) -> np.ndarray:
-    """float32 grid.shape in HU, never under -1024; corners outside the reconstruction circle are -1024."""
+    """Make a CT of a head.
+
+    Args:
+        head: The head.
+        grid: The slices.
+        head_to_ct: 4x4, LPS mm.
+        noise_hu: Standard deviation of the noise in a slice through the middle of the brain.
+        rng: Draws the noise.
+        technique: Kernel and contrast.
+
+    Returns:
+        HU, float32 of the grid's shape, at least -1024. Corners outside the reconstruction circle are -1024.
+    """
     hu = sample(head_hu(head, technique), grid, scanner_to_head_index(head_to_ct), AIR_HU)
     points = _points_mm(grid)
     hu = np.maximum(hu, headholder_hu(points))
@@ -55,21 +67,22 @@ def acquire(
 
 
 def headholder_hu(points_mm: np.ndarray) -> np.ndarray:
-    """HU of a carbon-fiber cradle with foam at scanner points (..., 3); air elsewhere.
+    """Return the HU, float32 (...), of a carbon-fiber headholder with foam at scanner points (..., 3); air elsewhere.
 
-    It stands still in the scanner: an arc of CRADLE_MM radius around the isocenter's axis, under the head.
+    The headholder is fixed in the scanner: an arc of radius HEADHOLDER_MM around the axis of the gantry, under the
+    head.
     """
     radius = np.hypot(points_mm[..., 0], points_mm[..., 1])
     below = points_mm[..., 1] > 45.0
-    shell = np.clip(1.7 - np.abs(radius - CRADLE_MM - 6.0), 0.0, 1.0) * below
-    foam = ((radius > CRADLE_MM) & (radius < CRADLE_MM + 6.0) & below).astype(np.float32)
+    shell = np.clip(1.7 - np.abs(radius - HEADHOLDER_MM - 6.0), 0.0, 1.0) * below
+    foam = ((radius > HEADHOLDER_MM) & (radius < HEADHOLDER_MM + 6.0) & below).astype(np.float32)
     return (AIR_HU + 60.0 * foam + (800.0 - 60.0 * foam) * shell).astype(np.float32)
 
 
 def beam_hardening_hu(hu: np.ndarray, pixel_mm: float) -> np.ndarray:
-    """HU to add (D, H, W): brighter brain under the vault, dark bands between the petrous bones.
+    """Return the HU to add, (D, H, W): a brighter brain under the vault, dark bands between the petrous bones.
 
-    A picture of the effect, not a projection model: bone blurred around itself, and along the row.
+    This imitates the effect and is no model of projections: bone is blurred around itself and along the row.
     """
     bone = np.clip(hu - 300.0, 0.0, 1200.0)
     width = max(1, round(18.0 / pixel_mm))
@@ -80,7 +93,7 @@ def beam_hardening_hu(hu: np.ndarray, pixel_mm: float) -> np.ndarray:
 
 
 def _kernel_noise(grid: Grid, grain_mm: float, rng: np.random.Generator) -> np.ndarray:
-    """Unit-variance noise with a kernel's grain; 0.55 is a soft-tissue kernel's (about 1.5 mm wide)."""
+    """Return noise of unit variance with the grain of a kernel; 0.55 mm is that of a soft-tissue kernel."""
     white = rng.standard_normal(grid.shape, dtype=np.float32)
     sigma = grain_mm / grid.pixel_spacing_mm
     grain = ndimage.gaussian_filter(white, (0.0, sigma, sigma), truncate=3.0)
@@ -88,19 +101,19 @@ def _kernel_noise(grid: Grid, grain_mm: float, rng: np.random.Generator) -> np.n
 
 
 def _noise_weight(hu: np.ndarray) -> np.ndarray:
-    """Noise (D, 1, 1) relative to a mid-brain slice: more photons are lost where more bone is."""
+    """Return the noise of each slice, (D, 1, 1), relative to a mid-brain slice: bone absorbs more photons."""
     bone_share = (hu > 300.0).mean(axis=(1, 2), keepdims=True)
     return (0.85 + 2.0 * bone_share).astype(np.float32)
 
 
 def outside_circle(shape: tuple[int, ...]) -> np.ndarray:
-    """bool (H, W): the corners that no ray of a full turn has seen."""
+    """Return where a slice lies outside the reconstruction circle, bool (H, W)."""
     rows, columns = (np.linspace(-1.0, 1.0, length) for length in shape)
     return np.hypot(rows[:, None], columns[None, :]) > 1.0
 
 
 def _points_mm(grid: Grid) -> np.ndarray:
-    """Scanner points (D, H, W, 3) of all voxels, float32."""
+    """Return the scanner points of all voxels, float32 (D, H, W, 3)."""
     k, j, i = np.meshgrid(*(np.arange(length, dtype=np.float32) for length in grid.shape), indexing="ij")
     matrix = grid.index_to_mm.astype(np.float32)
     return np.stack([i, j, k], -1) @ matrix[:3, :3].T + matrix[:3, 3]

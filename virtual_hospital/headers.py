@@ -1,136 +1,130 @@
-"""DICOM instances of a virtual patient's series: geometry, pixels, file meta information.
+"""Header attributes that all images of a series share: the examination, and invented PHI in many attributes.
 
-PS3.3 C.7 and C.8 for what a CT or MR image holds, PS3.10 for the file; even preamble and file meta tell the
-patient's name, as some exports do.
+virtual_hospital/hiding/attributes.csv lists the attributes that hold PHI.
 """
 
-from collections.abc import Iterator
+import datetime as dt
+from dataclasses import dataclass
 
-import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.dataset import Dataset
 
-from virtual_hospital.ct import outside_circle
-from virtual_hospital.geometry import Grid
-from virtual_hospital.multiframe import to_multiframe
-from virtual_hospital.persona import Persona
-from virtual_hospital.phi import UID_ROOT, Acquisition, even, shared_attributes
-from virtual_hospital.snapshot import burn_in
-
-SOP_CLASSES = {
-    "CT": "1.2.840.10008.5.1.4.1.1.2",
-    "MR": "1.2.840.10008.5.1.4.1.1.4",
-    "PT": "1.2.840.10008.5.1.4.1.1.128",
-}
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+from virtual_hospital.elements import UID_ROOT, even, one_item, set_attributes
+from virtual_hospital.hiding.place import PhiValues
+from virtual_hospital.hiding.registry import EVERY_HEADER
+from virtual_hospital.persona import INSTITUTION, Persona
+from virtual_hospital.scanners import Scanner
+from virtual_hospital.series import Series
 
 
-def instances(acquisition: Acquisition) -> Iterator[Dataset]:
-    """The series' images, ready for `save_as(..., enforce_file_format=True)`, ordered by InstanceNumber.
+@dataclass(frozen=True)
+class Acquisition:
+    """A series with its patient, its scanner and its number in the study.
 
-    InstanceNumber follows the position, but for every fifth patient it runs at random, as it may.
+    Attributes:
+        series: The series.
+        persona: The patient.
+        scanner: The scanner.
+        seed: Seed of the cohort; it is part of the UIDs.
+        n: Number of the patient, from 0.
+        number: SeriesNumber.
     """
-    series = acquisition.series
-    stacks = zip(series.grids, series.values, strict=True)
-    each = series.each or ({},) * len(series.grids)
-    planes = [
-        (grid, values, k, own)
-        for (grid, values), own in zip(stacks, each, strict=True)
-        for k in range(len(values))
-    ]
-    if acquisition.n % 5 == 2:
-        rng = np.random.default_rng((acquisition.seed, acquisition.n, acquisition.number))
-        planes = [planes[index] for index in rng.permutation(len(planes))]
-    shared = shared_attributes(acquisition)
-    for number, (grid, values, k, own) in enumerate(planes, 1):
-        image = Dataset()
-        image.update(shared)
-        image.SOPInstanceUID = f"{acquisition.series_uid}.{number}"
-        image.InstanceNumber = str(number)
-        if series.form == "capture":
-            _put_snapshot(image, values[k], acquisition.persona)
-        else:
-            _put_geometry(image, grid, k)
-            _put_pixels(image, values[k], acquisition)
-        for keyword, value in own.items():
-            image.pop(keyword, None)  # the element is shared by the series' images
-            setattr(image, keyword, value)
-        image.file_meta = _file_meta(image, acquisition)
-        image.preamble = _preamble(acquisition)
-        if series.form == "multiframe":
-            yield to_multiframe(image, grid, _stored(values, acquisition))
-            return
-        yield image
+
+    series: Series
+    persona: Persona
+    scanner: Scanner
+    seed: int
+    n: int
+    number: int
+
+    @property
+    def study_date(self) -> dt.date:
+        """Date of the study: that of the modality's first examination, or of a later one."""
+        first = self.persona.ct_date if self.series.modality == "CT" else self.persona.mr_date
+        return first + dt.timedelta(days=self.series.days_later)
+
+    @property
+    def date(self) -> str:
+        """StudyDate."""
+        return self.study_date.strftime("%Y%m%d")
+
+    @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID; it holds the PatientID and the date, as the UIDs of some vendors do."""
+        study = 1 if self.series.modality == "CT" else 3 if self.series.days_later else 2
+        return f"{UID_ROOT}.{self.seed % 10**6}.{self.persona.patient_id}.{self.date}.{study}"
+
+    @property
+    def series_uid(self) -> str:
+        """SeriesInstanceUID: the study's UID and the series number."""
+        return f"{self.study_uid}.{self.number}"
+
+    @property
+    def phi(self) -> PhiValues:
+        """Values of the patient and of this examination that a hiding place can hold."""
+        persona, is_ct = self.persona, self.series.modality == "CT"
+        return PhiValues(
+            name=persona.name,
+            family=persona.family,
+            given=persona.given,
+            hangul=persona.hangul,
+            patient_id=persona.patient_id,
+            birth=persona.birth,
+            address=persona.address,
+            phone=persona.phone,
+            relative=persona.relative,
+            referring=persona.referring,
+            performing=persona.performing,
+            institution=INSTITUTION,
+            station=f"CORV{self.series.modality}{1 + self.n % 2}",
+            serial=f"{41000 + (0 if is_ct else 7)}",
+            accession=persona.accession[0 if is_ct else 1] + ("F" if self.series.days_later else ""),
+            study_date=self.study_date,
+            study_uid=self.study_uid,
+        )
 
 
-def _put_geometry(image: Dataset, grid: Grid, k: int) -> None:
-    """Image plane module, PS3.3 C.7.6.2; numbers rounded to what a decimal string holds."""
-    orientation = [*grid.row_direction, *grid.column_direction]
-    image.ImageOrientationPatient = [_decimal(value, 8) for value in orientation]
-    image.ImagePositionPatient = [_decimal(value, 5) for value in grid.position(k)]
-    image.PixelSpacing = [_decimal(grid.pixel_spacing_mm, 8)] * 2
-    image.SliceThickness = _decimal(grid.thickness_mm, 3)
-    image.SpacingBetweenSlices = _decimal(grid.spacing_mm, 3)
-    image.SliceLocation = _decimal(float(grid.position(k) @ grid.normal), 3)
-
-
-def _put_pixels(image: Dataset, values: np.ndarray, acquisition: Acquisition) -> None:
-    """12 bits unsigned, or the scanner's 16 bits signed, so that stored x slope + intercept is the value."""
-    scanner = acquisition.scanner
-    stored = _stored(values, acquisition)
-    if scanner.padding is not None and acquisition.series.kind == "clean":
-        stored[outside_circle(stored.shape)] = scanner.padding
-        image.add_new("PixelPaddingValue", "SS", scanner.padding)
-    bits = 16 if scanner.signed else 12
-    _put_image(image, stored.astype("<i2" if scanner.signed else "<u2"), bits, scanner.signed)
-    image.RescaleSlope = _decimal(scanner.slope, 6)
-    image.RescaleIntercept = _decimal(scanner.intercept, 6)
-    image.RescaleType = "HU" if scanner.modality == "CT" else "US"
-
-
-def _stored(values: np.ndarray, acquisition: Acquisition) -> np.ndarray:
-    """Whole numbers, same shape, as far as the scanner's bits reach."""
-    scanner = acquisition.scanner
-    low, high = (-32768, 32767) if scanner.signed else (0, 4095)
-    return np.clip(np.rint((values - scanner.intercept) / scanner.slope), low, high)
-
-
-def _put_snapshot(image: Dataset, values: np.ndarray, persona: Persona) -> None:
-    """An 8-bit screenshot with the patient's name in the picture; it has no place in space."""
-    _put_image(
-        image, burn_in(values.astype(np.uint8), f"{persona.family} {persona.given} {persona.patient_id}"), 8
+def shared_attributes(acquisition: Acquisition) -> Dataset:
+    """Return the attributes that all images of the series have in common."""
+    persona, series = acquisition.persona, acquisition.series
+    # One patient in four has the family name in the descriptions
+    name = f" {persona.family}" if acquisition.n % 4 == 1 else ""
+    clock = f"{9 + acquisition.n % 8:02d}{12 + acquisition.number:02d}40"
+    image = set_attributes(
+        Dataset(),
+        {
+            "SpecificCharacterSet": persona.character_set,
+            "PatientSex": persona.sex,
+            "PatientAge": persona.age(acquisition.study_date),
+            "PatientWeight": "71",
+            "SeriesInstanceUID": acquisition.series_uid,
+            "FrameOfReferenceUID": f"{acquisition.study_uid}.0",
+            "StudyTime": f"{clock[:2]}1205",
+            "SeriesTime": clock,
+            "Modality": series.modality,
+            "SeriesNumber": str(acquisition.number),
+            "StudyDescription": f"{series.modality} Brain{name}",
+            "SeriesDescription": f"{series.description}{name}",
+            "ProtocolName": f"{series.protocol}{name.upper()}",
+            "ImageType": list(series.image_type),
+            "BodyPartExamined": "HEAD",
+            "PatientPosition": "HFS",
+            **acquisition.scanner.attributes,
+            **series.attributes,
+        },
     )
+    for place in EVERY_HEADER:
+        place.put(image, acquisition.phi)
+    _add_private_blocks(image, acquisition)
+    return image
 
 
-def _put_image(image: Dataset, stored: np.ndarray, bits: int, signed: bool = False) -> None:
-    image.SamplesPerPixel = 1
-    image.PhotometricInterpretation = "MONOCHROME2"
-    image.Rows, image.Columns = stored.shape
-    image.BitsAllocated = 8 * stored.dtype.itemsize
-    image.BitsStored, image.HighBit, image.PixelRepresentation = bits, bits - 1, int(signed)
-    image.add_new("PixelData", "OB" if stored.dtype.itemsize == 1 else "OW", even(stored.tobytes()))
-
-
-def _file_meta(image: Dataset, acquisition: Acquisition) -> FileMetaDataset:
-    captured = acquisition.series.form == "capture"
-    image.SOPClassUID = SECONDARY_CAPTURE if captured else SOP_CLASSES[acquisition.series.modality]
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = image.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
-    meta.TransferSyntaxUID = ImplicitVRLittleEndian if acquisition.scanner.signed else ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(f"{UID_ROOT}.1")
-    meta.ImplementationVersionName = "CORVINA_1"
-    meta.SourceApplicationEntityTitle = "CORVINA_PACS"
-    meta.PrivateInformationCreatorUID = UID(f"{UID_ROOT}.2")
-    meta.PrivateInformation = even(acquisition.persona.family.encode())
-    return meta
-
-
-def _preamble(acquisition: Acquisition) -> bytes:
-    """128 bytes: zeros, for every third patient his name."""
-    text = f"{acquisition.persona.family} {acquisition.persona.given}" if acquisition.n % 3 == 1 else ""
-    return text.encode().ljust(128, b"\0")
-
-
-def _decimal(value: float, digits: int) -> str:
-    return f"{round(float(value), digits) + 0.0:.{digits}f}"
+def _add_private_blocks(image: Dataset, acquisition: Acquisition) -> None:
+    """Add the scanner's private block with the patient's name in binary data, and an archive's with a sequence."""
+    persona, scanner = acquisition.persona, acquisition.scanner
+    binary = f"SV10\x04\x03\x02\x01tPatientName = {persona.family}^{persona.given};tDate={acquisition.date};"
+    vendor = image.private_block(scanner.private_group, scanner.private_creator, create=True)
+    vendor.add_new(0x10, "OB", even(binary.encode("latin-1")))
+    vendor.add_new(0x20, "LO", f"{persona.family} {persona.patient_id}")
+    archive = image.private_block(0x0033, "CORVINA ARCHIVE 1.0", create=True)
+    archive.add_new(0x01, "SQ", one_item(PatientName=persona.name))
+    archive.add_new(0x02, "UN", even(persona.given.encode()))

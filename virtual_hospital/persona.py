@@ -1,11 +1,12 @@
-"""Invented people: names, numbers, addresses. Nobody here exists; likeness to a person is chance."""
+"""Invented patients: names, numbers, dates and addresses. Any resemblance to a real person is coincidental."""
 
 import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
 
-KOREAN = (  # romanized family and given name, hangul family and given name
+# Romanized family and given name, family and given name in hangul
+KOREAN = (
     ("Kim", "Areum", "김", "아름"), ("Lee", "Haneul", "이", "하늘"), ("Park", "Byeoldo", "박", "별도"),
     ("Choi", "Garam", "최", "가람"), ("Jeong", "Miru", "정", "미루"), ("Kang", "Nabit", "강", "나빛"),
     ("Yoon", "Dasol", "윤", "다솔"), ("Seo", "Onyu", "서", "온유"),
@@ -22,9 +23,9 @@ INSTITUTION = "Saint Corvina Memorial Hospital"
 
 @dataclass(frozen=True)
 class Persona:
-    """One invented patient as the hospital's information system knows him."""
+    """What the hospital's information system knows of a patient."""
 
-    name: str  # DICOM PN; the hangul part follows an equals sign
+    name: str  # DICOM PN; its phonetic group is in hangul
     family: str
     given: str
     hangul: str
@@ -42,17 +43,17 @@ class Persona:
 
     @property
     def character_set(self) -> list[str]:
-        """DICOM SpecificCharacterSet: Korean patients in ISO 2022 IR 149, others in Latin 1."""
+        """SpecificCharacterSet: ISO 2022 IR 149 for Korean patients, Latin 1 for others."""
         return ["", "ISO 2022 IR 149"] if self.hangul else ["ISO_IR 100"]
 
     def age(self, on: dt.date) -> str:
-        """DICOM age string in whole years."""
+        """Return the age on a date as a DICOM age string in whole years."""
         years = on.year - self.birth.year - ((on.month, on.day) < (self.birth.month, self.birth.day))
         return f"{years:03d}Y"
 
 
 def draw_persona(n: int, rng: np.random.Generator) -> Persona:
-    """The n-th patient; names repeat after 16 patients with another given name's initial."""
+    """Draw patient n; after 16 patients the names repeat with an initial added to the given name."""
     initial = "" if n < 16 else f" {chr(65 + (n // 16 - 1) % 26)}"
     if n % 2 == 0:
         family, given, *hangul = KOREAN[n // 2 % len(KOREAN)]

@@ -1,15 +1,16 @@
-"""The hospital's scanners: what they call themselves, and their vendors' header habits."""
+"""The scanners of the hospital: what they write into each header, and how they store pixel values."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from virtual_hospital.elements import HeaderValue
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """A device: header attributes (keyword: value) common to all its images, and how it stores numbers."""
+    """A scanner: attributes that all its images have (keyword: value), its private block, and its pixel format."""
 
     modality: str
-    attributes: dict[str, Any]
+    attributes: dict[str, HeaderValue]
     private_creator: str
     private_group: int
     slope: float = 1.0
@@ -19,7 +20,7 @@ class Scanner:
 
     @property
     def vendor(self) -> str:
-        """siemens, philips or ge."""
+        """Short name of the vendor: siemens, philips or ge."""
         return str(self.attributes["Manufacturer"]).split()[0].lower()
 
 
@@ -88,8 +89,6 @@ GE_MR = Scanner(
     "GEMS_PARM_01",
     0x0043,
 )
-
-
 SIEMENS_MR = Scanner(
     "MR",
     {
@@ -113,12 +112,12 @@ SIEMENS_PET = Scanner(
 
 
 def ct_scanner(n: int) -> Scanner:
-    """Three patients in four go to the Siemens."""
+    """Return the CT scanner of patient n: for three patients in four it is the Siemens."""
     return GE_CT if n % 4 == 3 else SIEMENS_CT
 
 
 def mr_scanner(n: int) -> Scanner:
-    """One patient in five goes to the GE, one in ten to the Siemens, the others to the Philips."""
+    """Return the MR scanner of patient n: GE for one in five, Siemens for one in ten, Philips for the others."""
     if n % 5 == 4:
         return GE_MR
     return SIEMENS_MR if n % 10 == 6 else PHILIPS_MR

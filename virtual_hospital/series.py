@@ -1,33 +1,40 @@
-"""A virtual patient's examinations: which series, on which slices, with which pictures.
+"""Series: images on grids with header attributes, and how a session of a patient makes an MR series."""
 
-Every patient draws from his own random streams, one a purpose, so that the same patient comes out whatever
-the number of patients, and a new draw for one series leaves the others as they were.
-"""
-
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
-from virtual_hospital import ct, mr
-from virtual_hospital.anatomy import ORIGIN_INDEX, Head
-from virtual_hospital.geometry import CORONAL, SAGITTAL, Grid, pose, rotation_matrix, sample, stack
-from virtual_hospital.mr import Sequence
+from virtual_hospital import mr
+from virtual_hospital.anatomy import Head
+from virtual_hospital.elements import HeaderValue
+from virtual_hospital.geometry import Grid, Poses, rotation_matrix, stack
 
-STREAMS = ("build", "anatomy", "persona", "ct", "mr", "plan", "clutter")
-MR_SCALE = 1400.0  # vendor units of a signal of 1
-TILT_DEG = 15.0
+MR_SCALE = 1400.0  # stored value of a signal of 1, before the scanner's slope
+MR_FIELD_MM = 234.0  # width of the field of view
 
 Wanted = Literal["yes", "acceptable", "no"]
 
 
 @dataclass(frozen=True)
 class Series:
-    """Pictures (D, H, W) on one or more grids, and what the header says of them.
+    """Images on one or more grids, and the header attributes of their series.
 
-    CT values are HU, MR values vendor units; `grids` holds one grid, or for a localizer one a plane. `each`
-    has header attributes of one grid's images alone. `wanted`: whether selection would be right to keep the
-    series ("acceptable": as good as the clean one, which is "yes"). `form`: how its pictures become images.
+    Attributes:
+        kind: "clean" for the wanted series, else the kind of unwanted series.
+        modality: CT, MR or PT.
+        description: SeriesDescription.
+        protocol: ProtocolName.
+        values: Images of each grid, (D, H, W); CT in HU, MR in stored values before the scanner's slope.
+        grids: The grids; a localizer has one for each plane.
+        image_type: ImageType.
+        attributes: Further attributes of all images.
+        grid_attributes: Attributes that the images of each grid have beside them; empty where no grid has any.
+        wanted: Whether a selection is right to use the series; "acceptable" means as good as the clean one.
+        wanted_te_ms: Echo time to which `wanted` applies, where the series has several echoes.
+        form: How the images are stored: one file for each slice, screen captures, or one multi-frame file.
+        days_later: Days between the first examination of the modality and this one, which then is a study of its own.
     """
 
     kind: str
@@ -37,114 +44,84 @@ class Series:
     values: tuple[np.ndarray, ...]
     grids: tuple[Grid, ...]
     image_type: tuple[str, ...]
-    attributes: dict[str, Any] = field(default_factory=dict)
-    each: tuple[dict[str, Any], ...] = ()
+    attributes: dict[str, HeaderValue] = field(default_factory=dict)
+    grid_attributes: tuple[Mapping[str, HeaderValue], ...] = ()
     wanted: Wanted = "no"
-    wanted_te_ms: str = ""  # the echo to which `wanted` applies, where a series has several
+    wanted_te_ms: int | None = None
     form: Literal["slices", "capture", "multiframe"] = "slices"
-    days_later: int = 0  # than the modality's examination, in a study of its own
+    days_later: int = 0
 
 
 @dataclass(frozen=True)
-class Poses:
-    """4x4 LPS mm: a head point to a point of each scanner; the true CT to MR map follows."""
+class Session:
+    """A patient in the scanners: what all series beside the clean CT are made from.
 
-    head_to_ct: np.ndarray
-    head_to_mr: np.ndarray
-
-    @property
-    def ct_to_mr(self) -> np.ndarray:
-        """4x4 LPS mm: a CT patient-coordinate point to the MR patient-coordinate point."""
-        return self.head_to_mr @ np.linalg.inv(self.head_to_ct)
-
-
-def streams(seed: int, n: int) -> dict[str, np.random.Generator]:
-    """One generator a purpose for patient n."""
-    return {
-        name: np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(n, index)))
-        for index, name in enumerate(STREAMS)
-    }
-
-
-def draw_poses(head: Head, rng: np.random.Generator) -> Poses:
-    """The head rests on the CT's headholder, a few degrees askew, and lies elsewhere in the MR's coil."""
-    occiput = np.flatnonzero((head.labels > 0).any(axis=(0, 2)))[-1] - ORIGIN_INDEX[1]
-    ct_angles = tuple(rng.uniform(-4.0, 4.0, 3))
-    mr_angles = tuple(rng.uniform(-6.0, 6.0, 3))
-    rest = ct.CRADLE_MM - 3.0 - float(occiput)
-    ct_shift = (rng.uniform(-4, 4), rest, rng.uniform(-60, 60))
-    mr_shift = tuple(rng.uniform((-6, -8, -25), (6, 12, 25)))
-    return Poses(pose(ct_angles, ct_shift), pose(mr_angles, mr_shift))
-
-
-def ct_grid(head_to_ct: np.ndarray, size: int, tilt_deg: float, rng: np.random.Generator) -> Grid:
-    """24 to 32 slices, 4 to 6 mm apart, from the skull base; about one in three stops short of the vertex.
-
-    A tilted gantry leans its slices about x while the table still moves along z, as a real one does.
+    Attributes:
+        head: The head.
+        poses: Where the head lies in each scanner.
+        clean_ct: The wanted CT.
+        size: Rows and columns of the wanted series.
+        mr_vendor: siemens, philips or ge.
+        ct_vendor: siemens or ge.
+        rng: Draws noise and bias; each new series advances it.
     """
-    spacing = float(rng.choice((4.5, 5.0, 5.0, 5.5)))
-    bottom = rng.uniform(-66, -54)
-    top = rng.uniform(52, 66) if rng.random() < 0.35 else rng.uniform(82, 96)
-    count = int(np.clip(round((top - bottom) / spacing), 24, 32))
-    field_mm = 240.0
-    rotation = rotation_matrix((tilt_deg, 0.0, 0.0))
-    middle_mm = (head_to_ct @ (0.0, 0.0, (bottom + top) / 2, 1.0))[:3]
-    center = np.array([0.0, 0.0, middle_mm[2]])
-    return stack(
-        rotation, center, (count, size, size), field_mm / size, spacing, spacing, np.array([0.0, 0.0, 1.0])
-    )
+
+    head: Head
+    poses: Poses
+    clean_ct: Series
+    size: int
+    mr_vendor: str
+    ct_vendor: str
+    rng: np.random.Generator
 
 
-def mr_grid(head_to_mr: np.ndarray, size: int, rng: np.random.Generator, count: int | None = None) -> Grid:
-    """20 to 24 axial slices, 5 mm thick with a gap, angulated a few degrees towards the skull base line."""
+def joined(parts: Sequence[Series]) -> Series:
+    """Put the images of several series into one that has the header attributes of the first."""
+    values = tuple(array for part in parts for array in part.values)
+    return replace(parts[0], values=values, grids=tuple(grid for part in parts for grid in part.grids))
+
+
+def axial_mr_grid(
+    head_to_mr: np.ndarray, size: int, rng: np.random.Generator, count: int | None = None
+) -> Grid:
+    """Draw an axial grid, tilted by a few degrees, 5 mm thick with a gap; 20 to 24 slices unless `count` is given."""
     spacing = float(rng.choice((5.0, 5.5, 5.5, 6.0)))
     slices = int(rng.integers(20, 25)) if count is None else count
     center = (head_to_mr @ (0.0, -2.0, rng.uniform(4, 18), 1.0))[:3]
     rotation = rotation_matrix((rng.uniform(-7, 7), 0.0, 0.0))
-    return stack(rotation, center, (slices, size, size), 234.0 / size, spacing, 5.0)
-
-
-def clean_ct(head: Head, poses: Poses, size: int, tilt_deg: float, rng: np.random.Generator) -> Series:
-    """The head CT that the pipeline wants."""
-    grid = ct_grid(poses.head_to_ct, size, tilt_deg, rng)
-    values = ct.acquire(head, grid, poses.head_to_ct, rng.uniform(3.8, 5.0), rng)
-    attributes = {"GantryDetectorTilt": f"{tilt_deg:.1f}", "WindowCenter": "40", "WindowWidth": "80"}
-    image_type = ("ORIGINAL", "PRIMARY", "AXIAL")
-    return Series(
-        "clean",
-        "CT",
-        "Head 5.0 routine",
-        "HeadRoutine",
-        (values,),
-        (grid,),
-        image_type,
-        attributes,
-        wanted="yes",
-    )
+    return stack(rotation, center, (slices, size, size), MR_FIELD_MM / size, spacing, 5.0)
 
 
 def spin_echo(
+    session: Session,
     kind: str,
     names: tuple[str, str],
-    head: Head,
-    head_to_mr: np.ndarray,
     grids: tuple[Grid, ...],
-    sequence: Sequence,
-    rng: np.random.Generator,
-    attributes: dict[str, Any] | None = None,
+    sequence: mr.Sequence,
+    attributes: Mapping[str, HeaderValue | None] | None = None,
 ) -> Series:
-    """An MR series of `kind`; names are (SeriesDescription, ProtocolName); small pixels are noisier."""
+    """Make a spin-echo series.
+
+    Args:
+        session: The patient in the scanner.
+        kind: Kind of the series.
+        names: SeriesDescription and ProtocolName.
+        grids: The slices; small pixels are noisier.
+        sequence: The timing.
+        attributes: Further header attributes; None removes one that follows from the timing.
+    """
     noise = 0.011 if grids[0].pixel_spacing_mm < 1.5 else 0.008
-    signal = mr.head_signal(head, sequence)
-    values = tuple(MR_SCALE * mr.acquire(signal, grid, head_to_mr, noise, rng) for grid in grids)
-    timing = timing_attributes(sequence)
-    kept = {key: value for key, value in {**timing, **(attributes or {})}.items() if value is not None}
+    signal = mr.head_signal(session.head, sequence)
+    to_mr, rng = session.poses.head_to_mr, session.rng
+    values = tuple(MR_SCALE * mr.acquire(signal, grid, to_mr, noise, rng) for grid in grids)
+    found = {**timing_attributes(sequence), **(attributes or {})}
+    kept = {keyword: value for keyword, value in found.items() if value is not None}
     return Series(kind, "MR", *names, values, grids, ("ORIGINAL", "PRIMARY", "M", "SE"), kept)
 
 
-def timing_attributes(sequence: Sequence) -> dict[str, Any]:
-    """What a header tells of the sequence, as if it were a 2D spin echo."""
-    timing: dict[str, Any] = {
+def timing_attributes(sequence: mr.Sequence) -> dict[str, HeaderValue]:
+    """Return the header attributes of a sequence, as those of a 2D spin echo."""
+    timing: dict[str, HeaderValue] = {
         "RepetitionTime": f"{sequence.tr_ms:g}",
         "EchoTime": f"{sequence.te_ms:g}",
         "EchoTrainLength": str(sequence.echo_train_length),
@@ -156,35 +133,3 @@ def timing_attributes(sequence: Sequence) -> dict[str, Any]:
     if sequence.ti_ms is not None:
         timing["InversionTime"] = f"{sequence.ti_ms:.0f}"
     return timing
-
-
-def localizer_grids(head_to_mr: np.ndarray, size: int) -> tuple[Grid, ...]:
-    """Three slices each in three planes, thick and coarse."""
-    center = head_to_mr[:3, 3]
-    return tuple(
-        stack(plane, center, (3, size, size), 250.0 / size, 20.0, 8.0)
-        for plane in (np.eye(3), CORONAL, SAGITTAL)
-    )
-
-
-def coronal_grid(head_to_mr: np.ndarray, size: int) -> Grid:
-    """Sixteen coronal slices over the brain."""
-    return stack(CORONAL, head_to_mr[:3, 3], (16, size, size), 234.0 / size, 8.0, 5.0)
-
-
-def reformatted_ct(source: Series, sagittal: bool, size: int, no_text: bool) -> Series:
-    """An MPR of the CT series, computed from its slices as a workstation does: with their blur and noise.
-
-    With `no_text` its header says that no text is burned in; many workstations leave that open.
-    """
-    grid, values = source.grids[0], source.values[0]
-    plane = SAGITTAL if sagittal else CORONAL
-    middle = grid.index_to_mm @ np.append((np.array(grid.shape[::-1]) - 1) / 2, 1.0)
-    target = stack(plane, middle[:3], (16, size, size), 240.0 / size, 9.0, 5.0)
-    pixels = sample(values, target, np.linalg.inv(grid.index_to_mm), ct.OUTSIDE_CIRCLE_HU)
-    name = "MPR sag 5mm" if sagittal else "MPR cor 5mm"
-    image_type = ("DERIVED", "SECONDARY", "REFORMATTED")
-    attributes = {"WindowCenter": "40", "WindowWidth": "80"}
-    if no_text:
-        attributes["BurnedInAnnotation"] = "NO"
-    return Series("derived", "CT", name, "HeadRoutine", (pixels,), (target,), image_type, attributes)

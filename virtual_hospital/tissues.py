@@ -1,20 +1,19 @@
-"""What each tissue is to an X-ray and to a spin echo.
+"""Properties of tissues for X-rays and for magnetic resonance.
 
-The numbers are round ones: CT numbers as read in practice at 120 kV; relaxation at 3 T of the order measured
-by Wansapura et al., JMRI 1999 (brain), Stanisz et al., MRM 2005 (muscle, blood) and de Bazelaire et al.,
-Radiology 2004 (fat, marrow), then chosen so that the pictures have a radiographer's grey levels. They make
-virtual patients, and are no source for tissue values. Flowing blood is a flow void in a conventional spin
-echo, so its proton density is set low.
+The values are rounded. CT numbers are those read in practice at 120 kV. Relaxation times at 3 T are of the order of
+Wansapura et al., JMRI 1999 (brain), Stanisz et al., MRM 2005 (muscle, blood) and de Bazelaire et al., Radiology 2004
+(fat, marrow), adjusted until the images have the gray levels that a radiographer expects. Do not use them as a source
+of tissue values. Flowing blood gives no signal in a conventional spin echo, so its proton density is low.
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 
 class Tissue(IntEnum):
-    """Labels of the virtual head."""
+    """Label of a voxel of a virtual head."""
 
     OUTSIDE = 0
     WHITE_MATTER = 1
@@ -38,8 +37,11 @@ class Tissue(IntEnum):
     EDEMA = 19
 
 
+PropertyName = Literal["hu", "hu_texture", "proton_density", "t1_ms", "t2_ms"]
+
+
 class Properties(NamedTuple):
-    """CT number in HU, its natural variation, and proton density (water = 1), T1 and T2 in ms at 3 T."""
+    """CT number and its natural variation in HU, proton density (water is 1), T1 and T2 in ms at 3 T."""
 
     hu: float
     hu_texture: float
@@ -72,9 +74,9 @@ PROPERTIES: dict[Tissue, Properties] = {
 }
 
 
-def lookup(name: str) -> np.ndarray:
-    """float32 (256,): the property `name` by label; unused labels are 0."""
+def lookup(name: PropertyName) -> np.ndarray:
+    """Return the property of each label, float32 (256,); labels that no tissue uses have 0."""
     table = np.zeros(256, np.float32)
     for tissue, properties in PROPERTIES.items():
-        table[tissue] = getattr(properties, name)
+        table[tissue] = properties._asdict()[name]
     return table

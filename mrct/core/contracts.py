@@ -93,8 +93,8 @@ class VirtualSeries(Row):
     modality: str = Field(description="CT, MR or PT")
     kind: str = Field(description="clean, or the kind of unwanted series (virtual_hospital/contamination)")
     wanted: Literal["yes", "acceptable", "no"] = Field(description="what a selection should make of it")
-    te_ms: float | None = Field(
-        description="echo to which `wanted` applies, where a series has several echoes"
+    te_ms: int | None = Field(
+        description="echo time to which `wanted` applies, where a series has several echoes, ms"
     )
 
 

@@ -18,7 +18,7 @@ from mrct.methods.intensity_map import IntensityMapNetwork
 from mrct.normalization.intensity import MrScaling
 from mrct.training.model_file import save_model
 from virtual_hospital.geometry import Grid
-from virtual_hospital.multiframe import to_multiframe
+from virtual_hospital.images import to_multiframe
 
 NORMALIZATION = {
     "image_size": 64,

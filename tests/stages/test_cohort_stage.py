@@ -1,4 +1,4 @@
-"""The export and its truth, read back with independent readers; a tiny hospital of two patients."""
+"""The export and the truth of a hospital of two patients, read with independent software."""
 
 import hashlib
 import json
@@ -6,18 +6,19 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pydicom
 import pytest
 import SimpleITK as sitk
 
+from mrct.core.contracts import HIDING_PLACES, VIRTUAL_PAIRS, VIRTUAL_PATIENTS, VIRTUAL_SERIES
+from mrct.core.errors import DataError
 from mrct.core.params import ParamsError, parse
 from stages import cohort
 from virtual_hospital.contamination.kinds import kinds_of
-from virtual_hospital.hiding.everywhere import IN_TURN
-from virtual_hospital.hiding.other_files import strangers_of
+from virtual_hospital.examination import random_generators
+from virtual_hospital.export import Hospital, export_patient
+from virtual_hospital.hiding.registry import IN_TURN, files_of_patient
 from virtual_hospital.persona import draw_persona
-from virtual_hospital.series import streams
 from virtual_hospital.template import make_template, read_labels
 
 LABELS = Path(__file__).parents[2] / "data/sample/colin27/labels.nii.gz"
@@ -51,6 +52,11 @@ def template():
     return make_template(read_labels(LABELS))
 
 
+def _hospital(template, **changed) -> Hospital:
+    params = PARAMS.model_copy(update=changed)
+    return Hospital(template, params.seed, params.patients, params.image_size, params.contamination)
+
+
 def _digest(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
@@ -58,25 +64,24 @@ def _digest(folder: Path) -> dict[str, str]:
 
 def test_same_bytes_from_two_processes(hospital, template, tmp_path, monkeypatch):
     monkeypatch.setenv("MRCT_WORKERS", "2")
-    monkeypatch.setattr(cohort, "make_template", lambda labels: template)
+    monkeypatch.setattr(cohort, "read_template", lambda labels: template)
     cohort.run(PARAMS, LABELS, tmp_path / "cohort", tmp_path / "cohort_truth")
     assert _digest(tmp_path) == _digest(hospital)
 
 
 def test_a_patient_does_not_depend_on_the_others(hospital, template, tmp_path):
-    alone = PARAMS.model_copy(update={"patients": 1})
-    cohort.make_patient(cohort.Job(alone, template, 0, tmp_path / "cohort", tmp_path / "cohort_truth"))
-    mine, all_files = _digest(tmp_path / "cohort"), _digest(hospital / "cohort")
-    assert len(mine) > 100
-    assert mine.items() <= all_files.items()
+    export_patient(_hospital(template, patients=1), 0, tmp_path)
+    own, all_files = _digest(tmp_path), _digest(hospital / "cohort")
+    assert len(own) > 100
+    assert own.items() <= all_files.items()
 
 
 def test_every_kind_is_there_and_listed(hospital, images):
-    listed = pd.read_csv(hospital / "cohort_truth/series.csv", dtype=str)
+    listed = VIRTUAL_SERIES.read(hospital / "cohort_truth")
     for n, (_, rows) in enumerate(listed.groupby("patient_id", sort=False)):
         assert sorted(rows["kind"]) == sorted((*KINDS, *kinds_of(n)))
     assert set(listed["series_uid"]) == {image.SeriesInstanceUID for image in images.values()}
-    patients = pd.read_csv(hospital / "cohort_truth/patients.csv", dtype=str)
+    patients = VIRTUAL_PATIENTS.read(hospital / "cohort_truth")
     assert list(patients.columns) == ["patient_id", "ct_series_uid", "mr_series_uid"]
     clean = set(listed[listed["kind"] == "clean"]["series_uid"])
     assert clean == set(listed[listed["wanted"] == "yes"]["series_uid"])
@@ -84,7 +89,7 @@ def test_every_kind_is_there_and_listed(hospital, images):
 
 
 def test_headers_tell_the_kind(hospital, images):
-    kinds = pd.read_csv(hospital / "cohort_truth/series.csv", dtype=str).set_index("series_uid")["kind"]
+    kinds = VIRTUAL_SERIES.read(hospital / "cohort_truth").set_index("series_uid")["kind"]
     for image in images.values():
         kind = kinds[image.SeriesInstanceUID]
         if kind not in KINDS:
@@ -145,12 +150,12 @@ def _head(array, threshold):
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_truth_brings_the_ct_onto_the_mr(hospital, images, n):
-    row = pd.read_csv(hospital / "cohort_truth/patients.csv", dtype=str).iloc[n]
+    row = VIRTUAL_PATIENTS.read(hospital / "cohort_truth").iloc[n]
     ct, mr = _series(images, row["ct_series_uid"]), _series(images, row["mr_series_uid"])
     matrix = np.array(json.loads((hospital / f"cohort_truth/{n}/ct_to_mr.json").read_text())["matrix"])
     np.testing.assert_allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.linalg.det(matrix[:3, :3]) == pytest.approx(1.0)
-    inside = pd.read_csv(hospital / f"cohort_truth/{n}/pairs.csv")["inside_ct"].to_numpy()
+    inside = VIRTUAL_PAIRS.read(hospital / f"cohort_truth/{n}")["inside_ct"].to_numpy()
     assert inside.sum() >= 10
 
     def agreement(mr_to_ct):
@@ -168,14 +173,14 @@ def test_truth_brings_the_ct_onto_the_mr(hospital, images, n):
 
 
 def test_some_mr_slices_lie_outside_the_ct(hospital):
-    tables = [pd.read_csv(hospital / f"cohort_truth/{n}/pairs.csv") for n in (0, 1)]
+    tables = [VIRTUAL_PAIRS.read(hospital / f"cohort_truth/{n}") for n in (0, 1)]
     for table in tables:
         assert (np.diff(table["mr_position_mm"]) > 0).all()
     assert any(not table["inside_ct"].all() for table in tables)
 
 
 def test_stored_values_are_hounsfield_units(hospital, images):
-    uid = pd.read_csv(hospital / "cohort_truth/patients.csv", dtype=str)["ct_series_uid"][0]
+    uid = VIRTUAL_PATIENTS.read(hospital / "cohort_truth")["ct_series_uid"][0]
     planes = [i for i in images.values() if i.SeriesInstanceUID == uid]
     hu = np.stack([p.pixel_array * float(p.RescaleSlope) + float(p.RescaleIntercept) for p in planes])
     assert hu.min() == -1024.0
@@ -184,18 +189,18 @@ def test_stored_values_are_hounsfield_units(hospital, images):
     assert 1000 < np.percentile(hu[hu > 300], 90) < 2000
 
 
-def _plainest(images):
-    """The image whose place in turn is the gantry's label: it leaves the rest of the header alone."""
+def _with_gantry_label(images):
+    """Return an image whose hiding place in turn is GantryID, so that the rest of its header is unchanged."""
     return next(image for image in images if "GantryID" in image)
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_phi_is_where_it_hides(hospital, images, n):
-    persona = draw_persona(n, streams(PARAMS.seed, n)["persona"])
+def test_phi_is_in_the_places_that_the_truth_names(hospital, images, n):
+    persona = draw_persona(n, random_generators(PARAMS.seed, n)["persona"])
     own = {path: image for path, image in images.items() if image.PatientID == persona.patient_id}
     assert own
     assert any(persona.family.lower() in str(path.relative_to(hospital)).lower() for path in own)
-    image = _plainest(own.values())
+    image = _with_gantry_label(own.values())
     assert str(image.PatientName) == persona.name
     assert persona.family in image.ImageComments
     step = image.RequestAttributesSequence[0].ScheduledProtocolCodeSequence[0]
@@ -220,13 +225,13 @@ def test_korean_name_is_stored_in_ir_149_and_preamble_names_the_other(images):
     assert str(western.PatientName.family_name).encode() in western.preamble
 
 
-def test_junk_lies_about(hospital, images):
+def test_the_export_has_files_beside_the_images(hospital, images):
     names = [p.name for p in (hospital / "cohort").rglob("*") if p.is_file() and p not in images]
-    expected = {s.name for n in (0, 1) for s in strangers_of(n) if "{" not in s.name}
+    expected = {s.name for n in (0, 1) for s in files_of_patient(n) if "{" not in s.name}
     assert {"IM_EMPTY", *expected} <= set(names)
     uids = [image.SOPInstanceUID for image in images.values()]
-    assert len(uids) == len(set(uids)) + 1  # one image lies there twice
-    assert sum(not _has_all_pixels(image) for image in images.values()) == 1  # one copy was cut short
+    assert len(uids) == len(set(uids)) + 1  # one image is there twice
+    assert sum(not _has_all_pixels(image) for image in images.values()) == 1  # one image is truncated
 
 
 def _has_all_pixels(image):
@@ -237,7 +242,7 @@ def _has_all_pixels(image):
 
 
 def test_the_truth_counts_the_images_of_each_hiding_place(hospital, images):
-    table = pd.read_csv(hospital / "cohort_truth/hiding_places.csv")
+    table = HIDING_PLACES.read(hospital / "cohort_truth")
     assert list(table.columns) == ["kind", "where", "n_images"]
     counts = table.set_index("kind")["n_images"]
     assert counts.index.is_unique
@@ -252,37 +257,36 @@ def test_the_truth_counts_the_images_of_each_hiding_place(hospital, images):
 
 
 def test_without_contamination_only_the_pair_is_there(template, tmp_path):
-    params = PARAMS.model_copy(update={"contamination": False, "image_size": 32})
-    listed = cohort.make_patient(cohort.Job(params, template, 1, tmp_path / "cohort", tmp_path / "truth"))
-    assert [row["kind"] for row in listed.series] == ["clean", "clean"]
-    for path in (tmp_path / "cohort").rglob("*.*"):
+    patient = export_patient(_hospital(template, contamination=False, image_size=32), 1, tmp_path)
+    assert [series.kind for series in patient.series] == ["clean", "clean"]
+    for path in tmp_path.rglob("*.*"):
         assert pydicom.dcmread(path).pixel_array.shape == (32, 32)
 
 
-@pytest.mark.parametrize(("n", "missing"), [(5, "mr_series_uid"), (7, "ct_series_uid")])
+@pytest.mark.parametrize(("n", "missing"), [(5, "MR"), (7, "CT")])
 def test_from_eight_patients_on_one_lacks_mr_and_one_ct(template, tmp_path, n, missing):
-    params = PARAMS.model_copy(update={"patients": 8, "image_size": 32})
-    listed = cohort.make_patient(cohort.Job(params, template, n, tmp_path / "cohort", tmp_path / "truth"))
-    assert [key for key, value in listed.patient.items() if not value] == [missing]
-    assert len({row["modality"] for row in listed.series}) == 1
-    assert not (tmp_path / "truth" / str(n)).exists()
+    patient = export_patient(_hospital(template, patients=8, image_size=32), n, tmp_path / "cohort")
+    assert [modality for modality in ("CT", "MR") if not patient.clean_uid(modality)] == [missing]
+    assert len({series.modality for series in patient.series}) == 1
+    assert patient.pair is None
+    cohort.write_truth(tmp_path / "truth", [patient])
+    assert not (tmp_path / "truth" / "0").exists()
 
 
 def test_tilted_ge_patient_is_padded_and_signed(template, tmp_path):
-    params = PARAMS.model_copy(update={"contamination": False, "image_size": 32})
-    listed = cohort.make_patient(cohort.Job(params, template, 3, tmp_path / "cohort", tmp_path / "truth"))
-    images = [pydicom.dcmread(p) for p in sorted((tmp_path / "cohort").rglob("*.dcm"))]
-    ct = [image for image in images if image.SeriesInstanceUID == listed.patient["ct_series_uid"]]
+    patient = export_patient(_hospital(template, contamination=False, image_size=32), 3, tmp_path)
+    images = [pydicom.dcmread(p) for p in sorted(tmp_path.rglob("*.dcm"))]
+    ct = [image for image in images if image.SeriesInstanceUID == patient.clean_uid("CT")]
     assert {image.Manufacturer for image in ct} == {"GE MEDICAL SYSTEMS"}
     positions = np.array([image.ImagePositionPatient for image in ct], float)
-    assert np.ptp(positions[:, :2]) == pytest.approx(np.ptp(positions[0, :2]))  # x and y stand still
+    assert np.ptp(positions[:, :2]) == pytest.approx(np.ptp(positions[0, :2]))  # x and y do not change
     assert ct[0].ImageOrientationPatient[5] == pytest.approx(np.sin(np.deg2rad(15)), abs=1e-6)
     assert ct[0].pixel_array[0, 0] == ct[0].PixelPaddingValue == -2000
 
 
 def test_a_failing_patient_leaves_no_output(template, tmp_path, monkeypatch):
     monkeypatch.setenv("MRCT_WORKERS", "1")
-    monkeypatch.setattr(cohort, "make_template", lambda labels: template)
+    monkeypatch.setattr(cohort, "read_template", lambda labels: template)
 
     def broken(job):
         raise RuntimeError("scanner on fire")
@@ -291,6 +295,12 @@ def test_a_failing_patient_leaves_no_output(template, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         cohort.run(PARAMS, LABELS, tmp_path / "cohort", tmp_path / "cohort_truth")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_label_map_ends_in_an_error_for_the_user(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 4, 4), 9, np.uint8)), str(tmp_path / "labels.nii.gz"))
+    with pytest.raises(DataError, match="labels to 9"):
+        cohort.read_template(tmp_path / "labels.nii.gz")
 
 
 def test_params_are_strict():

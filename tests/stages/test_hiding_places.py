@@ -20,20 +20,21 @@ import pytest
 
 from mrct.deid.pseudonyms import demonstration
 from stages.anonymize import Params, Source, run
-from virtual_hospital.clutter import instance_path
+from virtual_hospital.elements import save
+from virtual_hospital.export import instance_path
 from virtual_hospital.geometry import stack
-from virtual_hospital.headers import instances
-from virtual_hospital.hiding import scripts
-from virtual_hospital.hiding.everywhere import EVERY_HEADER, IN_TURN
-from virtual_hospital.hiding.other_files import STRANGERS
-from virtual_hospital.hiding.place import Place, Secrets, save
+from virtual_hospital.headers import Acquisition
+from virtual_hospital.hiding.other_files import OTHER_FILES
+from virtual_hospital.hiding.place import PhiValues, Place
+from virtual_hospital.hiding.registry import EVERY_HEADER, IN_TURN
+from virtual_hospital.hiding.spellings import DECLARED, UNDECLARED, in_script
+from virtual_hospital.images import make_images
 from virtual_hospital.persona import draw_persona
-from virtual_hospital.phi import Acquisition
 from virtual_hospital.scanners import GE_CT, PHILIPS_MR, SIEMENS_CT, Scanner
 from virtual_hospital.series import Series
 
 PLACES = {place.kind: place for place in (*EVERY_HEADER, *IN_TURN)}
-FILES = {stranger.kind: stranger for stranger in STRANGERS}
+FILES = {file.kind: file for file in OTHER_FILES}
 KINDS = [*PLACES, *FILES]
 SCANNERS = (SIEMENS_CT, GE_CT)
 SIZE = 16
@@ -50,7 +51,7 @@ DATE_FORMS = (
     "%d%b%Y",
 )
 FIRST_BIRTH, FIRST_STUDY = dt.date(1000, 1, 1), dt.date(2100, 1, 1)
-FOREIGN = {row[2:] for row in (*scripts.DECLARED, *scripts.UNDECLARED)}
+FOREIGN = {(script.codec, script.letters) for script in (*DECLARED, *UNDECLARED)}
 
 
 def canary(kind: str) -> tuple[str, str, dt.timedelta]:
@@ -60,10 +61,10 @@ def canary(kind: str) -> tuple[str, str, dt.timedelta]:
     return word, f"3{rng.randrange(10**8):08d}1", dt.timedelta(days=800 * index + 13)
 
 
-def secrets_of(kind: str) -> Secrets:
+def phi_of(kind: str) -> PhiValues:
     word, number, time = canary(kind)
     name = f"{word}^{word}"
-    return Secrets(
+    return PhiValues(
         name=name, family=word, given=word, hangul="", patient_id=number, birth=FIRST_BIRTH + time,
         address=f"{word} Row", phone=number, relative=name, referring=name, performing=name,
         institution=word, station=word, serial=number, accession=number,
@@ -81,7 +82,7 @@ def spellings(kind: str) -> list[bytes]:
     found += [base64.b64encode(b"\0" * k + word.encode() + b"\0")[(0, 2, 3)[k] :][:10] for k in range(3)]
     found += [word.encode("cp500"), "".join(chr(ord(c) + 0xFEE0) for c in word).encode()]
     for codec, letters in FOREIGN:
-        found.append(re.sub(rb"\x1b..?[A-Z]", b"", scripts.in_script(word, letters).encode(codec)))
+        found.append(re.sub(rb"\x1b..?[A-Z]", b"", in_script(word, letters).encode(codec)))
     found += [number.encode(), np.array(float(number), "<f8").tobytes()]
     return [spelling.lower() for spelling in found]
 
@@ -147,11 +148,11 @@ def _acquisition(kind: str, scanner: Scanner) -> Acquisition:
 def _write_image(place: Place, scanner: Scanner, root: Path) -> Path:
     """An image of a patient whose own header holds no canary, with the canaries in that place."""
     acquisition = _acquisition(place.kind, scanner)
-    image = next(iter(instances(acquisition)))
+    image = next(iter(make_images(acquisition)))
     path = root / instance_path(acquisition, 1, image.SOPInstanceUID)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        place.put(image, secrets_of(place.kind))
+        place.put(image, phi_of(place.kind))
         save(image, path)
     return path
 
@@ -164,10 +165,10 @@ def inputs(tmp_path_factory):
         kind: [_write_image(place, scanner, root) for scanner in (SCANNERS[index % 2], PHILIPS_MR)]
         for index, (kind, place) in enumerate(PLACES.items())
     }
-    for kind, stranger in FILES.items():
-        path = stranger.path(root / kind, secrets_of(kind))
+    for kind, file in FILES.items():
+        path = file.path(root / kind, phi_of(kind))
         path.parent.mkdir()
-        path.write_bytes(stranger.content(secrets_of(kind)))
+        path.write_bytes(file.content(phi_of(kind)))
         written[kind] = [path]
     return root, written
 

@@ -1,4 +1,4 @@
-"""Hiding places: a table without slips, pictures that stay, and all kinds in the default cohort."""
+"""Hiding places: the table is valid, images keep their pixels, and the default cohort has all places."""
 
 import copy
 import csv
@@ -12,15 +12,15 @@ import pydicom
 import pytest
 from pydicom.datadict import tag_for_keyword
 
+from virtual_hospital.elements import save
 from virtual_hospital.geometry import stack
-from virtual_hospital.headers import instances
+from virtual_hospital.headers import Acquisition
 from virtual_hospital.hiding import place as places
-from virtual_hospital.hiding import scripts
-from virtual_hospital.hiding.everywhere import EVERY_HEADER, IN_TURN, place_of_turn
-from virtual_hospital.hiding.other_files import STRANGERS, strangers_of
-from virtual_hospital.hiding.place import save
+from virtual_hospital.hiding.other_files import OTHER_FILES
+from virtual_hospital.hiding.registry import EVERY_HEADER, IN_TURN, files_of_patient, place_of_image
+from virtual_hospital.hiding.spellings import DECLARED, UNDECLARED, in_script
+from virtual_hospital.images import make_images
 from virtual_hospital.persona import draw_persona
-from virtual_hospital.phi import Acquisition
 from virtual_hospital.scanners import GE_CT, PHILIPS_MR, SIEMENS_CT
 from virtual_hospital.series import Series
 
@@ -47,23 +47,23 @@ def test_every_row_of_the_table_names_attributes_that_exist_or_a_tag():
 
 
 def test_no_two_kinds_share_a_name():
-    kinds = [item.kind for item in (*EVERY_HEADER, *IN_TURN, *STRANGERS)]
+    kinds = [item.kind for item in (*EVERY_HEADER, *IN_TURN, *OTHER_FILES)]
     assert len(kinds) == len(set(kinds)) > 300
 
 
 @pytest.mark.parametrize(
     "scanner", [SIEMENS_CT, GE_CT, PHILIPS_MR], ids=["siemens_ct", "ge_ct", "philips_mr"]
 )
-def test_the_picture_stays_and_the_series_other_images_too(scanner, tmp_path):
+def test_a_hiding_place_changes_neither_the_pixels_nor_other_images_of_the_series(scanner, tmp_path):
     acquisition = _acquisition(scanner)
     for index, item in enumerate(IN_TURN):
-        image = next(iter(instances(acquisition)))
+        image = next(iter(make_images(acquisition)))
         before = copy.deepcopy(image)
         stored = np.frombuffer(image.PixelData, "<i2" if scanner.signed else "<u2")
         sequences = {e.tag: e.value for e in image if e.VR == "SQ"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            item.put(image, acquisition.secrets)
+            item.put(image, acquisition.phi)
             save(image, tmp_path / str(index))
             read = pydicom.dcmread(tmp_path / str(index)).pixel_array
         assert (read.ravel() == stored).all(), item.kind
@@ -74,30 +74,29 @@ def test_the_picture_stays_and_the_series_other_images_too(scanner, tmp_path):
 def test_every_kind_is_in_a_wanted_image_of_the_default_cohort():
     """The fewest slices that a wanted CT and MR have: 24 and 20; two patients lack one of them."""
     wanted = dict.fromkeys(range(PATIENTS), 44) | {5: 24, 7: 20}
-    reached = {place_of_turn(n, index).kind for n, count in wanted.items() for index in range(count)}
+    reached = {place_of_image(n, index).kind for n, count in wanted.items() for index in range(count)}
     assert {item.kind for item in IN_TURN} - reached == set()
-    files = {item.kind for n in range(PATIENTS) for item in strangers_of(n)}
-    assert files == {item.kind for item in STRANGERS}
+    files = {item.kind for n in range(PATIENTS) for item in files_of_patient(n)}
+    assert files == {item.kind for item in OTHER_FILES}
 
 
-@pytest.mark.parametrize("row", [*scripts.DECLARED, *scripts.UNDECLARED], ids=lambda row: row[0])
+@pytest.mark.parametrize("row", [*DECLARED, *UNDECLARED], ids=lambda row: row.kind)
 def test_a_script_has_26_letters_that_its_codec_knows(row):
-    _, _, codec, letters = row
-    assert len(set(letters)) == 26
-    word = scripts.in_script("quickzebra", letters)
-    assert word.encode(codec).decode(codec) == word
+    assert len(set(row.letters)) == 26
+    word = in_script("quickzebra", row.letters)
+    assert word.encode(row.codec).decode(row.codec) == word
     assert not word.isascii()
 
 
 def test_an_item_of_a_path_keeps_what_it_held():
-    image = next(iter(instances(_acquisition(PHILIPS_MR))))
+    image = next(iter(make_images(_acquisition(PHILIPS_MR))))
     request = image.RequestAttributesSequence[0]
     assert {"RequestedProcedureID", "ScheduledProtocolCodeSequence"} <= set(request.dir())
 
 
-def test_a_stranger_tells_the_same_on_any_day():
-    secrets = _acquisition(SIEMENS_CT).secrets
-    for stranger in STRANGERS:
-        assert stranger.content(secrets) == stranger.content(secrets), stranger.kind
-    report = next(s for s in STRANGERS if s.kind == "text_report").content(secrets)
-    assert secrets.family in str(pydicom.dcmread(io.BytesIO(report)).ContentSequence[0].TextValue)
+def test_a_file_beside_the_images_has_the_same_bytes_on_any_day():
+    phi = _acquisition(SIEMENS_CT).phi
+    for file in OTHER_FILES:
+        assert file.content(phi) == file.content(phi), file.kind
+    report = next(file for file in OTHER_FILES if file.kind == "text_report").content(phi)
+    assert phi.family in str(pydicom.dcmread(io.BytesIO(report)).ContentSequence[0].TextValue)

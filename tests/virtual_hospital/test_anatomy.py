@@ -1,4 +1,4 @@
-"""The template against anatomy textbooks, the patients against the template."""
+"""The template compared with textbooks of anatomy, patients compared with the template."""
 
 from dataclasses import replace
 
@@ -8,8 +8,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
-from virtual_hospital.anatomy import Build, draw_build, make_head
-from virtual_hospital.fields import smooth_field, spline_matrix
+from virtual_hospital.anatomy import Build, draw_build, make_head, smooth_field, spline_matrix
 from virtual_hospital.template import read_labels
 from virtual_hospital.tissues import Tissue
 
@@ -18,19 +17,19 @@ BRAIN = (Tissue.WHITE_MATTER, Tissue.GREY_MATTER, Tissue.DEEP_GREY)
 
 
 def test_brain_and_globes_have_the_size_of_a_real_head(template):
-    litres = np.isin(template.labels, BRAIN).sum() * 1e-6
-    assert 1.2 < litres < 1.8  # Colin27's brain with cerebellum
+    liters = np.isin(template.labels, BRAIN).sum() * 1e-6
+    assert 1.2 < liters < 1.8  # Colin27's brain with cerebellum
     globes, count = ndimage.label(template.labels == Tissue.VITREOUS)
     volumes = np.bincount(globes.ravel())[1:] / 1000
     assert count == 2
     np.testing.assert_allclose(volumes, 6.2, atol=0.7)  # an adult globe holds 6 to 7 ml
 
 
-def test_nothing_floats_outside_the_head(template):
+def test_the_head_is_one_connected_object(template):
     _, count = ndimage.label(template.labels > 0)
     assert count == 1
     sections = (template.labels[-30:] > 0).sum(axis=(1, 2))
-    assert (np.diff(sections) <= 0).all()  # the vertex closes; the headrest's streaks are gone
+    assert (np.diff(sections) <= 0).all()  # the vertex closes; the streaks of the headrest are removed
 
 
 def test_no_bone_inside_the_cavity_above_the_skull_base(template):
@@ -72,8 +71,8 @@ def test_ventricles_grow(template):
 
 
 def test_lesion_lies_in_the_brain_only(template):
-    ill = make_head(template, replace(PLAIN, lesion=Tissue.HEMATOMA), np.random.default_rng(1))
-    lesion = np.isin(ill.labels, (Tissue.HEMATOMA, Tissue.EDEMA))
+    patient = make_head(template, replace(PLAIN, lesion=Tissue.HEMATOMA), np.random.default_rng(1))
+    lesion = np.isin(patient.labels, (Tissue.HEMATOMA, Tissue.EDEMA))
     assert 2.0 < lesion.sum() / 1000 < 120.0  # ml
     assert np.isin(template.labels[lesion], BRAIN).all()
 
@@ -89,7 +88,7 @@ def test_builds_differ_and_repeat():
     assert one == again != other
 
 
-def test_unknown_labels_are_refused(tmp_path):
+def test_unknown_labels_are_rejected(tmp_path):
     image = sitk.GetImageFromArray(np.full((4, 4, 4), 9, np.uint8))
     sitk.WriteImage(image, str(tmp_path / "labels.nii.gz"))
     with pytest.raises(ValueError, match="labels to 9"):

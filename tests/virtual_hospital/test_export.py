@@ -1,10 +1,10 @@
-"""The export's folders: however names repeat, no patient's file replaces another's."""
+"""The folders of the export: no file replaces that of another patient, although names repeat."""
 
 from types import SimpleNamespace
 
 import numpy as np
 
-from virtual_hospital.clutter import instance_path
+from virtual_hospital.export import instance_path
 from virtual_hospital.persona import draw_persona
 
 

@@ -1,4 +1,4 @@
-"""CT numbers and MR signals against closed forms; geometry against volumes that hold coordinates."""
+"""HU and MR signals compared with closed forms; geometry tested on volumes that hold coordinates."""
 
 from dataclasses import replace
 
@@ -8,10 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virtual_hospital import ct, mr
-from virtual_hospital.geometry import CORONAL, SAGITTAL, pose, rotation_matrix, sample, stack
+from virtual_hospital.examination import TILT_DEG, ct_grid, inside_ct
+from virtual_hospital.geometry import (
+    CORONAL,
+    SAGITTAL,
+    Poses,
+    pose,
+    rotation_matrix,
+    sample,
+    scanner_to_head_index,
+    stack,
+)
 from virtual_hospital.mr import Sequence, spin_echo_signal
-from virtual_hospital.plan import inside_ct
-from virtual_hospital.series import TILT_DEG, Poses, ct_grid
 from virtual_hospital.tissues import PROPERTIES, Tissue
 
 STILL = np.eye(4)
@@ -88,7 +96,7 @@ def test_headholder_is_an_arc_under_the_head():
     assert ct.headholder_hu(np.array([0.0, -113.0, 0.0])) == -1000.0
 
 
-def test_bone_brightens_what_lies_beside_it():
+def test_bone_brightens_its_surroundings():
     hu = np.full((1, 64, 64), 30.0, np.float32)
     assert ct.beam_hardening_hu(hu, 3.0).max() == 0.0
     hu[0, 20:24] = 1400.0
@@ -96,8 +104,6 @@ def test_bone_brightens_what_lies_beside_it():
 
 
 def _to_index(offset=(0.0, 0.0, 0.0)):
-    from virtual_hospital.geometry import scanner_to_head_index
-
     return scanner_to_head_index(pose((0, 0, 0), offset))
 
 
@@ -107,7 +113,7 @@ angle, shift = st.floats(-20, 20), st.floats(-10, 10)
 @settings(max_examples=15, deadline=None)
 @given(st.tuples(angle, angle, angle), st.tuples(shift, shift, shift), st.sampled_from([0.0, 12.0]))
 def test_sampling_a_ramp_returns_its_coordinates(degrees, shift_mm, tilt):
-    """A volume that holds x, y or z is linear, so any grid, sheared or not, must read its own positions."""
+    """A volume that holds x, y or z is linear, so any grid reads its own positions, sheared or not."""
     matrix = pose(degrees, shift_mm)
     grid = stack(
         rotation_matrix((tilt, 0, 0)), np.zeros(3), (3, 6, 5), 2.0, 4.0, 4.0, np.array([0.0, 0.0, 1.0])
