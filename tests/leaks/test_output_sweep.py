@@ -14,14 +14,14 @@ from pydicom.datadict import tag_for_keyword
 from helpers.phi_factory import person_dataset
 from mrct.leaks.identifying import BIRTH, IDENTIFYING
 from mrct.leaks.matching import Matcher, locate, number_runs, uid_parts
-from mrct.leaks.phi_values import date_spellings
-from mrct.leaks.sweep import PhiValues, find_leak
+from mrct.leaks.output_sweep import find_leak
+from mrct.leaks.phi_values import PhiValues, date_spellings
 from mrct.leaks.vocabulary import allows
 
 NOISE = np.random.default_rng(0).integers(0, 4096, 5000).astype("<u2").tobytes()
 
 
-def needles_in(image: Dataset) -> PhiValues:
+def phi_values_of(image: Dataset) -> PhiValues:
     phi_values = PhiValues()
     phi_values.add_dataset(image)
     return phi_values
@@ -30,7 +30,7 @@ def needles_in(image: Dataset) -> PhiValues:
 def leak(
     header: bytes, pixels: bytes = b"", image: Dataset | None = None, ours: frozenset[str] = frozenset()
 ):
-    return find_leak(header, pixels, needles_in(image or person_dataset()), ours)
+    return find_leak(header, pixels, phi_values_of(image or person_dataset()), ours)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_a_shifted_date_may_equal_another_date_of_the_patient():
     assert leak(b"19571103") == BIRTH
 
 
-def test_values_at_any_depth_and_in_the_file_meta_are_needles():
-    phi_values = needles_in(person_dataset())
+def test_values_at_any_depth_and_in_the_file_meta_are_searched():
+    phi_values = phi_values_of(person_dataset())
     assert phi_values.texts["quenneville"] == "PatientName"
     assert phi_values.texts["wolkenstein"] == "SourceApplicationEntityTitle"
     assert phi_values.numbers["1.2.3.774411.5"] == "ReferencedSOPInstanceUID"
@@ -144,7 +144,7 @@ def test_known_elements_of_a_second_file_are_passed_over_but_new_values_are_not(
     assert {"quenneville", "brightwater"} <= set(phi_values.texts)
 
 
-def test_needles_merge_and_travel_and_later_values_are_searched():
+def test_values_merge_and_travel_and_later_values_are_searched():
     one, two = PhiValues(), PhiValues()
     one.add_text("Quenneville", "PatientName", 3)
     assert find_leak(b"brightwater", b"", one, frozenset()) is None
@@ -175,9 +175,9 @@ LETTERS = st.text("abc", min_size=1, max_size=4)
 def test_the_automaton_finds_what_a_literal_search_finds(words, text, step):
     content = ("\0" * (step - 1)).join(text).encode().lower()
     found = {
-        (hit.start, hit.text)
-        for hit in Matcher(words).find(content)
-        if hit.step == step or len(hit.text) == 1
+        (match.start, match.text)
+        for match in Matcher(words).find(content)
+        if match.step == step or len(match.text) == 1
     }
     expected = set()
     for word in words:
@@ -197,8 +197,8 @@ def test_numbers_are_found_as_whole_runs(numbers, noise):
     assert expected <= number_runs(content.decode().encode("utf-16-le"))
     for part in uid_parts(runs):
         assert any(run.startswith(f"{part}.") or part in run.split(".") for run in runs)
-    for hit in locate(content, {run for run in runs if run}):
-        assert content[hit.start : hit.end].decode() == hit.text
+    for match in locate(content, {run for run in runs if run}):
+        assert content[match.start : match.end].decode() == match.text
 
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz", min_size=5, max_size=12)
