@@ -25,7 +25,7 @@ BIRTH = "PatientBirthDate"
 _TAGS = frozenset(Tag(keyword) for keyword in IDENTIFYING)
 _IDENTIFYING_VRS = ("PN", "UI", "SQ")
 _PIXEL_GROUP = 0x7FE0
-# No identifying element is longer. Larger ones hold binary data.
+# Longer values are searched as text only.
 _LONGEST_STORED = 1024
 
 

@@ -1,7 +1,7 @@
 """The identifying values of a patient, in every form that the scanner searches for.
 
-Values that consist of known words (vocabulary.txt), such as "AXIAL" or "CT 3", identify nobody and are
-left out. So are single letters.
+Values that consist of known words (vocabulary.txt), such as "AXIAL" or "CT 3", identify nobody and are left
+out. So are single letters.
 """
 
 import re

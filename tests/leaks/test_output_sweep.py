@@ -1,4 +1,4 @@
-"""The sweep of what was written: every value in every spelling is found, and known words are not."""
+"""The search in written files finds every value in every spelling, and no known words."""
 
 import pickle
 import re
@@ -65,7 +65,8 @@ def test_text_among_pixels_is_found_from_eight_characters_on():
     assert leak(b"", NOISE) is None
     for text in (b"Quenneville", "Quenneville".encode("utf-16-le"), b"1.2.3.774411.8.1"):
         assert leak(b"", NOISE[:3001] + text + NOISE[3001:]) is not None
-    assert leak(b"", NOISE[:3001] + b"zq77" + NOISE[3001:]) is None  # by chance in every tenth of such images
+    # Four bytes occur by chance in every tenth of such images.
+    assert leak(b"", NOISE[:3001] + b"zq77" + NOISE[3001:]) is None
 
 
 @pytest.mark.parametrize(
@@ -102,14 +103,14 @@ def test_accents_may_be_lost_or_decomposed():
         assert leak(text.encode(), image=image) == "PatientName", text
 
 
-def test_known_words_are_no_names():
+def test_known_words_are_no_leaks():
     mary = person_dataset(PatientName="Tse^Mary", InstitutionName="CT 3", StudyID="12")
     for text in (b"ORIGINAL\\PRIMARY\\AXIAL", b"AX T2 TSE", b"CT 3", b"1.2.3.7744110", b"\xc0PRIMARY"):
         assert leak(text, image=mary) is None
     assert leak(b"for Mary", image=mary) == "PatientName"
 
 
-def test_what_we_wrote_ourselves_is_no_find():
+def test_what_this_program_wrote_is_no_leak():
     assert leak(b"1.2.3.774411.8.1", ours=frozenset({"1.2.3.774411.8.1"})) is None
     assert leak(b"wolkenstein", ours=frozenset({"wolkenstein"})) is None
 
@@ -150,7 +151,7 @@ def test_values_merge_and_travel_and_later_values_are_searched():
     assert find_leak(b"brightwater", b"", one, frozenset()) is None
     two.add_text("Brightwater 123456", "PatientComments", 4)
     two.add_text("Quenneville", "OperatorsName", 4)
-    one.merge(pickle.loads(pickle.dumps(two)))  # between our own processes
+    one.merge(pickle.loads(pickle.dumps(two)))
     assert find_leak(b"brightwater", b"", one, frozenset()) == "PatientComments"
     assert find_leak(b"123456", b"", one, frozenset()) == "PatientComments"
     assert find_leak(b"quenneville", b"", one, frozenset()) == "PatientName"

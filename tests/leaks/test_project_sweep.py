@@ -1,4 +1,4 @@
-"""`mrct sweep` over any files: planted in each kind of container it is found, in the clean one it is not."""
+"""`mrct sweep` finds a value in each kind of container, and nothing in a clean one."""
 
 import base64
 import bz2
@@ -231,7 +231,7 @@ def git(folder, *arguments):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_what_a_repository_once_held_is_found(project, raw, packed):
+def test_a_value_in_the_history_of_a_repository_is_found(project, raw, packed):
     git(project, "init", "-q")
     (project / "a.txt").write_text("clean")
     git(project, "add", "-A")
@@ -315,7 +315,7 @@ def test_damaged_files_are_listed_and_their_plain_bytes_searched(project, raw, c
     assert len(sweep_project([project], raw).hits) == 2
 
 
-def test_bombs_stop_at_the_budget():
+def test_decompression_bombs_stop_at_the_budget():
     bomb = io.BytesIO(gzip.compress(bytes(20 << 20)))
     budget = containers.Budget(bytes_left=5 << 20)
     read = sum(block.end - block.start for block in containers.unpack(bomb, budget))
@@ -332,7 +332,7 @@ def test_archives_too_deep_are_noted():
     assert "deep" in budget.notes[0]
 
 
-def test_a_find_across_the_edge_of_two_blocks_is_found_once(project, raw, monkeypatch):
+def test_a_match_across_the_edge_of_two_blocks_counts_once(project, raw, monkeypatch):
     monkeypatch.setattr(containers, "BLOCK_BYTES", 4096)
     for start in (4090, 4096, 8186):
         (project / "big").write_bytes(b"." * start + NAME.encode() + b"." * 9000)
@@ -364,14 +364,14 @@ def index_of(**values):
         ("d41d8cd9mrn774411e800998ecf8427e", False, False),
     ],
 )
-def test_weak_values_need_company_or_a_cell(text, cells, is_found):
+def test_weak_values_count_beside_another_value_or_as_a_cell(text, cells, is_found):
     index = index_of(PatientName="Baker^Anna")
     assert (
         bool(index.find(f"so {text} it is".encode() if not cells else text.encode(), cells=cells)) == is_found
     )
 
 
-def test_two_patients_do_not_keep_each_other_company():
+def test_values_of_two_patients_do_not_count_beside_each_other():
     patients = []
     for name, number in (("Baker^Anna", "48213"), ("Park^Min", "31842")):
         phi_values = PhiValues()
@@ -383,7 +383,7 @@ def test_two_patients_do_not_keep_each_other_company():
     assert index.find(b"so baker and 48213 it is")
 
 
-def test_random_bytes_and_base64_are_no_finds():
+def test_random_bytes_and_base64_are_no_leaks():
     rng = random.Random(0)
     phi_values = PhiValues()
     for _ in range(3000):
@@ -400,7 +400,7 @@ def test_random_bytes_and_base64_are_no_finds():
     )
 
 
-def test_a_number_in_a_hash_and_a_short_word_in_binary_are_chance():
+def test_a_number_in_a_hash_and_a_short_word_in_binary_data_are_no_leaks():
     index = index_of(PatientID="48213765", PatientName="Qavzor^Bo")
     assert index.find(b"id48213765x")
     assert not index.find(b"d41d8cd9f48213765e800998ecf8427e")
@@ -445,7 +445,7 @@ def test_two_processes_find_what_one_finds(project, raw, monkeypatch):
 
 
 def test_a_short_name_of_another_script_counts_in_text_and_not_among_numbers():
-    """Three Korean characters are six bytes, which gigabytes of numbers hold by chance."""
+    """Three Korean characters are six bytes, which occur by chance in gigabytes of numbers."""
     name = "김아름".encode("euc-kr")
     index = build_index([PhiValues(raw={name: "PatientName"})])
     noise = np.random.default_rng(0).integers(128, 255, 64, dtype=np.uint8).tobytes()
