@@ -1,43 +1,47 @@
-"""The sweep's report for a terminal: places, attributes, counts and reasons, never a value."""
+"""Show the report of `mrct sweep` in a terminal: places, attributes, counts and reasons, never a value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
 
-from mrct.leaks.evidence import NEAR
-from mrct.leaks.walk import Report
+from mrct.leaks.evidence import MAX_GAP
+from mrct.leaks.project_sweep import Report
 
-_MOST_ROWS = 200
+_MAX_ROWS = 200
 
 
 def render(report: Report) -> Iterator[RenderableType]:
-    """Tables of finds and of what could not be read, where there are any, and a summary."""
+    """Yield tables of the hits and of what was not searched, as far as there are any, and a summary."""
     if report.hits:
-        yield _table("Values of patients were found", ("file", "attribute", "times"), report.hits)
-    if report.unreadable:
-        yield _table("Not readable", ("file", "reason"), report.unreadable)
+        rows = [(hit.place, hit.attribute, str(hit.count)) for hit in report.hits]
+        yield _table("Values of patients were found", ("file", "attribute", "times"), rows)
+    if report.unsearched:
+        reasons = [(unsearched.place, unsearched.reason) for unsearched in report.unsearched]
+        yield _table("Not searched, or not to the end", ("file", "reason"), reasons)
     for place in report.left_out:
         yield f"left out: {place}"
-    if report.copies:
-        yield f"left out: {report.copies} files that equal an ignored one"
+    if report.n_copies:
+        yield f"left out: {report.n_copies} files that equal an ignored one"
     yield (
-        f"{len(report.hits)} finds in {report.files} files and objects ({report.bytes / 1e6:.1f} MB), searched for "
-        f"{report.values} values (in all spellings) of {report.patients} patient{'s' * (report.patients != 1)}."
+        f"{len(report.hits)} hits in {report.n_files} files and objects ({report.n_bytes / 1e6:.1f} MB), searched for "
+        f"{report.n_values} values (in all spellings) of {report.n_patients} "
+        f"patient{'s' * (report.n_patients != 1)}."
     )
     yield (
-        f"{report.weak} of the values are too weak to prove alone (common or short words, dates, this program's own "
-        f"words): they count within {NEAR} characters of another value of the same patient, most also as a whole table "
-        "cell, JSON string or part of a name."
+        f"{report.n_weak_values} of the values do not prove a leak alone (common or short words, dates, words of this "
+        f"program's source code). They count within {MAX_GAP} characters of another value of the same patient. Most "
+        "count also as a whole table cell, JSON string or part of a name."
     )
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple]) -> Table:
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(title=title)
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows[:_MOST_ROWS]:
-        table.add_row(*(str(cell).replace("[", "\\[") for cell in row))
-    if len(rows) > _MOST_ROWS:
-        table.add_row(f"... and {len(rows) - _MOST_ROWS} more")
+    for row in rows[:_MAX_ROWS]:
+        # rich reads square brackets as markup.
+        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+    if len(rows) > _MAX_ROWS:
+        table.add_row(f"... and {len(rows) - _MAX_ROWS} more")
     return table

@@ -9,9 +9,9 @@ from mrct.core.files import write_json, write_rows
 from mrct.deid.deidentify import CODES, METHOD, Change, Options
 from mrct.deid.profile import EDITION
 from mrct.deid.resume import Result, Row
+from mrct.leaks.evidence import build_index
+from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.strength import build_index
-from mrct.leaks.sweep import LeakError
 
 # places, counts and pseudonyms are our own; as digits they may equal a value by chance
 _OURS = re.compile(rb"^\d+,|,\d+$|: \d+,?$|images/P[0-9a-f]{10}(?:/[0-9a-f]+)*/[a-z0-9.]+$", re.MULTILINE)

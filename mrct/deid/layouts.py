@@ -15,8 +15,9 @@ import SimpleITK as sitk
 from mrct.core.errors import DataError, NotFoundError
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.dicom.read import find_files
-from mrct.leaks.sweep import LeakError, PhiValues, find_leak
-from mrct.leaks.volume_texts import SUFFIXES, add_header, add_metadata
+from mrct.leaks.output_sweep import LeakError, find_leak
+from mrct.leaks.phi_values import PhiValues
+from mrct.leaks.value_sources import VOLUME_SUFFIXES, add_header, add_metadata
 
 # sizeof_hdr of NIfTI-1 and its four bytes of extension
 _NIFTI_HEADER_BYTES = 352
@@ -74,7 +75,9 @@ def weighting_of(path: Path, layout: str) -> str:
 
 
 def _stem(path: Path) -> str:
-    return next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return next(
+        (path.name[: -len(suffix)] for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), ""
+    )
 
 
 def _role(path: Path, layout: str) -> str:

@@ -19,8 +19,8 @@ from mrct.core.resume import locked_folder
 from mrct.deid.deidentify import Change, Options
 from mrct.deid.intake import Entry
 from mrct.deid.pseudonyms import Pseudonyms
+from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.sweep import LeakError
 
 Row = tuple[int, str, str, str]
 

@@ -1,6 +1,10 @@
-"""The elements of a dataset that may name a person, a place or a device (identifying.txt), as text and as stored."""
+"""The elements of a dataset that may identify a person, a place or a device.
+
+They are listed in identifying.txt. All person names (PN) and all UIDs (UI) belong to them as well.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,50 +13,70 @@ from pydicom._dicom_dict import DicomDictionary
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
+from pydicom.valuerep import PersonName
 
-_TABLE = Path(__file__).with_name("identifying.txt").read_text(encoding="ascii")
-_WORDS = [line for line in _TABLE.splitlines() if not line.startswith("#")]
-_PLACES, _, _DATES = "\n".join(_WORDS).partition("dates:")
-MOMENTS = frozenset(_DATES.split())
-IDENTIFYING = frozenset(_PLACES.split()) | MOMENTS
+_LINES = Path(__file__).with_name("identifying.txt").read_text(encoding="ascii").splitlines()
+_UNDATED, _, _DATED = "\n".join(line for line in _LINES if not line.startswith("#")).partition("dates:")
+#: Keywords of the dates other than the date of birth.
+DATES = frozenset(_DATED.split())
+#: Keywords of all identifying attributes, except for person names and UIDs, which are known by their VR.
+IDENTIFYING = frozenset(_UNDATED.split()) | DATES
 BIRTH = "PatientBirthDate"
 _TAGS = frozenset(Tag(keyword) for keyword in IDENTIFYING)
-_ALWAYS = ("PN", "UI", "SQ")
+_IDENTIFYING_VRS = ("PN", "UI", "SQ")
+_PIXEL_GROUP = 0x7FE0
+# Longer values are searched as text only.
+_LONGEST_STORED = 1024
+
+
+@dataclass(frozen=True)
+class IdentifyingElement:
+    """A data element that may identify: its values as text, and as bytes in the character set of the file."""
+
+    keyword: str
+    vr: str | None
+    values: list[str]
+    stored: list[bytes]
 
 
 def identifying_elements(
     dataset: Dataset, charset: Sequence[str], seen: set[int]
-) -> Iterator[tuple[str, str | None, list[str], list[bytes]]]:
-    """(keyword, VR, values, values as stored) of every readable element that may identify, at any depth.
+) -> Iterator[IdentifyingElement]:
+    """Yield every readable element that may identify, at any depth.
 
-    What cannot be read is not written either; what `seen` knows is passed over.
+    An element that cannot be read is left out: this program does not write such an element either.
+
+    Args:
+        dataset: A dataset, with or without file meta information.
+        charset: Python codecs of the enclosing dataset.
+        seen: Hashes of the elements yielded before. They are skipped, and new ones are added.
     """
     declared = dataset.get("SpecificCharacterSet")
     charset = convert_encodings(declared) if declared else charset
     for part in (getattr(dataset, "file_meta", None) or Dataset(), dataset):
-        for tag, raw in list(
-            part.items()
-        ):  # as they were read: iterating a Dataset would parse every element
+        # `items` gives the elements as read. Iterating over the dataset would convert every value.
+        for tag, raw in list(part.items()):
             if not _may_identify(tag, raw.VR):
                 continue
             try:
                 if _is_known(raw, tuple(charset), seen):
                     continue
-                stored = _stored(raw)
+                stored = _stored_bytes(raw)
                 element = part[tag]
-                values = list(_values(element))
+                values = list(_values_as_text(element))
                 stored += _encoded(element, values, charset)
-            except Exception:  # pydicom's conversion fails in many ways on damaged values
+            except Exception:  # pydicom fails in many ways on damaged values
                 continue
             if element.VR == "SQ":
                 for item in element.value:
                     yield from identifying_elements(item, charset, seen)
             else:
-                yield element.keyword or "PrivateElement", _standard_vr(tag, element.VR), values, stored
+                vr = _standard_vr(tag, element.VR)
+                yield IdentifyingElement(element.keyword or "PrivateElement", vr, values, stored)
 
 
 def _is_known(raw: DataElement | RawDataElement, charset: tuple[str, ...], seen: set[int]) -> bool:
-    """Whether the same bytes came in an earlier file, as most of a series do; they are remembered now."""
+    """Return whether an equal element was read before, and remember this one."""
     if not isinstance(raw, RawDataElement) or not isinstance(raw.value, bytes):
         return False
     digest = hash((raw.tag, raw.VR, raw.value, raw.is_little_endian, charset))
@@ -63,33 +87,36 @@ def _is_known(raw: DataElement | RawDataElement, charset: tuple[str, ...], seen:
 
 @lru_cache(maxsize=4096)
 def _may_identify(tag: BaseTag, vr: str | None) -> bool:
-    """Spares the others the conversion, which takes most of the time; the pixels are searched, not asked."""
-    if tag.group == 0x7FE0:
+    """Return whether an element has to be converted. Conversion takes most of the time."""
+    if tag.group == _PIXEL_GROUP:
         return False
-    return _standard_vr(tag, vr) in _ALWAYS or tag in _TAGS or (tag.is_private and vr in ("UN", None))
+    is_unknown_private = tag.is_private and vr in ("UN", None)
+    return _standard_vr(tag, vr) in _IDENTIFYING_VRS or tag in _TAGS or is_unknown_private
 
 
 def _standard_vr(tag: BaseTag, vr: str | None) -> str | None:
-    """What the file says only where the standard says nothing: a damaged VR makes a slice thickness a name."""
+    """Return the VR of the data dictionary. The VR in the file may be damaged and counts for other tags only."""
     return DicomDictionary.get(tag, (vr,))[0]
 
 
-def _stored(raw: DataElement | RawDataElement) -> list[bytes]:
-    """The value's bytes, where pydicom has not converted them yet and they are not ASCII alone."""
+def _stored_bytes(raw: DataElement | RawDataElement) -> list[bytes]:
+    """Return the value of an element that pydicom has not converted yet, if it is not pure ASCII."""
     value = raw.value if isinstance(raw, RawDataElement) else None
-    return [value] if isinstance(value, bytes) and len(value) <= 1024 and not value.isascii() else []
+    if isinstance(value, bytes) and len(value) <= _LONGEST_STORED and not value.isascii():
+        return [value]
+    return []
 
 
 def _encoded(element: DataElement, values: Iterable[str], charset: Iterable[str]) -> list[bytes]:
-    """A value that is converted already, back in the file's own character set, in small and capital letters."""
+    """Encode a converted value in the character set of the file again, as it is and in capitals."""
     names = element.value if element.VM > 1 else [element.value]
-    originals = [getattr(name, "original_string", None) for name in names] if element.VR == "PN" else []
+    originals = [name.original_string for name in names if isinstance(name, PersonName)]
     spellings = {spelling for value in values if not value.isascii() for spelling in (value, value.upper())}
     encoded = [spelling.encode(codec, "ignore") for spelling in sorted(spellings) for codec in charset]
     return [original for original in originals if isinstance(original, bytes)] + encoded
 
 
-def _values(element: DataElement) -> Iterator[str]:
+def _values_as_text(element: DataElement) -> Iterator[str]:
     values = element.value if element.VM > 1 else [element.value]
     for value in values:
         if value not in (None, "", b"") and element.VR != "SQ":

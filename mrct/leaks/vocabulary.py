@@ -1,8 +1,9 @@
-"""Free text of a header to the words that are known: an allow-list, because no list of names is complete.
+"""An allow-list of words for the free text of headers.
 
-A token is a run of letters and digits. It stays when it is a known word (vocabulary.txt), a known pattern
-(a kernel code as H31s, a b-value), or known words and short numbers written together ("AxT2", "tse2d1").
-A number by itself stays only between known words, so that no date, telephone number or address survives.
+An allow-list is used because no list of names is complete. A token is a run of letters and digits. It stays if it is a
+known word (vocabulary.txt), a known pattern (a kernel such as H31s, a b-value), or known words and short numbers
+written together ("AxT2", "tse2d1"). A number alone stays only between known words, so that no date, telephone number
+or address survives.
 """
 
 import re
@@ -12,19 +13,20 @@ from pathlib import Path
 _TABLE = Path(__file__).with_name("vocabulary.txt")
 _TOKEN = re.compile(r"\d+(?:[.,/\-:]\d+)+|[^\W_]+", re.UNICODE)
 _NUMBER = re.compile(r"\d{1,3}|\d{1,2}\.\d")
-# kernels H31s, J40s, Br36, Hr40f, UB (Siemens, Philips), FC21 (Canon); b-values; thickness; field strength
+# Kernels H31s, J40s, Br36, Hr40f, UB (Siemens, Philips) and FC21 (Canon), b-values, slice thickness, field strength.
 _PATTERN = re.compile(
     r"(?:[BHJTUQ][RFPVC]?|BV|FC|FL)\d{2}[A-Z]?|B(?:0|\d{1,3}0)|\d{1,2}(?:\.\d)?(?:MM|CM|T)|[PS]\d|C\d{1,2}"
     r"|\d[DX]|\d{1,3}X\d{1,3}(?:X\d{1,3})?|T[ERI]\d{1,3}|(?:MR|CT)\d{3}W?|NS\d?|\d{1,2}CH|\d{2,3}(?:KV|MAS|MS)"
 )
-# Philips kernels; in free text "Ed" and "Ye" are names
+# Kernels of Philips. They count in coded strings only: in free text "Ed" and "Ye" are names.
 _KERNEL_LETTERS = re.compile("[UYE][A-E]")
-_GAPS = frozenset((*" _*+-/.,:", "+ ", " +", " *", "* ", ""))
-# "w/o contrast" must not become "contrast"
+_SEPARATORS = frozenset((*" _*+-/.,:", "+ ", " +", " *", "* ", ""))
+# "w/o contrast" must not become "contrast".
 _WITHOUT = re.compile(r"\bw/o\b", re.IGNORECASE)
 _LONGEST_TOKEN = 24
 _SINGLE_LETTERS = {
-    "descriptor": frozenset("C"),  # C+ says contrast
+    # "C+" means with contrast agent.
+    "descriptor": frozenset("C"),
     "code": frozenset("MPRIWCTBDELAHXYNU"),
     "device": frozenset("X"),
 }
@@ -32,7 +34,12 @@ _SINGLE_LETTERS = {
 
 @cache
 def words(use: str) -> frozenset[str]:
-    """The known words for a use: descriptor; code or device, each with the descriptor's."""
+    """Return the known words, in capitals.
+
+    Args:
+        use: Where the text stands. "descriptor" is free text, "code" a coded string or a sequence name, "device" a
+            manufacturer or a model. The words of "descriptor" are known in all three.
+    """
     sections: dict[str, set[str]] = {}
     for line in _TABLE.read_text(encoding="ascii").splitlines():
         if line.startswith("["):
@@ -44,10 +51,10 @@ def words(use: str) -> frozenset[str]:
 
 @cache
 def _composite(use: str) -> re.Pattern[str]:
-    """Known words and short numbers without a gap: "AxT2", "FLAIR3D"; a sequence name as "tir2d1rr16".
+    """Match known words and short numbers without a gap ("AxT2", "FLAIR3D"), and sequence names ("tir2d1rr16").
 
-    Words of two letters count only before 2D or 3D: surnames such as Cortese are made of them (COR+TE+SE);
-    RIGHT does not, because T2W+RIGHT is how Wright ends up behind "T2".
+    Words of two letters count only before 2D or 3D, because surnames such as Cortese consist of them (COR+TE+SE).
+    RIGHT is left out, because "T2Wright" would be read as T2W+RIGHT.
     """
     ordered = sorted(words(use), key=lambda word: (-len(word), word))
     distinct = [word for word in ordered if len(word) > 2 or any(map(str.isdigit, word))] + ["AX", "PD"]
@@ -59,7 +66,12 @@ def _composite(use: str) -> re.Pattern[str]:
 
 
 def allows(token: str, use: str = "code") -> bool:
-    """Whether one token (letters and digits, any case) is known; short numbers are not words."""
+    """Return whether a token is known. A number alone is not.
+
+    Args:
+        token: A run of letters and digits, in any case.
+        use: See `words`.
+    """
     upper = token.upper()
     if not token.isascii() or len(token) > _LONGEST_TOKEN or sum(map(str.isdigit, token)) > 5:
         return False
@@ -71,7 +83,14 @@ def allows(token: str, use: str = "code") -> bool:
 
 
 def clean(text: str, use: str) -> str:
-    """`text` without its unknown tokens; single separators between neighbors that both stay are kept."""
+    """Return `text` without its unknown tokens.
+
+    A single separator stays where the tokens on both of its sides stay. Otherwise a space takes its place.
+
+    Args:
+        text: Free text of a header.
+        use: See `words`.
+    """
     text = _WITHOUT.sub("WO", text)
     tokens = list(_TOKEN.finditer(text))
     known = [allows(token.group(), use) for token in tokens]
@@ -79,23 +98,23 @@ def clean(text: str, use: str) -> str:
     result = "*" if text.startswith("*") and kept[:1] == [True] else ""
     for index, token in enumerate(tokens):
         if kept[index]:
-            result += (_gap(text, tokens, index, kept) if result.strip("*") else "") + token.group()
-    return result + _plus(text, tokens, kept)
+            result += (_separator(text, tokens, index, kept) if result.strip("*") else "") + token.group()
+    return result + _final_plus(text, tokens, kept)
 
 
 def _is_safe_number(tokens: list[re.Match[str]], known: list[bool], index: int) -> bool:
-    """A short number whose every neighbor is a known word: "AX 5 T2", never "03 11 57" nor "Main 12"."""
+    """Return whether a short number stands next to known words only: "AX 5 T2", but not "03 11 57" or "Main 12"."""
     if not _NUMBER.fullmatch(tokens[index].group()) or len(tokens) == 1:
         return False
     neighbors = known[max(index - 1, 0) : index] + known[index + 1 : index + 2]
     return all(neighbors)
 
 
-def _gap(text: str, tokens: list[re.Match[str]], index: int, kept: list[bool]) -> str:
-    gap = text[tokens[index - 1].end() : tokens[index].start()]
-    return gap if kept[index - 1] and gap in _GAPS else " "
+def _separator(text: str, tokens: list[re.Match[str]], index: int, kept: list[bool]) -> str:
+    separator = text[tokens[index - 1].end() : tokens[index].start()]
+    return separator if kept[index - 1] and separator in _SEPARATORS else " "
 
 
-def _plus(text: str, tokens: list[re.Match[str]], kept: list[bool]) -> str:
-    """The sign of "C+" and "STD+", which says contrast or kernel."""
+def _final_plus(text: str, tokens: list[re.Match[str]], kept: list[bool]) -> str:
+    """Return the final sign of "C+" (contrast agent) and "STD+" (kernel), where it is present."""
     return "+" if kept[-1:] == [True] and text[tokens[-1].end() :].strip() == "+" else ""

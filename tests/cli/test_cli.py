@@ -57,7 +57,7 @@ def swept(tmp_path, monkeypatch):
 def test_sweep_counts_what_it_searched_when_nothing_is_found(swept):
     result = invoke("sweep", str(swept / "project"), "--against", str(swept / "raw"))
     assert result.exit_code == 0
-    assert "0 finds in 1 files" in result.output
+    assert "0 hits in 1 files" in result.output
     assert "of 1 patient." in result.output.replace("\n", " ")
 
 

@@ -1,4 +1,4 @@
-"""`mrct sweep` over any files: planted in each kind of container it is found, in the clean one it is not."""
+"""`mrct sweep` finds a value in each kind of container, and nothing in a clean one."""
 
 import base64
 import bz2
@@ -26,10 +26,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, MRImageStorage
 
 from helpers.phi_factory import person_dataset, save
-from mrct.leaks import blocks, layers
+from mrct.leaks import containers
+from mrct.leaks.evidence import build_index
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.project_sweep import sweep_project
-from mrct.leaks.strength import build_index
+from mrct.leaks.project_sweep import Hit, sweep_project
 
 NAME = "Quenneville"
 
@@ -215,13 +215,13 @@ CONTAINERS = [
 def test_a_planted_name_is_found_and_a_clean_file_is_not(project, raw, container):
     container("Nobody", project / "file")
     report = sweep_project([project], raw)
-    assert (report.hits, report.unreadable) == ([], [])
-    assert report.files == 1
+    assert (report.hits, report.unsearched) == ([], [])
+    assert report.n_files == 1
     (project / "file").unlink()
     container(NAME, project / "file")
     report = sweep_project([project], raw)
-    assert {keyword for _, keyword, _ in report.hits} == {"PatientName"}
-    assert {place for place, _, _ in report.hits} == {str(project / "file")}
+    assert {hit.attribute for hit in report.hits} == {"PatientName"}
+    assert {hit.place for hit in report.hits} == {str(project / "file")}
     assert NAME not in str(report)
 
 
@@ -231,7 +231,7 @@ def git(folder, *arguments):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_what_a_repository_once_held_is_found(project, raw, packed):
+def test_a_value_in_the_history_of_a_repository_is_found(project, raw, packed):
     git(project, "init", "-q")
     (project / "a.txt").write_text("clean")
     git(project, "add", "-A")
@@ -245,8 +245,8 @@ def test_what_a_repository_once_held_is_found(project, raw, packed):
     if packed:
         git(project, "gc", "-q")
     report = sweep_project([project], raw)
-    assert [keyword for _, keyword, _ in report.hits] == ["PatientName"]
-    assert "git blob" in report.hits[0][0]
+    assert [hit.attribute for hit in report.hits] == ["PatientName"]
+    assert "git blob" in report.hits[0].place
 
 
 def test_a_name_of_a_file_or_folder_is_found_and_not_shown(project, raw):
@@ -258,8 +258,8 @@ def test_a_name_of_a_file_or_folder_is_found_and_not_shown(project, raw):
     text = str(report).lower()
     assert "quenneville" not in text
     assert "zebulon" not in text
-    assert any("its name" in place for place, _, _ in report.hits)
-    assert any("link points" in place for place, _, _ in report.hits)
+    assert any("its name" in hit.place for hit in report.hits)
+    assert any("link points" in hit.place for hit in report.hits)
 
 
 def test_the_source_is_skipped_and_its_equal_copy_elsewhere_is_a_leak(project, raw):
@@ -270,7 +270,7 @@ def test_the_source_is_skipped_and_its_equal_copy_elsewhere_is_a_leak(project, r
     assert sweep_project([project], inside).hits != []
     report = sweep_project([project], inside, [inside])
     assert report.hits == []
-    assert report.copies == 1
+    assert report.n_copies == 1
 
 
 def test_the_listing_that_dvc_keeps_of_an_ignored_folder_is_no_leak(project, raw):
@@ -309,16 +309,16 @@ def test_damaged_files_are_listed_and_their_plain_bytes_searched(project, raw, c
     (project / "bad").write_bytes(content)
     (project / "good.txt").write_text(NAME)
     report = sweep_project([project], raw)
-    assert [reason in note for _, note in report.unreadable] == [True]
+    assert [reason in one.reason for one in report.unsearched] == [True]
     assert len(report.hits) == 1
     (project / "bad").write_bytes(content + NAME.encode())
     assert len(sweep_project([project], raw).hits) == 2
 
 
-def test_bombs_stop_at_the_budget():
+def test_decompression_bombs_stop_at_the_budget():
     bomb = io.BytesIO(gzip.compress(bytes(20 << 20)))
-    budget = blocks.Budget(bytes_left=5 << 20)
-    read = sum(block.end - block.start for block in layers.haystacks(bomb, budget))
+    budget = containers.Budget(bytes_left=5 << 20)
+    read = sum(block.end - block.start for block in containers.unpack(bomb, budget))
     assert read < 6 << 20
     assert "more than may be unpacked" in budget.notes[0]
 
@@ -327,16 +327,16 @@ def test_archives_too_deep_are_noted():
     content = b"deep"
     for _ in range(7):
         content = gzip.compress(content)
-    budget = blocks.Budget()
-    assert len(list(layers.haystacks(io.BytesIO(content), budget))) == 5
+    budget = containers.Budget()
+    assert len(list(containers.unpack(io.BytesIO(content), budget))) == 5
     assert "deep" in budget.notes[0]
 
 
-def test_a_find_across_the_edge_of_two_blocks_is_found_once(project, raw, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK", 4096)
+def test_a_match_across_the_edge_of_two_blocks_counts_once(project, raw, monkeypatch):
+    monkeypatch.setattr(containers, "BLOCK_BYTES", 4096)
     for start in (4090, 4096, 8186):
         (project / "big").write_bytes(b"." * start + NAME.encode() + b"." * 9000)
-        assert [times for _, _, times in sweep_project([project], raw).hits] == [1]
+        assert [hit.count for hit in sweep_project([project], raw).hits] == [1]
 
 
 def index_of(**values):
@@ -364,14 +364,14 @@ def index_of(**values):
         ("d41d8cd9mrn774411e800998ecf8427e", False, False),
     ],
 )
-def test_weak_values_need_company_or_a_cell(text, cells, is_found):
+def test_weak_values_count_beside_another_value_or_as_a_cell(text, cells, is_found):
     index = index_of(PatientName="Baker^Anna")
     assert (
         bool(index.find(f"so {text} it is".encode() if not cells else text.encode(), cells=cells)) == is_found
     )
 
 
-def test_two_patients_do_not_keep_each_other_company():
+def test_values_of_two_patients_do_not_count_beside_each_other():
     patients = []
     for name, number in (("Baker^Anna", "48213"), ("Park^Min", "31842")):
         phi_values = PhiValues()
@@ -383,7 +383,7 @@ def test_two_patients_do_not_keep_each_other_company():
     assert index.find(b"so baker and 48213 it is")
 
 
-def test_random_bytes_and_base64_are_no_finds():
+def test_random_bytes_and_base64_are_no_leaks():
     rng = random.Random(0)
     phi_values = PhiValues()
     for _ in range(3000):
@@ -400,7 +400,7 @@ def test_random_bytes_and_base64_are_no_finds():
     )
 
 
-def test_a_number_in_a_hash_and_a_short_word_in_binary_are_chance():
+def test_a_number_in_a_hash_and_a_short_word_in_binary_data_are_no_leaks():
     index = index_of(PatientID="48213765", PatientName="Qavzor^Bo")
     assert index.find(b"id48213765x")
     assert not index.find(b"d41d8cd9f48213765e800998ecf8427e")
@@ -423,7 +423,7 @@ def test_tables_and_volumes_are_sources_too(project, tmp_path):
     (tmp_path / "people" / "list.csv").write_text("name,number\nBrightwater Ottoline,998877665\n")
     (project / "a.txt").write_text("of Brightwater")
     report = sweep_project([project], tmp_path / "people")
-    assert report.hits == [(str(project / "a.txt"), "name", 1)]
+    assert report.hits == [Hit(str(project / "a.txt"), "name", 1)]
 
 
 def test_a_source_without_values_is_an_error(project, tmp_path):
@@ -438,14 +438,14 @@ def test_a_source_without_values_is_an_error(project, tmp_path):
 def test_two_processes_find_what_one_finds(project, raw, monkeypatch):
     for number in range(3):
         (project / f"{number}.txt").write_text(NAME * number)
-    monkeypatch.setattr("mrct.leaks.project_sweep._FILES_AT_ONCE", 1)
+    monkeypatch.setattr("mrct.leaks.project_sweep._FILES_PER_TASK", 1)
     one = sweep_project([project], raw).hits
     monkeypatch.setenv("MRCT_WORKERS", "2")
     assert sweep_project([project], raw).hits == one
 
 
 def test_a_short_name_of_another_script_counts_in_text_and_not_among_numbers():
-    """Three Korean characters are six bytes, which gigabytes of numbers hold by chance."""
+    """Three Korean characters are six bytes, which occur by chance in gigabytes of numbers."""
     name = "김아름".encode("euc-kr")
     index = build_index([PhiValues(raw={name: "PatientName"})])
     noise = np.random.default_rng(0).integers(128, 255, 64, dtype=np.uint8).tobytes()

@@ -1,4 +1,4 @@
-"""The allow-list of words: what a person is called goes, however it is written or glued to known words."""
+"""The allow-list of words removes names, however they are written or joined to known words."""
 
 import re
 
@@ -9,39 +9,39 @@ from hypothesis import strategies as st
 from mrct.leaks.vocabulary import allows, clean, words
 
 USES = ("descriptor", "code", "device")
-NAMES = (
-    *(
-        "Meyer",
-        "Quenneville",
-        "Müller",
-        "Nguyễn",
-        "O'Brien",
-        "Smith-Jones",
-        "Wright",
-        "Dixon",
-        "Sharp",
-        "Kim",
-        "Park",
-    ),
-    *(
-        "Jung",
-        "Yoo",
-        "Min",
-        "Jin",
-        "Cho",
-        "Ed",
-        "Ye",
-        "Axel",
-        "Corti",
-        "Cortese",
-        "Setti",
-        "Sagan",
-        "Maria",
-        "Tess",
-    ),
-    *("洪", "홍길동", "Иванов", "ธนพร", "Ängström"),
-)
-# names that cannot be told from the codes that the choice of series needs: the limit of a vocabulary
+NAMES = [
+    "Meyer",
+    "Quenneville",
+    "Müller",
+    "Nguyễn",
+    "O'Brien",
+    "Smith-Jones",
+    "Wright",
+    "Dixon",
+    "Sharp",
+    "Kim",
+    "Park",
+    "Jung",
+    "Yoo",
+    "Min",
+    "Jin",
+    "Cho",
+    "Ed",
+    "Ye",
+    "Axel",
+    "Corti",
+    "Cortese",
+    "Setti",
+    "Sagan",
+    "Maria",
+    "Tess",
+    "洪",
+    "홍길동",
+    "Иванов",
+    "ธนพร",
+    "Ängström",
+]
+# Names that equal codes which the selection of series needs. An allow-list cannot remove them.
 CANNOT_BE_TOLD = ("Se", "Te", "Ti", "Tse", "Cor", "Sat", "Ge", "Shim", "Swan", "Bravo")
 
 
@@ -50,7 +50,7 @@ CANNOT_BE_TOLD = ("Se", "Te", "Ti", "Tse", "Cor", "Sat", "Ge", "Shim", "Swan", "
     "pattern",
     ["{} AX T2", "AX {} T2", "AX T2 {}", "AX_{}_T2", "AX {} {} T2", "{}^AX T2", "AX T2 ({})", "AX, {}: T2"],
 )
-def test_a_name_among_known_words_goes_and_they_stay(name, pattern):
+def test_a_name_among_known_words_is_removed_and_they_stay(name, pattern):
     for spelling in (name, name.upper(), name.lower()):
         cleaned = clean(pattern.format(*[spelling] * 2), "descriptor")
         assert re.findall(r"\w+", cleaned.replace("_", " ")) == ["AX", "T2"]
@@ -60,18 +60,18 @@ def test_a_name_among_known_words_goes_and_they_stay(name, pattern):
 @pytest.mark.parametrize(
     "pattern", ["T2{}", "Ax{}", "{}T2", "{}2", "t2{}tse", "{}AX", "TSE{}", "{}19571103", "12{}34"]
 )
-def test_a_name_glued_to_known_words_or_digits_takes_them_along(name, pattern):
+def test_a_name_joined_to_known_words_or_digits_is_removed_with_them(name, pattern):
     cleaned = clean(pattern.format(name), "descriptor")
     letters = re.sub(r"[\W\d_]", "", name).lower()
     assert letters not in cleaned.lower()
 
 
 @pytest.mark.parametrize("name", CANNOT_BE_TOLD)
-def test_a_name_that_is_a_code_passes_which_is_the_known_limit(name):
+def test_a_name_that_equals_a_code_stays(name):
     assert clean(f"AX {name} T2", "descriptor") == f"AX {name} T2"
 
 
-def test_names_glued_together_of_known_words_are_no_words():
+def test_names_composed_of_known_words_are_not_allowed():
     for token in ("T2Wright", "Cortese", "Corti", "Sesete", "Setepd"):
         assert not allows(token, "descriptor")
     for token in ("AxT2", "T2TSE", "FLAIR3D", "tse2d1", "T2WI"):
@@ -109,7 +109,7 @@ def test_every_token_that_stays_is_a_known_word_or_a_short_number(parts):
             assert allows(token, use) or re.fullmatch(r"\d{1,3}|\d{1,2}\.\d", token)
 
 
-def test_the_table_holds_capitals_once_a_section_and_few_words_of_two_letters():
+def test_the_table_contains_capitals_and_few_words_of_two_letters():
     for use in USES:
         assert all(re.fullmatch(r"[A-Z0-9_]+", word) for word in words(use))
     short = {word for word in words("descriptor") if len(word) == 2 and word.isalpha()}

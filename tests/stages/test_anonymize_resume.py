@@ -15,7 +15,7 @@ from mrct.deid import patient as worker
 from mrct.deid import planning, resume
 from mrct.deid.deidentify import Options
 from mrct.deid.pseudonyms import Pseudonyms, demonstration
-from mrct.leaks.sweep import LeakError
+from mrct.leaks.output_sweep import LeakError
 from stages.anonymize import Params, Source, run
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from mrct.core import params as parameters
 from mrct.deid import patient as worker
 from mrct.deid.pseudonyms import DEMONSTRATION_KEY, KeyRefusedError, Pseudonyms, demonstration
 from mrct.dicom.read import Unreadable
-from mrct.leaks.sweep import LeakError
+from mrct.leaks.output_sweep import LeakError
 from stages.anonymize import Params, Source, choose_pseudonyms, run
 
 PARAMS = Params(key_file="unused", max_shift_days=365, retain_age_and_sex=False)

@@ -1,4 +1,4 @@
-"""The sweep of what was written: every value in every spelling is found, and known words are not."""
+"""The search in written files finds every value in every spelling, and no known words."""
 
 import pickle
 import re
@@ -14,14 +14,14 @@ from pydicom.datadict import tag_for_keyword
 from helpers.phi_factory import person_dataset
 from mrct.leaks.identifying import BIRTH, IDENTIFYING
 from mrct.leaks.matching import Matcher, locate, number_runs, uid_parts
-from mrct.leaks.phi_values import date_spellings
-from mrct.leaks.sweep import PhiValues, find_leak
+from mrct.leaks.output_sweep import find_leak
+from mrct.leaks.phi_values import PhiValues, date_spellings
 from mrct.leaks.vocabulary import allows
 
 NOISE = np.random.default_rng(0).integers(0, 4096, 5000).astype("<u2").tobytes()
 
 
-def needles_in(image: Dataset) -> PhiValues:
+def phi_values_of(image: Dataset) -> PhiValues:
     phi_values = PhiValues()
     phi_values.add_dataset(image)
     return phi_values
@@ -30,7 +30,7 @@ def needles_in(image: Dataset) -> PhiValues:
 def leak(
     header: bytes, pixels: bytes = b"", image: Dataset | None = None, ours: frozenset[str] = frozenset()
 ):
-    return find_leak(header, pixels, needles_in(image or person_dataset()), ours)
+    return find_leak(header, pixels, phi_values_of(image or person_dataset()), ours)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,8 @@ def test_text_among_pixels_is_found_from_eight_characters_on():
     assert leak(b"", NOISE) is None
     for text in (b"Quenneville", "Quenneville".encode("utf-16-le"), b"1.2.3.774411.8.1"):
         assert leak(b"", NOISE[:3001] + text + NOISE[3001:]) is not None
-    assert leak(b"", NOISE[:3001] + b"zq77" + NOISE[3001:]) is None  # by chance in every tenth of such images
+    # Four bytes occur by chance in every tenth of such images.
+    assert leak(b"", NOISE[:3001] + b"zq77" + NOISE[3001:]) is None
 
 
 @pytest.mark.parametrize(
@@ -102,14 +103,14 @@ def test_accents_may_be_lost_or_decomposed():
         assert leak(text.encode(), image=image) == "PatientName", text
 
 
-def test_known_words_are_no_names():
+def test_known_words_are_no_leaks():
     mary = person_dataset(PatientName="Tse^Mary", InstitutionName="CT 3", StudyID="12")
     for text in (b"ORIGINAL\\PRIMARY\\AXIAL", b"AX T2 TSE", b"CT 3", b"1.2.3.7744110", b"\xc0PRIMARY"):
         assert leak(text, image=mary) is None
     assert leak(b"for Mary", image=mary) == "PatientName"
 
 
-def test_what_we_wrote_ourselves_is_no_find():
+def test_what_this_program_wrote_is_no_leak():
     assert leak(b"1.2.3.774411.8.1", ours=frozenset({"1.2.3.774411.8.1"})) is None
     assert leak(b"wolkenstein", ours=frozenset({"wolkenstein"})) is None
 
@@ -128,8 +129,8 @@ def test_a_shifted_date_may_equal_another_date_of_the_patient():
     assert leak(b"19571103") == BIRTH
 
 
-def test_values_at_any_depth_and_in_the_file_meta_are_needles():
-    phi_values = needles_in(person_dataset())
+def test_values_at_any_depth_and_in_the_file_meta_are_searched():
+    phi_values = phi_values_of(person_dataset())
     assert phi_values.texts["quenneville"] == "PatientName"
     assert phi_values.texts["wolkenstein"] == "SourceApplicationEntityTitle"
     assert phi_values.numbers["1.2.3.774411.5"] == "ReferencedSOPInstanceUID"
@@ -144,13 +145,13 @@ def test_known_elements_of_a_second_file_are_passed_over_but_new_values_are_not(
     assert {"quenneville", "brightwater"} <= set(phi_values.texts)
 
 
-def test_needles_merge_and_travel_and_later_values_are_searched():
+def test_values_merge_and_travel_and_later_values_are_searched():
     one, two = PhiValues(), PhiValues()
     one.add_text("Quenneville", "PatientName", 3)
     assert find_leak(b"brightwater", b"", one, frozenset()) is None
     two.add_text("Brightwater 123456", "PatientComments", 4)
     two.add_text("Quenneville", "OperatorsName", 4)
-    one.merge(pickle.loads(pickle.dumps(two)))  # between our own processes
+    one.merge(pickle.loads(pickle.dumps(two)))
     assert find_leak(b"brightwater", b"", one, frozenset()) == "PatientComments"
     assert find_leak(b"123456", b"", one, frozenset()) == "PatientComments"
     assert find_leak(b"quenneville", b"", one, frozenset()) == "PatientName"
@@ -175,9 +176,9 @@ LETTERS = st.text("abc", min_size=1, max_size=4)
 def test_the_automaton_finds_what_a_literal_search_finds(words, text, step):
     content = ("\0" * (step - 1)).join(text).encode().lower()
     found = {
-        (hit.start, hit.text)
-        for hit in Matcher(words).find(content)
-        if hit.step == step or len(hit.text) == 1
+        (match.start, match.text)
+        for match in Matcher(words).find(content)
+        if match.step == step or len(match.text) == 1
     }
     expected = set()
     for word in words:
@@ -197,8 +198,8 @@ def test_numbers_are_found_as_whole_runs(numbers, noise):
     assert expected <= number_runs(content.decode().encode("utf-16-le"))
     for part in uid_parts(runs):
         assert any(run.startswith(f"{part}.") or part in run.split(".") for run in runs)
-    for hit in locate(content, {run for run in runs if run}):
-        assert content[hit.start : hit.end].decode() == hit.text
+    for match in locate(content, {run for run in runs if run}):
+        assert content[match.start : match.end].decode() == match.text
 
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz", min_size=5, max_size=12)
