@@ -32,7 +32,7 @@ def test_typical_slice_is_the_median_one() -> None:
     )
     assert typical_slice(table, "Pa", ["mae_hu"]) == 7
     assert typical_slice(table, "Pa", ["absent"]) == 5
-    with pytest.raises(ValueError, match="no slice of test patient Pb"):
+    with pytest.raises(ValueError, match="no slice of the test patient Pb"):
         typical_slice(table, "Pb", ["mae_hu"])
 
 
