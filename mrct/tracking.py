@@ -1,28 +1,34 @@
-"""MLflow, behind one door: runs are found by fingerprint, so that a run from DVC's cache is not lost or doubled.
+"""The only module that uses MLflow. A run is found by the fingerprint of its parameters, data and code.
 
-The database is sqlite at the project's root whatever workspace DVC runs in; MLFLOW_TRACKING_URI wins. The
-low-level client is used because the fluent one tags every run with the account name and script path.
+DVC may take a trained model from its cache. Its run is then found again, or rebuilt from the outputs of the stages, and
+never made twice. The database is an SQLite file in the project's root, also if DVC runs in a temporary workspace; the
+environment variable MLFLOW_TRACKING_URI names another one. Runs are logged by the client and not by MLflow's
+module-level functions, because these add the account name and the script's path as tags.
 """
 
-import csv
-import json
 import logging
 import math
 import os
 import subprocess
 import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrct.core.contracts import HISTORY, Direction
+from mrct.core.errors import NotFoundError
+from mrct.core.files import read_json
+
 if TYPE_CHECKING:
     import numpy as np
+    from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "mrct"
 FINGERPRINT = "mrct.fingerprint"
 
 
 def project_root(folder: Path | None = None) -> Path:
-    """The repository; for a DVC temporary workspace (.dvc/tmp/exps/...) the repository it belongs to."""
+    """The project's root; in a temporary workspace of DVC (.dvc/tmp/exps/...) the root of its project."""
     folder = (folder or Path.cwd()).resolve()
     parts = folder.parts
     if ".dvc" in parts and "exps" in parts:
@@ -31,18 +37,18 @@ def project_root(folder: Path | None = None) -> Path:
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or sqlite at an absolute path."""
+    """MLFLOW_TRACKING_URI, or else the SQLite file in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
 
 
 def artifact_location() -> str | None:
-    """The folder mlruns beside an sqlite file; any other server has its own place."""
+    """The folder `mlruns` beside an SQLite file; None for a server, which chooses its own place."""
     kind, _, file = tracking_uri().partition("sqlite:///")
     return None if kind else (Path(file).resolve().parent / "mlruns").as_uri()
 
 
 class Run:
-    """One MLflow run, found or made; a terminal method a call, nothing global."""
+    """The MLflow run with a fingerprint; it is created if there is none yet."""
 
     def __init__(self, fingerprint: str, name: str) -> None:
         client = _client()
@@ -57,99 +63,118 @@ class Run:
         run = found[0] if found else client.create_run(experiment_id, run_name=name, tags=tags)
         self.client, self.run_id = client, run.info.run_id
 
-    def params(self, values: dict[str, Any]) -> None:
-        """Nested parameters as dotted names; what is logged already stays."""
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log nested parameters under dotted names. A parameter that is logged already keeps its value."""
         logged = self.client.get_run(self.run_id).data.params
         for key, value in flatten(values).items():
             if key not in logged:
                 self.client.log_param(self.run_id, key, value)
 
-    def metrics(self, values: dict[str, float], step: int = 0) -> None:
-        """Finite metrics of one step."""
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log the finite metrics of one step."""
         for key, value in values.items():
             if math.isfinite(value):
                 self.client.log_metric(self.run_id, key, float(value), step=step)
 
-    def tags(self, values: dict[str, str]) -> None:
-        """Set or overwrite tags."""
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags; tags of the same name are overwritten."""
         for key, value in values.items():
             self.client.set_tag(self.run_id, key, value)
 
-    def missing_tags(self, values: dict[str, str]) -> None:
+    def missing_tags(self, values: Mapping[str, str]) -> None:
         """Set the tags that the run does not have yet."""
         known = self.client.get_run(self.run_id).data.tags
         self.tags({key: value for key, value in values.items() if key not in known})
 
     def image(self, name: str, pixels: "np.ndarray", step: int) -> None:
-        """(H, W) uint8, shown in the run's charts under `name` with a slider over the steps."""
+        """Log an image (H, W) uint8 of one step; MLflow shows the images of a name with a slider."""
         self.client.log_image(self.run_id, pixels, key=name, step=step, synchronous=True)
 
-    def artifacts(self, files: list[Path], folder: str | None = None) -> None:
-        """Copy the files that exist into the run."""
+    def artifacts(self, files: Iterable[Path], folder: str | None = None) -> None:
+        """Copy those of the files that exist into the run."""
         for file in files:
             if file.is_file():
                 self.client.log_artifact(self.run_id, str(file), folder)
 
     def logged_steps(self, metric: str) -> set[int]:
-        """Steps at which the metric is logged already."""
+        """The steps at which the metric is logged already."""
         return {entry.step for entry in self.client.get_metric_history(self.run_id, metric)}
 
     def finish(self, failed: bool = False) -> None:
-        """Mark the run's end."""
+        """Mark the run as finished or failed."""
         self.client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
 
-def record(model: Path, metrics: Path, artifacts: list[Path]) -> str:
-    """The run of one trained model, complete: parameters, curves, test metrics, artifacts; its method's name.
+def record(model: Path, metrics: Path, artifacts: Iterable[Path]) -> str:
+    """Log the whole run of one trained model: parameters, curves, test metrics and files.
 
-    Built from the stages' outputs alone and safe to repeat: DVC may have taken a model from its cache, in
-    which case nothing trained and nothing was logged here.
+    Everything is read from the outputs of the stages, and repeating it changes nothing.
+
+    Args:
+        model: models/<method>.
+        metrics: reports/metrics/<method>; what is missing there is not logged.
+        artifacts: Further files for the run, such as figures.
+
+    Returns:
+        The name of the method.
+
+    Raises:
+        NotFoundError: If the model was not trained.
     """
-    content = json.loads((model / "model.json").read_text())
-    run = Run(content["fingerprint"], content["method"])
+    if not (model / "model.json").is_file():
+        raise NotFoundError(
+            f"{model / 'model.json'}: no such file; run the stage train first (dvc repro train)"
+        )
+    content = read_json(model / "model.json")
+    method = str(content["method"])
+    run = Run(content["fingerprint"], method)
     run.params(content["params"] | content["normalization"])
-    run.missing_tags({"method": content["method"], "data.sha256": content["data_sha256"]} | origin_tags())
-    history = model / "history.csv"
-    if history.is_file():
-        with history.open(newline="") as stream:
-            table = list(csv.DictReader(stream))
-        # an epoch that was not validated has an empty cell
-        rows = [{key: float(value) for key, value in row.items() if value} for row in table]
+    run.missing_tags({"method": method, "data.sha256": content["data_sha256"]} | origin_tags())
+    if (model / HISTORY.file).is_file():
         known = run.logged_steps("epoch")
-        for row in rows:
-            if int(row["epoch"]) not in known:
-                run.metrics(row, step=int(row["epoch"]))
+        for row in HISTORY.read(model).to_dict("records"):
+            if (epoch := int(row["epoch"])) not in known:
+                run.metrics({str(name): float(value) for name, value in row.items()}, step=epoch)
     summary = metrics / "summary.json"
     if summary.is_file():
-        run.metrics(test_metrics(json.loads(summary.read_text())))
+        run.metrics(test_metrics(read_json(summary)))
     run.artifacts([model / "model.json", *sorted(model.glob("*.safetensors"))], "model")
     run.artifacts(artifacts)
     run.finish()
-    return str(content["method"])
+    return method
 
 
-def record_all(models: Path, reports: Path) -> list[str]:
-    """`record` for every model below `models`; figures go to the main system's run."""
+def record_all(models: Path, reports: Path, reference: str) -> list[str]:
+    """Log the run of every trained model.
+
+    Args:
+        models: The folder of the models.
+        reports: The folder of the reports.
+        reference: The method whose run gets the report's figures.
+
+    Returns:
+        The names of the methods.
+    """
     names = []
     for model in sorted(path.parent for path in models.glob("*/model.json")):
         artifacts = [Path("params.yaml"), Path("dvc.lock")]
-        if model.name == "sc_cyclegan":
+        if model.name == reference:
             artifacts += sorted((reports / "figures").glob("*.png"))
         names.append(record(model, reports / "metrics" / model.name, artifacts))
     return names
 
 
-def test_metrics(summary: dict[str, Any]) -> dict[str, float]:
+def test_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     """summary.json -> {"test_mr_to_ct_mae_hu": mean, ...}."""
     return {
         f"test_{direction}_{name}": float(value["mean"])
-        for direction in ("mr_to_ct", "ct_to_mr")
+        for direction in Direction
         for name, value in summary.get(direction, {}).items()
     }
 
 
 def origin_tags() -> dict[str, str]:
-    """The DVC experiment and the git commit this process belongs to; MLflow shows the latter as the version."""
+    """The DVC experiment and the git commit of this process; MLflow shows the commit as the run's version."""
     tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "workspace")}
     commit = _git("rev-parse", "HEAD")
     if commit:
@@ -159,7 +184,7 @@ def origin_tags() -> dict[str, str]:
 
 
 def _git(*command: str) -> str:
-    """Its output; empty where there is no git or no repository."""
+    """The output of a git command; empty without git or outside a repository."""
     try:
         done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
     except OSError:
@@ -167,25 +192,25 @@ def _git(*command: str) -> str:
     return done.stdout.strip()
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} -> {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
 
 
-def _client() -> Any:
+def _client() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mlflow.tracking import MlflowClient
 
-        # after the import, which sets its own levels: making a database is no news
+        # set after the import, which sets its own levels: the messages about a new database are not for the user
         for name in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.WARNING)
         return MlflowClient(tracking_uri=tracking_uri())

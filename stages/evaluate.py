@@ -19,11 +19,11 @@ from mrct.core.files import output_folder, save_array, write_json
 from mrct.core.params import Section, load
 from mrct.core.runner import run_stage
 from mrct.inference.model import Model, load_model
-from mrct.metrics.checks import mean_over_slices, require_bounds, require_disjoint
+from mrct.metrics.checks import require_bounds, require_disjoint
 from mrct.metrics.grey import grey_metrics, mr_overlap
 from mrct.metrics.hu import bone_iou, head_region, volume_metrics
 from mrct.metrics.image import intersection_over_union
-from mrct.metrics.statistics import bootstrap_interval
+from mrct.metrics.statistics import bootstrap_interval, mean_over_slices
 from mrct.normalization.intensity import signed_to_hu
 from mrct.terminal import track
 from mrct.tracking import record

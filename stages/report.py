@@ -1,8 +1,8 @@
 """report: the page people look at.  data/*, models, reports/metrics -> reports/index.html, reports/figures
 
-Reads what every stage before wrote and changes none of it. The figures are PNG files in reports/figures; the
-page embeds them, so that it is one file that opens offline. Only pseudonyms appear: nothing here reads a
-source folder, and the name of the source folder is not printed.
+The page compares all methods with the reference method, which comes first in tables and pictures. It embeds its
+pictures and opens offline; the same figures are PNG files in reports/figures. Only pseudonyms appear: no source file is
+read, and the name of the source folder is not printed.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,11 @@ from mrct.core import params as parameters
 from mrct.core.files import atomic_file, output_folder
 from mrct.core.params import ParamsError, Section
 from mrct.core.runner import run_stage
-from mrct.reporting import content, page, pictures
+from mrct.reporting import page, pictures
 from mrct.reporting.inputs import Folders, read_inputs
-from mrct.reporting.tables import Reference
+from mrct.reporting.results import Comparison
 from mrct.tracking import record
 
-MAIN_METHOD = "sc_cyclegan"
 VIRTUAL_COHORT = Path("data/cohort")
 FOLDERS = Folders(
     anonymized=Path("data/anonymized"),
@@ -33,14 +32,14 @@ FOLDERS = Folders(
 
 
 class Params(Section):
-    """How many test patients are shown as pictures, and the method that the others are compared with."""
+    """`report` in params.yaml: how many test patients are shown, and the reference method."""
 
     patients: int = Field(ge=0)
     reference: str
 
 
 class Intervals(Section):
-    """What the report shares with evaluate, so that both speak of the same intervals and windows."""
+    """The keys of `evaluate` that the report uses too, so that both have the same intervals and windows."""
 
     bootstrap_samples: int = Field(gt=0)
     seed: int
@@ -51,48 +50,65 @@ class Run(Section):
     """The top-level keys that the report reads."""
 
     source: str
-    baselines: tuple[str, ...]
+    methods: tuple[str, ...]
 
 
 def run(
     params: Params, intervals: Intervals, folders: Folders, methods: Sequence[str], virtual: bool, out: Path
 ) -> Path:
-    """Writes out/figures and out/index.html; `methods` begins with the main one. Returns the page's path."""
-    if params.reference not in methods:
-        known = parameters.nearest(params.reference, methods)
-        raise ParamsError(f"report.reference: {params.reference!r} is none of this run's methods{known}")
-    inputs = read_inputs(folders, methods)
-    reference = Reference(
-        inputs.results[methods.index(params.reference)], intervals.bootstrap_samples, intervals.seed
+    """Write out/figures and out/index.html.
+
+    Args:
+        params: `report` in params.yaml.
+        intervals: What the report shares with `evaluate`.
+        folders: The outputs of the other stages.
+        methods: The methods of the run, in any order.
+        virtual: Whether the patients are those of the virtual hospital.
+        out: The output folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ParamsError: If the reference is none of the methods.
+        NotFoundError: If an output of another stage is missing.
+        DataError: If outputs of other stages contradict each other.
+    """
+    inputs = read_inputs(folders, reference_first(params.reference, methods))
+    comparison = Comparison(
+        inputs.results, intervals.windows_8bit_hu, intervals.bootstrap_samples, intervals.seed
     )
-    text = content.text_of(inputs, reference, intervals.windows_8bit_hu, virtual)
-    cases = pictures.read_cases(inputs, folders, params.patients)
+    cases = pictures.read_cases(comparison, folders.normalized, folders.metrics, params.patients)
     with output_folder(out / "figures") as figures:
-        text["cases"] = pictures.draw_cases(inputs, cases, figures)
-        text["grids"] = pictures.draw_methods(inputs, cases, figures)
-        text["dots"] = pictures.draw_dots(inputs, intervals.windows_8bit_hu, figures)
-        text["curves"] = pictures.draw_curves(inputs, figures)
-    text["gallery"] = content.gallery(inputs, folders.selected / "thumbnails")
-    text["sheets"], text["more_sheets"] = content.contact_sheets(inputs.contact_sheets)
+        drawn = pictures.draw_all(comparison, cases, figures)
+    content = page.content_of(inputs, comparison, drawn, folders.selected / "thumbnails", virtual)
     with atomic_file(out / "index.html") as partial:
-        partial.write_text(page.render(text), encoding="utf-8")
+        partial.write_text(page.render(content), encoding="utf-8")
     return out / "index.html"
 
 
+def reference_first(reference: str, methods: Sequence[str]) -> list[str]:
+    """The methods in their order, the reference moved to the front."""
+    if reference not in methods:
+        known = parameters.nearest(reference, methods)
+        raise ParamsError(f"report.reference: {reference!r} is none of this run's methods{known}")
+    return [reference, *(method for method in methods if method != reference)]
+
+
 def main() -> None:
-    """Reads params.yaml and writes the page under reports/."""
+    """Read params.yaml, write the page under reports/ and give its figures to MLflow."""
     shared = parameters.read()["evaluate"]
     intervals = parameters.parse(
         Intervals,
         {key: shared[key] for key in Intervals.model_fields if key in shared},
         "params.yaml: evaluate",
     )
-    top = parameters.load(Run)
-    methods = [MAIN_METHOD, *top.baselines]
+    top, params = parameters.load(Run), parameters.load(Params, "report")
     virtual = Path(top.source).resolve() == VIRTUAL_COHORT.resolve()
-    run(parameters.load(Params, "report"), intervals, FOLDERS, methods, virtual, Path("reports"))
+    run(params, intervals, FOLDERS, top.methods, virtual, Path("reports"))
     figures = sorted(Path("reports/figures").glob("*.png"))
-    record(FOLDERS.models / MAIN_METHOD, FOLDERS.metrics / MAIN_METHOD, [Path("params.yaml"), *figures])
+    model, metrics = FOLDERS.models / params.reference, FOLDERS.metrics / params.reference
+    record(model, metrics, [Path("params.yaml"), *figures])
 
 
 if __name__ == "__main__":

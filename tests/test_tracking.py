@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mrct.core.errors import NotFoundError
 from mrct.tracking import Run, artifact_location, flatten, origin_tags, project_root, record, record_all
 
 
@@ -58,17 +59,14 @@ def test_every_method_is_one_run_and_all_compare_under_the_same_names(tmp_path, 
             "params": {},
         }
         (folder / "model.json").write_text(json.dumps(content | {"normalization": {"image_size": 32}}))
-        if method != "mean_ct":  # that one is fitted and has no epochs
-            rows = {
-                "epoch": [1, 2],
-                "phase": [1, 2],
-                "validation_mr_to_ct": [None, 80.0],
-            }  # validated every second epoch
+        # mean_ct is fitted in one pass and has no epochs; the others are validated every second epoch
+        if method != "mean_ct":
+            rows = {"epoch": [1, 2], "phase": [1, 2], "validation_mr_to_ct": [None, 80.0]}
             pd.DataFrame(rows).to_csv(folder / "history.csv", index=False)
         summary = {d: {"mae_hu": {"mean": 70.0 + number, "low": None, "high": None}} for d in directions}
         (metrics / "summary.json").write_text(json.dumps(summary))
-    assert record_all(Path("models"), Path("reports")) == sorted(methods)
-    assert record_all(Path("models"), Path("reports")) == sorted(methods)
+    for _ in range(2):
+        assert record_all(Path("models"), Path("reports"), reference="unet") == sorted(methods)
     for number, method in enumerate(methods):
         run = Run(f"{tmp_path.name}-{method}", method)
         found = run.client.get_run(run.run_id)
@@ -79,7 +77,7 @@ def test_every_method_is_one_run_and_all_compare_under_the_same_names(tmp_path, 
         assert ("test_ct_to_mr_mae_hu" in found.data.metrics) == (method == "sc_cyclegan")
         assert run.logged_steps("validation_mr_to_ct") == (set() if method == "mean_ct" else {2})
         pictures = {file.path for file in run.client.list_artifacts(run.run_id) if file.path.endswith(".png")}
-        assert pictures == ({"methods_mr_to_ct_bone_1.png"} if method == "sc_cyclegan" else set())
+        assert pictures == ({"methods_mr_to_ct_bone_1.png"} if method == "unet" else set())
 
 
 def test_the_origin_of_a_run_is_where_it_was_trained(model, tmp_path, monkeypatch):
@@ -123,3 +121,8 @@ def test_artifacts_lie_beside_the_database(monkeypatch, uri, wanted):
 
 def test_flatten():
     assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+
+
+def test_a_model_that_was_not_trained_is_named_with_its_stage(tmp_path):
+    with pytest.raises(NotFoundError, match=r"unet/model.json: no such file; run the stage train first"):
+        record(tmp_path / "unet", tmp_path, [])

@@ -142,9 +142,16 @@ def _shown(value: Any) -> str:
 @app.command()
 def track() -> None:
     """Rebuild every MLflow run from models/ and reports/ (a run taken from DVC's cache trains nothing)."""
+    from mrct.core.errors import MrctError
     from mrct.tracking import record_all
+    from stages import report
 
-    for name in record_all(Path("models"), Path("reports")):
+    try:
+        reference = load(report.Params, "report").reference
+        names = record_all(Path("models"), Path("reports"), reference)
+    except (MrctError, OSError) as error:
+        raise _fail(error) from None
+    for name in names:
         console.print(f"MLflow has {name}")
 
 

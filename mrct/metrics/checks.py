@@ -1,25 +1,32 @@
-"""Checks that a table of metrics must pass before anybody reads it."""
+"""Checks that every table of metrics must pass before it is written."""
 
-import numpy as np
 import pandas as pd
 
 from mrct.core.errors import DataError
+from mrct.metrics.image import BOUND_SUFFIX
 
 BOUND_TOLERANCE_DB = 1e-6
 
 
 class ImplausibleMetricsError(DataError):
-    """A number that arithmetic forbids: the evaluation, not the model, is wrong."""
+    """A metric has an impossible value, so that the evaluation is wrong, not the model."""
 
 
 def require_bounds(table: pd.DataFrame, where: str) -> None:
-    """Each `x_bound_db` column bounds its `x_db`; MAE >= 0; SSIM in [-1, 1]; IoU in [0, 1]. Names the row."""
+    """Check that every value is possible: PSNR below its bound, MAE >= 0, SSIM in [-1, 1], IoU in [0, 1].
+
+    Args:
+        table: A table of metrics, one row per slice or patient.
+        where: What the table is, for the message.
+
+    Raises:
+        ImplausibleMetricsError: For an impossible value; the message names its row and column.
+    """
     for column in table.columns:
         values = table[column]
-        if column.endswith("_bound_db"):
-            _require(
-                table, table[column.replace("_bound_db", "_db")] <= values + BOUND_TOLERANCE_DB, column, where
-            )
+        if column.endswith(BOUND_SUFFIX):
+            psnr = table[column.removesuffix(BOUND_SUFFIX) + "_db"]
+            _require(table, psnr <= values + BOUND_TOLERANCE_DB, column, where)
         elif column.startswith("mae"):
             _require(table, values >= 0, column, where)
         elif column.startswith("ssim"):
@@ -29,14 +36,15 @@ def require_bounds(table: pd.DataFrame, where: str) -> None:
 
 
 def require_disjoint(splits: dict[str, set[str]]) -> None:
-    """No patient in two splits."""
+    """Raise ImplausibleMetricsError if a patient is in two splits; `splits` holds the patients of each."""
     names = sorted(splits)
     for first in names:
         for second in names:
             shared = splits[first] & splits[second]
             if first < second and shared:
                 raise ImplausibleMetricsError(
-                    f"{len(shared)} patients are in both {first} and {second} (first: {min(shared)}); rerun pair"
+                    f"{len(shared)} patients are in both {first} and {second} (first: {min(shared)}); run the stage "
+                    "pair again"
                 )
 
 
@@ -46,12 +54,6 @@ def _require(table: pd.DataFrame, holds: pd.Series, column: str, where: str) -> 
         row = broken.iloc[0]
         identity = ", ".join(f"{key} {row[key]}" for key in ("direction", "patient", "k") if key in row)
         raise ImplausibleMetricsError(
-            f"{where}: {column} = {row[column]!r} breaks its bound for {identity} ({len(broken)} rows)"
+            f"{where}: {column} = {row[column]!r} is out of bounds for {identity} ({len(broken)} rows in all). "
+            "The metrics are computed wrongly; please report this as a defect"
         )
-
-
-def mean_over_slices(slices: pd.DataFrame) -> pd.DataFrame:
-    """Slice rows -> one row a (direction, patient): the mean of each metric, NaN and infinite values left out."""
-    finite = slices.replace([np.inf, -np.inf], np.nan)
-    columns = [c for c in slices.columns if c not in ("direction", "patient", "k")]
-    return finite.groupby(["direction", "patient"], sort=True)[columns].mean().reset_index()

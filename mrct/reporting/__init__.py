@@ -1,0 +1,9 @@
+"""The report: reads the outputs of all stages and makes one HTML page with its figures.
+
+Used by the stage `report` alone:
+
+- `inputs.read_inputs(folders, methods)` reads and checks the outputs of the other stages.
+- `results.Comparison` compares every method with the reference method.
+- `pictures` draws the figures into a folder.
+- `page.content_of` and `page.render` make the page.
+"""

@@ -1,28 +1,38 @@
-"""Pictures of slices: triptych and the grid of methods.  Arrays in, Figure out.
+"""Draws the figures: slices, one dot per patient, and training curves. Arrays and tables in, `Figure` out.
 
-Convention: a slice is (H, W) with j to posterior and i to the patient's left, so that it appears as in
-radiology: anterior on top, the patient's right on the left of the picture. Pixels are square.
-Differences are synthetic minus real: red is too high, blue too low, black is right.
+A slice is (H, W) with j to posterior and i to the patient's left. It is shown as in radiology: anterior on top, the
+patient's right on the left side of the picture. Pixels are square. Differences are synthetic minus real: red is too
+high, blue is too low, black is equal.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 
+from mrct.core.contracts import Direction
 from mrct.core.errors import DataError
+from mrct.metrics.statistics import Interval
 from mrct.reporting import theme
+from mrct.reporting.labels import curve_name
 from mrct.reporting.theme import DisplayWindow
 
+#: Figures of slices, in inches: width, margins, gaps between panels, color bar, title above a panel.
 WIDTH_IN = 12.0
 SIDE_IN, GAP_IN, BAR_IN, TITLE_IN = 0.12, 0.08, 0.75, 0.5
-#: Of the grid of methods: their names at the left, the cases' names on top, the small print above each panel.
+#: The grid of methods: their names on the left, the names of the cases on top, a note above each panel.
 NAME_IN, CASE_IN, NOTE_IN = 0.32, 0.3, 0.24
-#: A single case would fill the page's width with two panels.
+#: Without a minimum, the two panels of a single case would fill the page.
 MIN_COLUMNS = 6
+#: Charts: width in inches, curves side by side.
+CHART_WIDTH_IN = 11.5
+CURVES_PER_ROW = 4
 
 
 def triptych(
@@ -35,10 +45,19 @@ def triptych(
     input_window: DisplayWindow | None = None,
     note: str = "",
 ) -> Figure:
-    """input | synthetic | real | difference, each (H, W); synthetic and real in `window`'s unit.
+    """Draw input, synthetic, real and difference side by side.
 
-    `input_window` is the input's; None takes its 0.5th and 99.5th percentile.
-    `note` stands in small type above the difference. Errors: shapes that differ.
+    Args:
+        input_: Input slice (H, W).
+        synthetic: Synthetic slice (H, W), in the unit of `window`.
+        real: Real slice (H, W), in the unit of `window`.
+        window: Display window of the synthetic and the real slice.
+        titles: Titles of the first three panels.
+        input_window: Display window of the input; None: its 0.5th and 99.5th percentiles.
+        note: Small print above the difference.
+
+    Raises:
+        DataError: If the shapes differ.
     """
     _require_equal_shapes(input_, synthetic, real)
     low, high = (input_window.low, input_window.high) if input_window else _percentiles(input_)
@@ -61,11 +80,18 @@ def methods_grid(
     titles: tuple[str, str] = ("MR", "real CT"),
     input_window: DisplayWindow | None = None,
 ) -> Figure:
-    """A row a method, for every case its synthetic slice and the difference; above them input and real.
+    """Draw one row per method: for each case its synthetic slice and the difference, below the input and real slice.
 
-    All slices are (H, W). `cases`: a case's name to (input, real); `synthetic` and `notes`: a method's name to
-    its slices and to the small print above its differences, in the order of the cases.
-    Errors: no method, shapes that differ.
+    Args:
+        cases: Name of each case, to its input and real slice (H, W).
+        synthetic: Name of each method, to its slices (H, W) in the order of the cases.
+        notes: Name of each method, to the small print above its differences.
+        window: Display window of the synthetic and real slices.
+        titles: Titles of the input and the real slice.
+        input_window: Display window of the input; None: its 0.5th and 99.5th percentiles.
+
+    Raises:
+        DataError: If there is no method, or the shapes differ.
     """
     if not synthetic:
         raise DataError("methods_grid: got no method, expected at least one")
@@ -90,17 +116,6 @@ def methods_grid(
     return figure
 
 
-def head_box(mask: np.ndarray, margin: int = 4) -> tuple[slice, slice]:
-    """(H, W) boolean -> rows and columns of the head with a margin in pixels; everything without a head."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
-    return (
-        slice(max(int(rows[0]) - margin, 0), min(int(rows[-1]) + margin + 1, mask.shape[0])),
-        slice(max(int(columns[0]) - margin, 0), min(int(columns[-1]) + margin + 1, mask.shape[1])),
-    )
-
-
 def _grid(
     n_rows: int,
     n_columns: int,
@@ -109,7 +124,7 @@ def _grid(
     above_in: float = TITLE_IN,
     top_in: float = 0.0,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Panels of the slice's own proportion at fixed places, so that figures line up on the page."""
+    """Panels with the slice's proportions at fixed places, so that the figures line up on the page."""
     inner = WIDTH_IN - left_in - SIDE_IN - BAR_IN - GAP_IN * (n_columns - 1)
     width = inner / n_columns
     height = width * shape[0] / shape[1]
@@ -155,7 +170,7 @@ def _difference(
 
 
 def _difference_bar(image: AxesImage, window: DisplayWindow) -> None:
-    """A symmetric color bar right of the panel, with its unit."""
+    """Add a symmetric color bar with its unit to the right of the panel."""
     figure, place = image.figure, image.axes.get_position()
     bar = figure.add_axes((place.x1 + 0.01, place.y0, 0.009, place.height))
     scale = figure.colorbar(image, cax=bar, ticks=[-window.limit, 0.0, window.limit])
@@ -173,7 +188,7 @@ def _caption(axes: Axes, title: str, note: str) -> None:
 
 
 def _text(axes: Axes, text: str, place: tuple[float, float], above_pt: float = 0.0, **style: Any) -> None:
-    """`place` in the panel's own coordinates, then so many points upwards."""
+    """Write at `place` in the panel's coordinates, `above_pt` points higher."""
     font: dict[str, Any] = {"fontsize": 9.5, "ha": "left", "va": "bottom"} | style
     axes.annotate(text, place, (0.0, above_pt), "axes fraction", "offset points", **font)
 
@@ -187,3 +202,137 @@ def _require_equal_shapes(*slices: np.ndarray) -> None:
     shapes: Sequence[tuple[int, ...]] = sorted({s.shape for s in slices})
     if len(shapes) != 1 or len(shapes[0]) != 2:
         raise DataError(f"got slices of shapes {list(shapes)}, expected one (H, W)")
+
+
+@dataclass(frozen=True)
+class DotPanel:
+    """One metric of the dot chart.
+
+    `values` holds per method one value per patient, the same patients in the same order, NaN where a value is
+    undefined. `better` is the text below the panel.
+    """
+
+    title: str
+    better: str
+    values: Mapping[str, np.ndarray]
+    intervals: Mapping[str, Interval]
+
+
+def patient_dots(panels: Sequence[DotPanel], names: Mapping[str, str], colors: Mapping[str, str]) -> Figure:
+    """Draw one panel per metric, one row per method and one dot per test patient; lines join the same patient.
+
+    The black diamond is the mean and its bar the 95 % interval over patients, where there is one.
+
+    Args:
+        panels: The metrics.
+        names: Name of each method on the page, in the order of the rows.
+        colors: Color of each method.
+
+    Raises:
+        DataError: If there is no metric.
+    """
+    if not panels:
+        raise DataError("patient_dots: got no metric, expected at least one")
+    with theme.style(dark=False):
+        figure = Figure(figsize=(CHART_WIDTH_IN, 1.15 + 0.52 * len(names)), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, panel in zip(axes, panels, strict=True):
+            _dots(axis, panel, list(names), colors)
+        axes[0].set_yticks(range(len(names)), list(names.values()), color=theme.INK)
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def _dots(axis: Axes, panel: DotPanel, methods: list[str], colors: Mapping[str, str]) -> None:
+    rows = np.arange(len(methods))
+    missing = np.full(len(next(iter(panel.values.values()))), np.nan)
+    table = np.stack([np.where(np.isfinite(v := panel.values.get(m, missing)), v, np.nan) for m in methods])
+    axis.plot(table, rows, color=theme.RAIL, linewidth=0.6, alpha=0.7, zorder=1)
+    for row, method in enumerate(methods):
+        axis.scatter(table[row], np.full(table.shape[1], row), s=20, color=colors[method], alpha=0.65,
+                     linewidths=0, zorder=2)  # fmt: skip
+        mean, low, high = panel.intervals.get(method, Interval(np.nan, None, None))
+        if low is not None and high is not None:
+            axis.plot([low, high], [row + 0.26] * 2, color=theme.INK, linewidth=1.6, zorder=3)
+        axis.scatter([mean], [row + 0.26], marker="D", s=16, color=theme.INK, linewidths=0, zorder=4)
+    axis.set_title(panel.title)
+    axis.set_xlabel(panel.better, fontsize=8)
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.grid(axis="x")
+    axis.set_axisbelow(True)
+
+
+def is_validation(column: str) -> bool:
+    """Whether a column of the history is measured on validation patients."""
+    return column.startswith("val")
+
+
+def curve_columns(history: pd.DataFrame) -> list[str]:
+    """The columns that are drawn, validation first: all with a finite value but `epoch` and `phase`."""
+    columns = [column for column in history.columns if column not in ("epoch", "phase")]
+    drawn = [column for column in columns if np.isfinite(history[column].to_numpy(dtype=float)).any()]
+    return sorted(drawn, key=lambda column: not is_validation(column))
+
+
+def training_curves(history: pd.DataFrame, best_epochs: Mapping[Direction, int]) -> Figure:
+    """Draw one panel per loss term and validation error; validation comes first, in the color of the page.
+
+    Args:
+        history: The table HISTORY. A method that is trained in several phases has a column `phase`; a grey line in
+            every panel marks where a phase begins.
+        best_epochs: Per direction the epoch whose weights were kept, a dashed line in its validation panel.
+
+    Raises:
+        DataError: If the history has no finite value.
+    """
+    columns = curve_columns(history)
+    if not columns:
+        raise DataError(
+            f"training history: no finite value in the columns {list(history.columns)}; expected a loss term or a "
+            "validation error; run the stage train again"
+        )
+    n_rows = -(-len(columns) // CURVES_PER_ROW)
+    with theme.style(dark=False):
+        figure = Figure(figsize=(CHART_WIDTH_IN, 2.05 * n_rows), layout="constrained")
+        axes = figure.subplots(n_rows, CURVES_PER_ROW, squeeze=False).ravel()
+        for axis, column in zip(axes, columns, strict=False):
+            values = history[column].to_numpy(dtype=float)
+            _curve(axis, history["epoch"].to_numpy(), values, column, best_of(column, best_epochs))
+            for start in phase_starts(history):
+                axis.axvline(start - 0.5, color=theme.RAIL, linewidth=1.0, zorder=1)
+        for unused in axes[len(columns) :]:
+            unused.set_visible(False)
+    return figure
+
+
+def phase_starts(history: pd.DataFrame) -> list[int]:
+    """The first epoch of the second and each later phase."""
+    if "phase" not in history:
+        return []
+    changed = history["phase"].diff().fillna(0) != 0
+    return [int(epoch) for epoch in history.loc[changed, "epoch"]]
+
+
+def best_of(column: str, best_epochs: Mapping[Direction, int]) -> int | None:
+    """The kept epoch of a validation column's direction; None for loss terms, which do not choose an epoch."""
+    found = [epoch for direction, epoch in best_epochs.items() if column.endswith(direction)]
+    return found[0] if is_validation(column) and found else None
+
+
+def _curve(axis: Axes, epochs: np.ndarray, values: np.ndarray, column: str, best_epoch: int | None) -> None:
+    finite = np.isfinite(values)
+    color = theme.MAIN_COLOR if is_validation(column) else theme.LOSS
+    marker = "o" if finite.sum() < 3 else None
+    axis.plot(epochs[finite], values[finite], color=color, linewidth=1.6, marker=marker, markersize=3)
+    if best_epoch is not None:
+        axis.axvline(best_epoch, color=theme.GOOD, linewidth=1.0, linestyle=(0, (4, 3)))
+        for value in values[(epochs == best_epoch) & finite]:
+            axis.scatter([best_epoch], [value], s=22, color=theme.GOOD, linewidths=0, zorder=3)
+    axis.set_title(curve_name(column), fontsize=8.5)
+    axis.tick_params(labelsize=7.5, length=2)
+    axis.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axis.grid(axis="y")
+    axis.set_axisbelow(True)

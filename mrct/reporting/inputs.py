@@ -1,31 +1,46 @@
-"""What the page is made of, read from the folders of the stages before; what is missing is named."""
+"""What the report reads: the outputs of all other stages, checked against each other."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mrct.core.contracts import (
+    AUDITED_ATTRIBUTES,
+    AUDITED_FILES,
+    HISTORY,
+    PAIRS,
+    PATIENT_METRICS,
+    PATIENT_SPLITS,
+    REGISTERED_PATIENTS,
+    REJECTED_SLICES,
+    SELECTED_PATIENTS,
+    SELECTED_SERIES,
+    SLICE_METRICS,
+    Direction,
+    FileAction,
+)
 from mrct.core.errors import DataError, NotFoundError
-from mrct.core.files import read_json, read_table
-from mrct.reporting.tables import Results
+from mrct.core.files import read_json
+from mrct.metrics.statistics import Interval
 
-#: What every audit states, and what a DICOM audit states beside it (CONTRIBUTING.md, data/anonymized).
+#: The keys of audit/summary.json: of every audit, of an audit of DICOM in addition, and of its leak scan.
 AUDIT_KEYS = ("patients", "files", "sweep")
 DICOM_AUDIT_KEYS = (
     "method", "standard", "method_codes", "max_shift_days", "retain_age_and_sex",
     "already_deidentified_files", "joined_patient_ids",
 )  # fmt: skip
-#: PS3.16 CID 7050: Retain Patient Characteristics Option.
-RETAINED = "113108"
-SWEEP_KEYS = ("files", "bytes", "values", "hits")
+SCAN_KEYS = ("files", "bytes", "values", "hits")
+#: The Retain Patient Characteristics Option (DICOM PS3.16, CID 7050).
+RETAIN_CHARACTERISTICS = "113108"
 
 
 @dataclass(frozen=True)
 class Folders:
-    """The stages' output folders (CONTRIBUTING.md, "What passes between the stages")."""
+    """The output folders of the stages."""
 
     anonymized: Path
     selected: Path
@@ -38,9 +53,10 @@ class Folders:
 
 @dataclass(frozen=True)
 class Audit:
-    """The account of the stage anonymize; `checksums`: name of each audit file to its SHA-256, hex.
+    """What the stage anonymize did to the files and attributes of the source.
 
-    `attributes` is None where the source has no DICOM attributes (image volumes).
+    `attributes` is None for image volumes, which have no DICOM attributes. `checksums` holds the SHA-256 of each file
+    of the audit, in hexadecimal digits.
     """
 
     files: pd.DataFrame
@@ -50,8 +66,56 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class MethodResults:
+    """One method: its test results, and the record and history of its training.
+
+    `summary`, `patients` and `slices` are summary.json, patients.csv and slices.csv of the stage evaluate. `model` is
+    model.json. `history` is None for a method that is fitted in one pass and has no epochs.
+    """
+
+    method: str
+    summary: Mapping[str, Any]
+    patients: pd.DataFrame
+    slices: pd.DataFrame = field(default_factory=pd.DataFrame)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    history: pd.DataFrame | None = None
+
+    @property
+    def best_epochs(self) -> dict[Direction, int]:
+        """Per direction the epoch whose weights were kept; empty for a method without epochs."""
+        found = self.model.get("best_epoch", {})
+        return {direction: int(found[direction]) for direction in Direction if direction in found}
+
+    @property
+    def n_parameters(self) -> int | None:
+        """Number of weights of the larger network; None for a method that is fitted in one pass."""
+        return max(self.model.get("n_parameters", {}).values(), default=None)
+
+    def has(self, direction: str) -> bool:
+        """Whether the method was evaluated in this direction."""
+        return direction in self.summary
+
+    def metrics(self, direction: str) -> Mapping[str, Any]:
+        """The metrics of one direction in summary.json; empty where the method lacks the direction."""
+        return self.summary.get(direction, {})
+
+    def interval(self, direction: str, column: str) -> Interval:
+        """Mean over the patients and its interval; NaN and None where the method has no such metric."""
+        found = self.metrics(direction).get(column) or {}
+        mean = found.get("mean")
+        return Interval(float("nan") if mean is None else float(mean), found.get("low"), found.get("high"))
+
+    def values(self, direction: str, column: str) -> pd.Series:
+        """One value per test patient, indexed by patient; empty where the method has no such metric."""
+        if column not in self.patients:
+            return pd.Series(dtype=float)
+        rows = self.patients[self.patients["direction"] == direction]
+        return rows.set_index("patient")[column].astype(float).sort_index()
+
+
+@dataclass(frozen=True)
 class Inputs:
-    """Every table of the page."""
+    """Everything that the page is made of; the first of `results` is the reference method."""
 
     source: dict[str, Any]
     audit: Audit
@@ -63,131 +127,126 @@ class Inputs:
     splits: pd.DataFrame
     contact_sheets: list[Path]
     normalized: dict[str, Any]
-    results: list[Results]
-    slices: dict[str, pd.DataFrame]
-    histories: dict[str, pd.DataFrame]
-    models: dict[str, dict[str, Any]]
+    results: list[MethodResults]
 
 
 def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
-    """Reads all tables. Errors: a required file that is missing, with the stage that writes it."""
+    """Read the outputs of all stages.
+
+    Args:
+        folders: Where the outputs lie.
+        methods: The methods of the run, the reference method first.
+
+    Raises:
+        NotFoundError: If a file is missing; the message names the stage that writes it.
+        DataError: If a file is not what its stage writes, or contradicts another one.
+    """
     source = _json(folders.anonymized / "manifest.json", "anonymize")
-    results = [read_results(folders.metrics, method) for method in methods]
+    results = [read_results(folders, method) for method in methods]
     require_same_patients(results)
     return Inputs(
         source=source,
-        audit=read_audit(folders.anonymized / "audit", dicom=source["layout"] == "dicom"),
-        series=_table(
-            folders.selected / "series.csv", "select", ("patient", "series", "modality", "decision", "rule")
-        ),
-        patients=_table(folders.selected / "patients.csv", "select", ("patient", "status", "reason")),
-        registered=_table(folders.registered / "patients.csv", "register", ("patient", "status", "reason")),
-        pairs=_table(folders.pairs / "pairs.csv", "pair", ("patient", "k", "split")),
-        rejected_slices=_table(folders.pairs / "rejected.csv", "pair", ("patient", "k", "rule", "reason")),
-        splits=_table(folders.pairs / "splits.csv", "pair", ("patient", "split", "n_pairs")),
+        audit=read_audit(folders.anonymized, dicom=source["layout"] == "dicom"),
+        series=SELECTED_SERIES.read(folders.selected),
+        patients=SELECTED_PATIENTS.read(folders.selected),
+        registered=REGISTERED_PATIENTS.read(folders.registered),
+        pairs=PAIRS.read(folders.pairs),
+        rejected_slices=REJECTED_SLICES.read(folders.pairs),
+        splits=PATIENT_SPLITS.read(folders.pairs),
         contact_sheets=sorted((folders.pairs / "contact_sheets").glob("*.png")),
         normalized=_json(folders.normalized / "manifest.json", "normalize"),
         results=results,
-        slices={
-            m: _table(folders.metrics / m / "slices.csv", f"evaluate ({m})", ("patient", "k"))
-            for m in methods
-        },
-        histories=read_histories(folders.models, methods),
-        models={m: read_json(p) for m in methods if (p := folders.models / m / "model.json").is_file()},
     )
 
 
-def read_audit(folder: Path, dicom: bool) -> Audit:
-    """files.csv, summary.json and, of DICOM, attributes.csv.
+def read_audit(anonymized: Path, dicom: bool) -> Audit:
+    """Read the audit of the stage anonymize; people sign a page that is made of it.
 
-    A person signs the page that is made of these, so what contradicts itself is an error: a key that is
-    missing, a count that differs, a sweep with a hit or over fewer files than were written.
+    Args:
+        anonymized: The stage's output folder.
+        dicom: Whether the source is DICOM, which has an audit of its attributes.
+
+    Raises:
+        NotFoundError: If a file of the audit is missing.
+        DataError: If a key is missing, two counts differ, or the leak scan has a hit or has read fewer files than
+            were written.
     """
-    names = ["files.csv", "summary.json", *(["attributes.csv"] if dicom else [])]
-    files = _table(folder / "files.csv", "anonymize", ("source_index", "action", "reason", "output"))
-    columns = ("tag", "keyword", "profile", "action", "count")
-    attributes = _table(folder / "attributes.csv", "anonymize", columns) if dicom else None
-    summary = _json(folder / "summary.json", "anonymize")
-    where = folder / "summary.json"
-    _require_keys(where, summary, (*AUDIT_KEYS, *(DICOM_AUDIT_KEYS if dicom else ())))
-    _require_keys(where, summary["sweep"], SWEEP_KEYS)
-    if dicom and (RETAINED in summary["method_codes"]) != summary["retain_age_and_sex"]:
+    tables = [AUDITED_FILES, AUDITED_ATTRIBUTES] if dicom else [AUDITED_FILES]
+    files, *attributes = (table.read(anonymized) for table in tables)
+    path = anonymized / "audit/summary.json"
+    summary = _json(path, "anonymize")
+    _require_keys(path, summary, (*AUDIT_KEYS, *(DICOM_AUDIT_KEYS if dicom else ())))
+    _require_keys(path, summary["sweep"], SCAN_KEYS)
+    if dicom and (RETAIN_CHARACTERISTICS in summary["method_codes"]) != summary["retain_age_and_sex"]:
         raise DataError(
-            f"{where}: retain_age_and_sex is {summary['retain_age_and_sex']}, but method_codes are "
-            f"{sorted(summary['method_codes'])}; expected {RETAINED} only where it is true; rerun anonymize"
+            f"{path}: retain_age_and_sex is {summary['retain_age_and_sex']}, but method_codes are "
+            f"{sorted(summary['method_codes'])}; expected {RETAIN_CHARACTERISTICS} only where it is true; "
+            "run the stage anonymize again"
         )
-    _require_complete(folder, files, summary)
-    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    return Audit(files, attributes, summary, digests)
+    _require_complete(anonymized, files, summary)
+    paths = [path, *(anonymized / table.file for table in tables)]
+    checksums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return Audit(files, attributes[0] if attributes else None, summary, checksums)
 
 
 def _require_keys(path: Path, content: dict[str, Any], keys: Iterable[str]) -> None:
     missing = [key for key in keys if key not in content]
     if missing:
-        raise DataError(f"{path}: no key {', '.join(missing)}; got {sorted(content)}; rerun anonymize")
+        raise DataError(
+            f"{path}: no key {', '.join(missing)}; got {sorted(content)}; run the stage anonymize again"
+        )
 
 
-def _require_complete(folder: Path, files: pd.DataFrame, summary: dict[str, Any]) -> None:
-    """Every file found has one verdict, both tables count alike, and the sweep saw every output."""
+def _require_complete(anonymized: Path, files: pd.DataFrame, summary: dict[str, Any]) -> None:
+    """Every file has one entry, both counts agree, and the leak scan has read every output and has no hit."""
+    table, path = anonymized / AUDITED_FILES.file, anonymized / "audit/summary.json"
     if sorted(files["source_index"]) != list(range(len(files))):
-        raise DataError(f"{folder / 'files.csv'}: the files are not numbered 0, 1, 2, ...; rerun anonymize")
+        raise DataError(f"{table}: source_index is not 0, 1, 2, ...; run the stage anonymize again")
     counted = {action: int(n) for action, n in files["action"].value_counts().items()}
     if counted != {action: n for action, n in summary["files"].items() if n}:
         raise DataError(
-            f"{folder}: files.csv counts {counted}, summary.json {summary['files']}; rerun anonymize"
+            f"{table} counts {counted}, but summary.json {summary['files']}; run the stage anonymize again"
         )
-    written, sweep = files.loc[files["action"] == "kept", "output"].nunique(), summary["sweep"]
-    if sweep["hits"] or sweep["files"] < written:
+    written, scan = files.loc[files["action"] == FileAction.KEPT, "output"].nunique(), summary["sweep"]
+    if scan["hits"] or scan["files"] < written:
         raise DataError(
-            f"{folder / 'summary.json'}: the sweep states {sweep['hits']} hits in {sweep['files']} files; "
-            f"expected 0 in at least {written}. Use nothing of data/anonymized; rerun anonymize"
+            f"{path}: the leak scan has {scan['hits']} hits in {scan['files']} files; expected 0 hits in at "
+            f"least {written} files. Do not use {anonymized}; run the stage anonymize again"
         )
 
 
-def read_results(metrics: Path, method: str) -> Results:
-    """summary.json and patients.csv of one method; an evaluation without a test patient is an error."""
-    stage = f"evaluate ({method})"
-    summary = _json(metrics / method / "summary.json", stage)
-    patients = _table(metrics / method / "patients.csv", stage, ("direction", "patient"))
+def read_results(folders: Folders, method: str) -> MethodResults:
+    """Read the evaluation and the training record of one method.
+
+    Raises:
+        NotFoundError: If a file is missing, the history of a method with epochs included.
+        DataError: If the evaluation has no test patient, or the history no epoch.
+    """
+    metrics, model = folders.metrics / method, folders.models / method
+    summary = _json(metrics / "summary.json", "evaluate")
+    patients = PATIENT_METRICS.read(metrics)
     if patients.empty:
-        raise DataError(f"{metrics / method / 'patients.csv'}: no test patient; raise pair.test_fraction")
-    return Results(method, summary, patients)
+        raise DataError(f"{metrics / PATIENT_METRICS.file}: no test patient; raise pair.test_fraction")
+    record = _json(model / "model.json", "train")
+    history = HISTORY.read(model) if "best_epoch" in record else None
+    if history is not None and history.empty:
+        raise DataError(f"{model / HISTORY.file}: no epoch; run the stage train again")
+    return MethodResults(method, summary, patients, SLICE_METRICS.read(metrics), record, history)
 
 
-def require_same_patients(results: Sequence[Results]) -> None:
-    """Methods are compared on the same test patients; ValueError names a method that was scored on others."""
-    wanted = set(results[0].patients["patient"])
+def require_same_patients(results: Sequence[MethodResults]) -> None:
+    """Raise DataError for a method that was evaluated on other test patients than the reference."""
+    reference = results[0]
+    expected = set(reference.patients["patient"])
     for result in results[1:]:
-        if (got := set(result.patients["patient"])) != wanted:
+        if (got := set(result.patients["patient"])) != expected:
             raise DataError(
-                f"{result.method}: scored on {len(got)} test patients, {results[0].method} on {len(wanted)}, "
-                f"{len(got & wanted)} of them the same; rerun evaluate"
+                f"{result.method}: evaluated on {len(got)} test patients, {reference.method} on {len(expected)}, "
+                f"of which {len(got & expected)} are the same; run the stage evaluate again for both"
             )
 
 
-def read_histories(models: Path, methods: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Training histories with at least one epoch; the first method must have one, the others need not."""
-    paths = {method: models / method / "history.csv" for method in methods}
-    tables = {m: read_table(p) for m, p in paths.items() if p.is_file() and p.stat().st_size > 1}
-    if methods[0] not in tables or tables[methods[0]].empty:
-        raise NotFoundError(f"{paths[methods[0]]}: no training history; rerun train")
-    return {method: table for method, table in tables.items() if "epoch" in table and len(table)}
-
-
 def _json(path: Path, stage: str) -> dict[str, Any]:
-    _require(path, stage)
-    return read_json(path)
-
-
-def _table(path: Path, stage: str, columns: Sequence[str]) -> pd.DataFrame:
-    _require(path, stage)
-    table = read_table(path)
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}; got {list(table.columns)}; rerun {stage}")
-    return table
-
-
-def _require(path: Path, stage: str) -> None:
     if not path.is_file():
-        raise NotFoundError(f"{path}: no such file, but the report needs it; rerun {stage}")
+        raise NotFoundError(f"{path}: no such file; run the stage {stage} first (dvc repro {stage})")
+    return read_json(path)

@@ -1,8 +1,12 @@
-"""Names that people read: methods, directions, metric columns with unit and region, loss terms."""
+"""Names and numbers as the page prints them: methods, directions, metrics with unit and region, loss terms."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from mrct.core.contracts import Direction
+from mrct.metrics.hu import WIDTH_HU
+from mrct.metrics.image import BOUND_SUFFIX
 
 MINUS = "\N{MINUS SIGN}"
 METHODS = {
@@ -14,14 +18,44 @@ METHODS = {
     "context_gan3d": "context-aware GAN",
     "swin_pix2pix": "Swin pix2pix",
 }
-DIRECTIONS = {"mr_to_ct": "MR \N{RIGHTWARDS ARROW} CT", "ct_to_mr": "CT \N{RIGHTWARDS ARROW} MR"}
+DIRECTIONS = {
+    Direction.MR_TO_CT: "MR \N{RIGHTWARDS ARROW} CT",
+    Direction.CT_TO_MR: "CT \N{RIGHTWARDS ARROW} MR",
+}
+#: Unit of the validation error of each direction (mrct/training/validation.py).
+VALIDATION_UNITS = {Direction.MR_TO_CT: "MAE, HU", Direction.CT_TO_MR: "MAE, grey"}
+#: Kinds of loss terms; a term is named `<kind>_<modality>`.
+LOSSES = {
+    "adv": "adversarial",
+    "pix": "pixel",
+    "str": "structure",
+    "cyc": "cycle",
+    "idt": "identity",
+    "mae": "absolute error",
+    "gdl": "gradient difference",
+    "ssim": "SSIM",
+    "discriminator": "discriminator",
+}
+#: Kinds of 8-bit metrics, in the order of the page: name, unit, whether higher is better, digits.
+GREY_METRICS = {
+    "mae": ("MAE, 8-bit", "grey levels", False, 2),
+    "psnr": ("PSNR, 8-bit", "dB", True, 2),
+    "ssim": ("SSIM, 8-bit", "", True, 3),
+}
+GREY_COLUMN = re.compile(r"(mae|psnr|ssim)_8bit(?:_(.+))?")
+BONE_COLUMN = re.compile(r"iou_bone_(.+)hu")
 
+#: HU windows of the 8-bit metrics by name: the HU values that become grey 0 and 255.
 Windows = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric column as people read it; `higher_is_better` is None where we do not know the column."""
+    """The label of one metric column.
+
+    `region` says where the metric is measured. `higher_is_better` is None for an unknown column. `digits` is the
+    number of decimals.
+    """
 
     column: str
     name: str
@@ -31,91 +65,77 @@ class Metric:
     digits: int
 
 
+FIXED = {
+    label.column: label
+    for label in (
+        Metric("mae_hu", "MAE", "HU", "head", False, 1),
+        Metric("psnr_db", "PSNR", "dB", f"head, range {WIDTH_HU:g} HU", True, 2),
+        Metric("ssim", "SSIM, 3D", "", "head", True, 3),
+        Metric("ssim_2d", "SSIM, 2D", "", "head", True, 3),
+        Metric("iou_otsu", "IoU of the foreground", "", "Otsu threshold", True, 3),
+        Metric("iou_head", "IoU of the head", "", "sanity check", True, 3),
+    )
+}
+
+
 def method_name(method: str) -> str:
-    """`mean_ct` -> `mean CT`; an unknown method with spaces for underscores."""
+    """`mean_ct` -> `mean CT`. An unknown method is shown with spaces for underscores."""
     return METHODS.get(method, method.replace("_", " "))
 
 
 def is_shown(column: str) -> bool:
-    """False for identities and for the PSNR bounds, which are a check on the numbers and no result."""
-    return column not in ("direction", "patient", "k") and not column.endswith("_bound_db")
+    """Whether a column is a result: not a key column, and not a PSNR bound, which only checks the numbers."""
+    return column not in ("direction", "patient", "k") and not column.endswith(BOUND_SUFFIX)
 
 
 def metric(column: str, windows: Windows) -> Metric:
-    """The column's label; `windows` are the HU windows of the 8-bit metrics."""
-    fixed = {
-        "mae_hu": ("MAE", "HU", "head", False, 1),
-        "psnr_db": ("PSNR", "dB", "head, range 4024 HU", True, 2),
-        "ssim": ("SSIM, 3D", "", "head", True, 3),
-        "ssim_2d": ("SSIM, 2D", "", "head", True, 3),
-        "iou_head": ("IoU of the head", "", "sanity check", True, 3),
-        "iou_otsu": ("IoU of the foreground", "", "Otsu threshold", True, 3),
-    }
-    if column in fixed:
-        return Metric(column, *fixed[column])
-    if bone := re.fullmatch(r"iou_bone_(.+)hu", column):
+    """The label of a metric column; `windows` are the HU windows of the 8-bit metrics."""
+    if column in FIXED:
+        return FIXED[column]
+    if bone := BONE_COLUMN.fullmatch(column):
         return Metric(column, "IoU of bone", "", f"CT \N{GREATER-THAN OR EQUAL TO} {bone[1]} HU", True, 3)
-    if grey := re.fullmatch(r"(mae|psnr|ssim)_8bit(?:_(.+))?", column.removesuffix("_db")):
-        return _grey_metric(column, grey[1], grey[2] or "", windows)
+    if grey := GREY_COLUMN.fullmatch(column.removesuffix("_db")):
+        name, unit, higher_is_better, digits = GREY_METRICS[grey[1]]
+        return Metric(column, name, unit, _grey_region(grey[2] or "", windows), higher_is_better, digits)
     return Metric(column, column.replace("_", " "), "", "", None, 3)
 
 
-def _grey_metric(column: str, kind: str, window: str, windows: Windows) -> Metric:
-    """The paper's metrics: scale 0 to 255, the whole slice with its air, and which HU become 0 and 255."""
+def _grey_region(window: str, windows: Windows) -> str:
+    """The 8-bit metrics of the paper cover the whole slice with its air; for CT the window is named."""
     region = "whole slice"
     if window in windows:
-        low, high = windows[window]
-        region += f", {window} window {number(low, 0)} to {number(high, 0)} HU"
-    elif window:
-        region += f", {window} window"
-    name = {"mae": "MAE, 8-bit", "psnr": "PSNR, 8-bit", "ssim": "SSIM, 8-bit"}[kind]
-    unit = {"mae": "grey levels", "psnr": "dB", "ssim": ""}[kind]
-    return Metric(column, name, unit, region, kind != "mae", 3 if kind == "ssim" else 2)
+        return f"{region}, {window} window {hu_range(windows[window])}"
+    return f"{region}, {window} window" if window else region
 
 
 def metric_order(column: str, windows: Windows) -> tuple[int, int, float, str]:
-    """Sort key: HU and MR metrics, overlaps, the paper's CT metrics window by window, then the unknown."""
-    first = ("mae_hu", "psnr_db", "ssim", "ssim_2d")
-    if column in first:
-        return 0, first.index(column), 0.0, column
-    if bone := re.fullmatch(r"iou_bone_(.+)hu", column):
+    """Sort key of the page: HU and MR metrics, overlaps, the 8-bit CT metrics by window, unknown columns."""
+    if bone := BONE_COLUMN.fullmatch(column):
         return 1, 0, float(bone[1]), column
-    if column.startswith("iou_"):
-        return 1, 1 if column != "iou_head" else 2, 0.0, column
-    if grey := re.fullmatch(r"(mae|psnr|ssim)_8bit(?:_(.+))?", column.removesuffix("_db")):
-        kind = float(("mae", "psnr", "ssim").index(grey[1]))
+    if column in FIXED:
+        return int(column.startswith("iou_")), 1 + list(FIXED).index(column), 0.0, column
+    if grey := GREY_COLUMN.fullmatch(column.removesuffix("_db")):
+        kind = float(list(GREY_METRICS).index(grey[1]))
         if grey[2] is None:
-            return 0, len(first), kind, column
+            return 0, 1 + len(FIXED), kind, column
         names = list(windows)
-        place = names.index(grey[2]) if grey[2] in names else len(names)
-        return 2, place, kind, column
+        return 2, names.index(grey[2]) if grey[2] in names else len(names), kind, column
     return 3, 0, 0.0, column
 
 
 def curve_name(column: str) -> str:
     """`pix_ct` -> `pixel loss, CT`; `validation_mr_to_ct` -> `validation MR → CT (MAE, HU)`."""
-    units = {"mr_to_ct": "MAE, HU", "ct_to_mr": "MAE, grey"}
     kind, _, rest = column.partition("_")
     if kind == "validation" and rest in DIRECTIONS:
-        return f"validation {DIRECTIONS[rest]} ({units[rest]})"
-    kinds = {
-        "adv": "adversarial",
-        "pix": "pixel",
-        "str": "structure",
-        "cyc": "cycle",
-        "idt": "identity",
-        "mae": "absolute error",
-        "gdl": "gradient difference",
-        "ssim": "SSIM",
-        "discriminator": "discriminator",
-    }
-    if kind in kinds and rest in ("ct", "mr"):
-        return f"{kinds[kind]} loss, {rest.upper()}"
+        direction = Direction(rest)
+        return f"validation {DIRECTIONS[direction]} ({VALIDATION_UNITS[direction]})"
+    if kind in LOSSES and rest in ("ct", "mr"):
+        return f"{LOSSES[kind]} loss, {rest.upper()}"
     return column.replace("_", " ")
 
 
 def number(value: float | None, digits: int, sign: bool = False) -> str:
-    """Fixed digits and a real minus sign; a dash for None and NaN, the infinity sign for infinity."""
+    """Fixed number of decimals and a typographic minus sign; a dash for None and NaN, ∞ for infinity."""
     if value is None or value != value:
         return "\N{EN DASH}"
     if abs(value) == float("inf"):
@@ -131,3 +151,23 @@ def interval(low: float | None, high: float | None, digits: int, sign: bool = Fa
     if low is None or high is None or low != low or high != high:
         return ""
     return f"{number(low, digits, sign)} to {number(high, digits, sign)}"
+
+
+def hu_range(window: Sequence[float]) -> str:
+    """`−1024 to 3000 HU`."""
+    return f"{number(window[0], 0)} to {number(window[1], 0)} HU"
+
+
+def thousands(value: float) -> str:
+    """`12345` -> `12,345`."""
+    return f"{int(value):,}"
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 test patient`, `12 test patients`."""
+    return f"{thousands(n)} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), *names[-1:]])

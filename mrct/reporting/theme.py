@@ -1,5 +1,8 @@
-"""Colors, display windows and the way a figure becomes a file: the same figure, the same bytes."""
+"""Colors, display windows, and figures as files: equal figures give equal bytes."""
 
+import base64
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,10 +19,11 @@ from mrct.core.files import atomic_file
 INK, MUTED, RULE = "#1d2733", "#66717e", "#d9dee4"
 DARK, DARK_INK, DARK_MUTED = "#0d1116", "#eef2f6", "#93a0ae"
 GOOD, BAD = "#1f7a4d", "#b3382c"
+RAIL, LOSS = "#c9d0d8", "#7d8893"
 MAIN_COLOR = "#0a6c8f"
 OTHER_COLORS = ("#c07a1e", "#7a5ea8", "#5b7f3a", "#a8485f", "#4f6d9c", "#8a7350", "#3f8580")
 
-#: Black in the middle: no difference is dark, and too high (red) and too low (blue) shine alike.
+#: Black at zero difference, red for too high, blue for too low; both ends are equally bright.
 DIFFERENCE_COLORMAP = LinearSegmentedColormap.from_list(
     "difference", ["#b9e0ff", "#4aa3e8", "#144a78", "#000000", "#7a220f", "#e8643a", "#ffd0b5"]
 )
@@ -28,7 +32,8 @@ CHART_DPI = 150
 WEBP_QUALITY = 90
 
 _COMMON: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: equal bytes wherever it runs
+    # part of matplotlib, so that the files are equal on every machine
+    "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -58,9 +63,12 @@ DARK_STYLE = _COMMON | {
 
 @dataclass(frozen=True)
 class DisplayWindow:
-    """Black at `low`, white at `high`; differences saturate at ±`limit`, all in `unit`.
+    """Black at `low`, white at `high`; differences saturate at ±`limit`.
 
-    `unit` is empty for MR, whose scale [0, 1] has none.
+    All three are in `unit`, which is empty for MR on the scale [0, 1].
+
+    Raises:
+        DataError: If low is not below high, or limit not positive.
     """
 
     name: str
@@ -75,7 +83,7 @@ class DisplayWindow:
 
     @property
     def text(self) -> str:
-        """`-60 to 140 HU`, with a real minus sign."""
+        """`−60 to 140 HU`."""
         return f"{self.low:g} to {self.high:g} {self.unit}".rstrip().replace("-", "\N{MINUS SIGN}")
 
 
@@ -84,20 +92,20 @@ BRAIN = DisplayWindow("brain", -60.0, 140.0, 100.0, "HU")
 MR = DisplayWindow("MR", 0.0, 1.0, 0.5, "")
 
 
-def method_colors(methods: list[str]) -> dict[str, str]:
-    """The first method in the page's color, the others in a fixed order."""
+def method_colors(methods: Sequence[str]) -> dict[str, str]:
+    """The color of each method; the first one, the reference, has the color of the page."""
     others = {m: OTHER_COLORS[n % len(OTHER_COLORS)] for n, m in enumerate(methods[1:])}
     return {methods[0]: MAIN_COLOR} | others if methods else {}
 
 
 def save_png(figure: Figure, path: Path, dpi: int) -> None:
-    """Writes the figure; no software version or time in the file."""
+    """Write the figure as PNG, without software version and time."""
     with atomic_file(path) as partial:
         figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def as_webp(png: Path, max_width: int | None = None) -> bytes:
-    """The picture as WebP, at most `max_width` pixels wide: a fifth of the PNG, for a page of one file."""
+    """Encode a PNG file as WebP, about a fifth of its size, at most `max_width` pixels wide."""
     with Image.open(png) as source:
         image = source.convert("RGB")
         if max_width is not None and image.width > max_width:
@@ -109,7 +117,12 @@ def as_webp(png: Path, max_width: int | None = None) -> bytes:
     return stream.getvalue()
 
 
-def style(dark: bool) -> Any:
-    """A context in which figures are made; nothing outside it changes."""
+def data_uri(png: Path, max_width: int | None = None) -> str:
+    """A PNG file as a data URI (WebP), so that the page is one file."""
+    return "data:image/webp;base64," + base64.b64encode(as_webp(png, max_width)).decode("ascii")
+
+
+def style(dark: bool) -> AbstractContextManager[None]:
+    """A context in which new figures get the report's style; the global style of matplotlib stays unchanged."""
     settings: Any = DARK_STYLE if dark else CHART_STYLE
     return matplotlib.rc_context(settings)

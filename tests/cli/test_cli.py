@@ -41,6 +41,7 @@ def test_synthesize_without_a_model_says_how_to_get_one(tmp_path):
 
 def test_track_without_models_is_quiet(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("report: {patients: 4, reference: unet}")
     assert invoke("track").exit_code == 0
 
 

@@ -1,11 +1,12 @@
-"""An invented audit as the stage anonymize writes it: 100 files of 11 patients."""
+"""An invented audit, as the stage anonymize writes it: 100 files of 11 patients."""
 
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mrct.core.files import write_json, write_table
+from mrct.core.contracts import AUDITED_ATTRIBUTES, AUDITED_FILES
+from mrct.core.files import write_json
 
 #: (action, reason, how many)
 VERDICTS = (
@@ -31,23 +32,23 @@ ATTRIBUTES = (
 )
 
 
-def write_audit(folder: Path, dicom: bool = True) -> None:
-    """files.csv, summary.json and, for DICOM, attributes.csv."""
-    rows = [(action, reason, "") for action, reason, n in VERDICTS for _ in range(n)]
-    rows += [("duplicate", f"the same image as file {n}", "") for n in range(3)]
-    files = pd.DataFrame(rows, columns=["action", "reason", "output"])
-    files.insert(0, "source_index", range(len(files)))
-    kept = files["action"] == "kept"
-    files.loc[kept, "output"] = [f"images/P/{n}.dcm" for n in range(kept.sum())]
-    write_table(folder / "files.csv", files)
-    write_json(folder / "summary.json", summary(dicom))
+def write_audit(anonymized: Path, dicom: bool = True) -> None:
+    """Write the audit into the stage's output folder; that of image volumes has no attributes."""
+    files = [{"action": action, "reason": reason} for action, reason, n in VERDICTS for _ in range(n)]
+    files += [{"action": "duplicate", "reason": f"the same image as file {n}"} for n in range(3)]
+    rows = []
+    for n, file in enumerate(files):
+        output = f"images/P/{n}.dcm" if file["action"] == "kept" else ""
+        rows.append({"source_index": n, **file, "output": output})
+    AUDITED_FILES.write(anonymized, rows)
+    write_json(anonymized / "audit/summary.json", summary(dicom))
     if dicom:
         columns = ["tag", "keyword", "profile", "action", "count"]
-        write_table(folder / "attributes.csv", pd.DataFrame(ATTRIBUTES, columns=columns))
+        AUDITED_ATTRIBUTES.write(anonymized, pd.DataFrame(ATTRIBUTES, columns=columns))
 
 
 def summary(dicom: bool) -> dict[str, Any]:
-    """What summary.json holds, in agreement with VERDICTS."""
+    """The content of summary.json, which agrees with VERDICTS."""
     common = {
         "layout": "dicom" if dicom else "synthrad",
         "patients": 11,

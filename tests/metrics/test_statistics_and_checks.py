@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mrct.metrics.checks import ImplausibleMetricsError, mean_over_slices, require_bounds, require_disjoint
-from mrct.metrics.statistics import bootstrap_interval, paired_interval
+from mrct.metrics.checks import ImplausibleMetricsError, require_bounds, require_disjoint
+from mrct.metrics.statistics import bootstrap_interval, mean_over_slices, paired_interval
 
 
 def test_interval_is_close_to_the_normal_one():

@@ -1,7 +1,6 @@
 """The page to sign is one A4 page and nothing else, whatever the audit holds.  Needs Chromium; skipped without."""
 
 import re
-import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,8 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mrct.core.files import read_json, write_json, write_table
+from helpers.report_factory import METHODS, write_inputs
+from mrct.core.contracts import AUDITED_ATTRIBUTES, AUDITED_FILES
+from mrct.core.files import read_json, write_json
 from mrct.reporting.inputs import Folders
+from stages import report
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -18,7 +20,6 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--no-pdf-header-footer",
 )  # fmt: skip
 A4_POINTS = (595, 842)
-report = runpy.run_path(str(Path(__file__).with_name("test_report_stage.py")))
 
 
 def pages_of(page: Path, anchor: str, folder: Path) -> list[tuple[int, int]]:
@@ -35,9 +36,9 @@ def crowd(folders: Folders) -> None:
     audit = folders.anonymized / "audit"
     actions = ("rejected", "quarantined", "skipped")
     more = [(action, f"{'a reason of many words ' * 4}{n}", "") for action in actions for n in "abcde"]
-    files = pd.read_csv(audit / "files.csv").drop(columns="source_index")
+    files = AUDITED_FILES.read(folders.anonymized).drop(columns="source_index")
     files = pd.concat([files, pd.DataFrame(more, columns=files.columns)], ignore_index=True)
-    write_table(audit / "files.csv", files.rename_axis("source_index").reset_index())
+    AUDITED_FILES.write(folders.anonymized, files.rename_axis("source_index").reset_index())
     summary = read_json(audit / "summary.json") | {"files": files["action"].value_counts().to_dict()}
     summary["method_codes"] |= {f"11310{n}": "Retain Something Rather Long Option" for n in (1, 7, 8)}
     summary["retain_age_and_sex"] = True
@@ -48,14 +49,16 @@ def crowd(folders: Folders) -> None:
         for n in range(30) for code in codes for action in ("kept", "changed", "emptied", "dropped")
     ]  # fmt: skip
     columns = ["tag", "keyword", "profile", "action", "count"]
-    write_table(audit / "attributes.csv", pd.DataFrame(rows, columns=columns))
+    AUDITED_ATTRIBUTES.write(folders.anonymized, pd.DataFrame(rows, columns=columns))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_opened_at_its_anchor_it_prints_as_one_a4_page_alone(tmp_path: Path) -> None:
-    folders = report["write_inputs"](tmp_path / "in", n_test=1)
+    folders = write_inputs(tmp_path / "in", n_test=1)
     crowd(folders)
-    report["make"](folders, tmp_path / "out", patients=0, virtual=True)
-    page = tmp_path / "out/index.html"
+    params = report.Params(patients=0, reference=METHODS[0])
+    windows = {"full": (-1024.0, 3000.0)}
+    intervals = report.Intervals(bootstrap_samples=20, seed=3, windows_8bit_hu=windows)
+    page = report.run(params, intervals, folders, METHODS, virtual=True, out=tmp_path / "out")
     assert pages_of(page, "#deidentification", tmp_path) == [A4_POINTS]
     assert len(pages_of(page, "", tmp_path)) > 3

@@ -1,178 +1,25 @@
-"""The whole report from a plausible set of invented inputs: what must be there, what may be missing."""
+"""The whole report from plausible invented inputs: what must be on the page, and what may be missing."""
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from helpers.audit_factory import write_audit
-from mrct.core.files import save_array, write_json, write_table
+from helpers.report_factory import METHODS, ellipse_head, folders_in, write_inputs
+from mrct.core.contracts import PATIENT_METRICS, REGISTERED_PATIENTS
+from mrct.core.files import save_array
 from mrct.core.params import ParamsError
 from mrct.metrics.statistics import bootstrap_interval, paired_interval
 from mrct.reporting.inputs import Folders
 from stages import report
 
-METHODS = ["sc_cyclegan", "mean_ct", "intensity_map"]
-ERROR_HU = {"sc_cyclegan": 60.0, "mean_ct": 200.0, "intensity_map": 150.0}
 INTERVALS = report.Intervals(
     bootstrap_samples=200, seed=3, windows_8bit_hu={"full": (-1024.0, 3000.0), "brain": (-60.0, 140.0)}
 )
-
-Volumes = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def ellipse_head(n: int, depth: int = 3, size: int = 32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A skull around a brain: CT in HU, MR in [0, 1], head mask; each (D, H, W)."""
-    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
-    radius = np.hypot(x * (1.25 + 0.02 * n), y)
-    ct = np.select([radius < 0.7, radius < 0.8, radius < 0.88], [35.0, 900.0, 20.0], -1000.0)
-    mr = np.select([radius < 0.7, radius < 0.8, radius < 0.88], [0.6, 0.05, 0.8], 0.0)
-    return tuple(np.repeat(a[None], depth, axis=0).astype(np.float32) for a in (ct, mr, radius < 0.88))  # type: ignore[return-value]
-
-
-def folders_in(root: Path) -> Folders:
-    return Folders(*(root / field.name for field in fields(Folders)))
-
-
-def write_inputs(
-    root: Path, n_test: int = 6, dicom: bool = True, both_ways: bool = True, volumes: Volumes = ellipse_head
-) -> Folders:
-    """All inputs of the report: 4 training, 1 validation and n_test test patients."""
-    folders = folders_in(root)
-    patients = {
-        f"P{n:010x}": split for n, split in enumerate(["train"] * 4 + ["validation"] + ["test"] * n_test)
-    }
-    _write_audit(folders, dicom)
-    _write_selection(folders, list(patients), dicom, volumes)
-    _write_volumes(folders, patients, volumes)
-    for method in METHODS:
-        directions = ["mr_to_ct", *(["ct_to_mr"] if both_ways and method == "sc_cyclegan" else [])]
-        _write_model(folders, method)
-        _write_metrics(folders, method, directions, [p for p in patients if patients[p] == "test"], volumes)
-    return folders
-
-
-def _write_audit(folders: Folders, dicom: bool) -> None:
-    layout = {"layout": "dicom" if dicom else "volumes", "registered": not dicom, "mr_weighting": "t1"}
-    write_json(folders.anonymized / "manifest.json", layout)
-    write_audit(folders.anonymized / "audit", dicom)
-
-
-def _write_selection(folders: Folders, patients: list[str], dicom: bool, volumes: Volumes) -> None:
-    kinds = [("CT", "kept", "", ""), ("MR", "kept", "", "")]
-    if dicom:
-        kinds += [("MR", "rejected", "coronal", "the slices stand 88° from axial"),
-                  ("MR", "rejected", "tse", "an echo train of 16: a turbo spin echo")]  # fmt: skip
-    rows = []
-    for n, patient in enumerate(patients):
-        for i, (modality, decision, rule, reason) in enumerate(kinds):
-            row = {"patient": patient, "series": f"S{i}", "modality": modality, "description": "AX <T2>"}
-            rows.append(row | {"decision": decision, "rule": rule, "reason": reason})
-            picture = volumes(n)[0 if modality == "CT" else 1][0]
-            grey = (255 * (picture - picture.min()) / np.ptp(picture)).astype(np.uint8)
-            (folders.selected / "thumbnails").mkdir(parents=True, exist_ok=True)
-            Image.fromarray(grey).save(folders.selected / f"thumbnails/{patient}_S{i}.png")
-    write_table(folders.selected / "series.csv", pd.DataFrame(rows))
-    status = pd.DataFrame(
-        {"patient": [*patients, "Pffffffffff"], "status": "paired", "days_between": 0, "reason": ""}
-    )
-    status.loc[len(patients), ["status", "reason"]] = ["unpaired", "no MR series is left"]
-    write_table(folders.selected / "patients.csv", status)
-
-
-def _write_volumes(folders: Folders, patients: dict[str, str], volumes: Volumes) -> None:
-    rows, manifest = [], {}
-    for n, (patient, split) in enumerate(patients.items()):
-        ct, mr, mask = volumes(n)
-        for name, array in {"ct_hu": ct, "mr": 2 * mr - 1, "mask": mask.astype(np.uint8)}.items():
-            save_array(folders.normalized / patient / f"{name}.npy", array)
-        rows += [{"patient": patient, "k": k, "split": split} for k in range(len(ct))]
-        manifest[patient] = {"split": split, "depth": len(ct)}
-    pairs = pd.DataFrame(rows)
-    write_table(folders.pairs / "pairs.csv", pairs)
-    splits = pairs.groupby(["patient", "split"]).size().rename("n_pairs").reset_index()
-    write_table(folders.pairs / "splits.csv", splits)
-    rejected = pd.DataFrame(
-        [("P0000000000", 9, "empty", "the head fills 12 of 40 cm²")],
-        columns=["patient", "k", "rule", "reason"],
-    )
-    write_table(folders.pairs / "rejected.csv", rejected)
-    (folders.pairs / "contact_sheets").mkdir()
-    for split in ("test_1", "test_2", "train_1"):
-        Image.new("L", (64, 32), 90).save(folders.pairs / f"contact_sheets/{split}.png")
-    numbers = {"similarity": 0.8, "overlap": 0.95, "rotation_deg": 4.0, "translation_mm": 12.0}
-    registered = pd.DataFrame({"patient": list(patients), "status": "registered", **numbers, "reason": ""})
-    write_table(folders.registered / "patients.csv", registered)
-    scale = {"image_size": ct.shape[-1], "pixel_spacing_mm": 2.0, "hu_window": [-1024.0, 3000.0]}
-    mr_scale = {"method": "percentile", "percentiles": [0.5, 99.5]}
-    write_json(folders.normalized / "manifest.json", {**scale, "mr": mr_scale, "patients": manifest})
-
-
-def _write_model(folders: Folders, method: str) -> None:
-    content = {
-        "method": method,
-        "fingerprint": f"made-up-{method}",
-        "data_sha256": "0",
-        "params": {"lambda_pix": 100.0},
-        "normalization": {"image_size": 64},
-    }
-    if method == "sc_cyclegan":
-        content |= {"best_epoch": {"mr_to_ct": 4}, "n_parameters": {"mr_to_ct": 1234567}}
-        epochs = np.arange(1, 7)
-        losses = {f"{t}_ct": 1.0 / epochs + 0.1 * i for i, t in enumerate(["adv", "pix", "cyc"])}
-        history = pd.DataFrame({"epoch": epochs, **losses, "validation_mr_to_ct": 90 + (epochs - 4.0) ** 2})
-        write_table(folders.models / method / "history.csv", history)
-    write_json(folders.models / method / "model.json", content)
-
-
-def ct_metrics(error_hu: float) -> dict[str, float]:
-    """The columns that evaluate writes, with values that a reader would believe."""
-    volume = {"mae_hu": error_hu, "psnr_db": 20 * np.log10(4024 / error_hu) - 2, "psnr_bound_db": 40.0}
-    overlap = {"iou_bone_300hu": max(0.0, 1 - error_hu / 300), "iou_head": 0.99}
-    full = {"mae_8bit_full": error_hu / 16, "psnr_8bit_full_db": 33.0, "ssim_8bit_full": 0.8}
-    brain = {"mae_8bit_brain": error_hu / 2, "psnr_8bit_brain_db": 20.0, "ssim_8bit_brain": 0.45}
-    return volume | {"ssim_2d": 1 - error_hu / 500} | overlap | full | brain
-
-
-def mr_metrics(error: float) -> dict[str, float]:
-    return {"mae_8bit": 255 * error, "psnr_8bit_db": 26.0, "ssim_8bit": 0.8, "iou_otsu": 0.7}
-
-
-def _write_metrics(
-    folders: Folders, method: str, directions: list[str], test: list[str], volumes: Volumes
-) -> None:
-    rng = np.random.default_rng(len(method))
-    rows = []
-    for n, patient in enumerate(test):
-        ct, mr, mask = volumes(5 + n)
-        for direction in directions:
-            real, scale = (ct, 1.3 * ERROR_HU[method]) if direction == "mr_to_ct" else (mr, 0.08)
-            synthetic = real + mask * rng.normal(0, scale * (1 + 0.05 * n), real.shape)
-            save_array(
-                folders.metrics / method / f"predictions/{patient}_{direction}.npy",
-                synthetic.astype(np.float32),
-            )
-            error = float(np.abs(synthetic - real)[mask > 0].mean())
-            chosen = ct_metrics(error) if direction == "mr_to_ct" else mr_metrics(error)
-            rows += [{"direction": direction, "patient": patient, "k": k} | chosen for k in range(len(ct))]
-    slices = pd.DataFrame(rows)
-    write_table(folders.metrics / method / "slices.csv", slices)
-    patients = slices.drop(columns="k").groupby(["direction", "patient"]).mean().reset_index()
-    write_table(folders.metrics / method / "patients.csv", patients)
-    summary: dict[str, object] = {"method": method, "n_patients": len(test)}
-    for direction in directions:
-        own = patients[patients["direction"] == direction].dropna(axis=1, how="all")
-        intervals = {c: bootstrap_interval(own[c].to_numpy(), 200, 3) for c in own.columns[2:]}
-        summary[direction] = {
-            c: dict(zip(("mean", "low", "high"), v, strict=True)) for c, v in intervals.items()
-        }
-    write_json(folders.metrics / method / "summary.json", summary)
 
 
 def make(
@@ -253,11 +100,20 @@ def test_comparison_states_mean_interval_and_difference_from_the_chosen_referenc
     assert "intensity map the reference" in text
 
 
+def test_the_reference_comes_first_whatever_the_order_of_the_methods(
+    made: tuple[Folders, Path, str], tmp_path: Path
+) -> None:
+    html = make(made[0], tmp_path / "out", patients=1, reference="intensity_map")
+    assert "intensity map compared with scCycleGAN and mean CT on 6 test patients." in text_only(html)
+    assert "bone window: intensity map, scCycleGAN, mean CT, each with its difference" in html
+    assert re.search(r'<div class="tile main"><span>intensity map</span>', html)
+
+
 def test_a_direction_names_the_methods_that_lack_it(made: tuple[Folders, Path, str], tmp_path: Path) -> None:
     text = section_of(made[2], "comparison")
     assert "they do not translate CT → MR: mean CT, intensity map." in text
     other = section_of(make(made[0], tmp_path / "out", patients=0, reference="mean_ct"), "comparison")
-    assert "mean CT, the reference, does not translate CT → MR: no differences here." in other
+    assert "because the reference, mean CT, does not translate CT → MR." in other
 
 
 def test_size_and_kept_epoch_of_every_method(made: tuple[Folders, Path, str]) -> None:
@@ -269,10 +125,8 @@ def test_size_and_kept_epoch_of_every_method(made: tuple[Folders, Path, str]) ->
 def test_methods_stand_below_one_another_for_the_same_slices(made: tuple[Folders, Path, str]) -> None:
     _, out, html = made
     drawn = {path.name for path in (out / "figures").glob("methods_*.png")}
-    assert drawn == {
-        "methods_mr_to_ct_bone_1.png",
-        "methods_mr_to_ct_brain_1.png",
-    }  # one method alone has CT to MR
+    # only one method has CT to MR
+    assert drawn == {"methods_mr_to_ct_bone_1.png", "methods_mr_to_ct_brain_1.png"}
     assert "bone window: scCycleGAN, mean CT, intensity map, each with its difference" in html
 
 
@@ -283,9 +137,11 @@ def test_a_reference_that_no_method_is_names_the_nearest(tmp_path: Path) -> None
 
 def test_methods_scored_on_other_patients_are_not_compared(tmp_path: Path) -> None:
     folders = write_inputs(tmp_path, n_test=3)
-    path = folders.metrics / "mean_ct/patients.csv"
-    write_table(path, pd.read_csv(path).iloc[1:])
-    with pytest.raises(ValueError, match="mean_ct: scored on 2 test patients, sc_cyclegan on 3, 2 of them"):
+    mean_ct = folders.metrics / "mean_ct"
+    PATIENT_METRICS.write(mean_ct, PATIENT_METRICS.read(mean_ct).iloc[1:])
+    with pytest.raises(
+        ValueError, match="mean_ct: evaluated on 2 test patients, sc_cyclegan on 3, of which 2"
+    ):
         make(folders, tmp_path / "out")
 
 
@@ -294,7 +150,7 @@ def test_page_to_sign_states_standard_counts_proof_and_what_stays(made: tuple[Fo
     start = html.index('<section id="deidentification">')
     text = text_only(html[start : html.index("</section>", start)])
     for wanted in (
-        "edition 2026c", "Clean Descriptors Option (113105)", "moved by 1 to 365 days", "Joined IDs 2,",
+        "edition 2026c", "Clean Descriptors Option (113105)", "shifted by 1 to 365 days", "Joined IDs 2,",
         "100 files found", "3: the same image as another file", "all 100", "0 hits 92 files (47.3 MB)",
         "1,234 values", "Faces. They were not removed", "Research use only", "signature",
     ):  # fmt: skip
@@ -305,17 +161,17 @@ def test_page_to_sign_states_standard_counts_proof_and_what_stays(made: tuple[Fo
 
 def test_defaced_images_are_said_to_be_so_and_where_faces_still_are(tmp_path: Path) -> None:
     folders = write_inputs(tmp_path / "in", n_test=1)
-    table = pd.read_csv(folders.registered / "patients.csv").assign(removed_face_percent=11.0)
-    write_table(folders.registered / "patients.csv", table)
+    table = REGISTERED_PATIENTS.read(folders.registered).assign(removed_face_percent=11.0)
+    REGISTERED_PATIENTS.write(folders.registered, table)
     text = text_only(make(folders, tmp_path / "out", patients=0))
-    assert "Cut off in the aligned images of 6 patients" in text
-    assert "data/selected and the small pictures of the series on this page still show them" in text
+    assert "They were removed from the aligned images of 6 patients" in text
+    assert "data/selected and the thumbnails of the series on this page still show them" in text
 
 
 def test_registration_shows_how_far_apart_the_skin_lies(tmp_path: Path) -> None:
     folders = write_inputs(tmp_path / "in", n_test=1)
-    table = pd.read_csv(folders.registered / "patients.csv").assign(residual_edge_mm=2.7)
-    write_table(folders.registered / "patients.csv", table)
+    table = REGISTERED_PATIENTS.read(folders.registered).assign(residual_edge_mm=2.7)
+    REGISTERED_PATIENTS.write(folders.registered, table)
     text = text_only(make(folders, tmp_path / "out", patients=0))
     assert "skin CT to MR, mm 2.7 2.7 2.7" in " ".join(text.split())
 
@@ -398,12 +254,13 @@ def test_no_thumbnail_no_sheet_no_picture_still_makes_a_page(tmp_path: Path) -> 
         ("pairs/splits.csv", "pair"),
         ("normalized/manifest.json", "normalize"),
         ("models/sc_cyclegan/history.csv", "train"),
+        ("models/mean_ct/model.json", "train"),
     ],
 )
 def test_missing_required_input_is_named_with_its_stage(tmp_path: Path, lost: str, stage: str) -> None:
     folders = write_inputs(tmp_path, n_test=1)
     (tmp_path / lost).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{re.escape(lost)}.*rerun {stage}"):
+    with pytest.raises(FileNotFoundError, match=f"{re.escape(lost)}.*run the stage {stage}"):
         make(folders, tmp_path / "out")
     assert not (tmp_path / "out/index.html").exists()
 
@@ -426,7 +283,7 @@ def test_main_reads_the_params_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / "in" / field.name).rename(target)
     settings = {
         "source": "data/cohort",
-        "baselines": ["mean_ct"],
+        "methods": ["sc_cyclegan", "mean_ct"],
         "evaluate": json.loads(INTERVALS.model_dump_json()) | {"bone_hu": [150.0]},
         "report": {"patients": 1, "reference": "mean_ct"},
     }

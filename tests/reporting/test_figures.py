@@ -1,4 +1,4 @@
-"""Figures of slices: what stands where, with which scale; and charts that survive odd inputs."""
+"""Figures of slices: the place and scale of each panel; charts of unusual inputs."""
 
 from pathlib import Path
 
@@ -8,9 +8,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mrct.metrics.statistics import Interval
 from mrct.reporting import theme
-from mrct.reporting.charts import DotPanel, best_of, curve_columns, patient_dots, training_curves
-from mrct.reporting.figures import head_box, methods_grid, triptych
+from mrct.reporting.figures import (
+    DotPanel,
+    best_of,
+    curve_columns,
+    methods_grid,
+    patient_dots,
+    training_curves,
+    triptych,
+)
 
 
 def images_of(figure: Figure) -> list[np.ndarray]:
@@ -121,14 +129,6 @@ def test_methods_grid_refuses_no_method_and_other_shapes() -> None:
         methods_grid({"a": (mr, real)}, {"m": [real[1:]]}, {"m": [""]}, window=theme.BONE)
 
 
-def test_head_box() -> None:
-    mask = np.zeros((30, 40), bool)
-    mask[10:20, 5:15] = True
-    assert head_box(mask, margin=2) == (slice(8, 22), slice(3, 17))
-    assert head_box(mask, margin=50) == (slice(0, 30), slice(0, 40))
-    assert head_box(np.zeros((3, 4), bool)) == (slice(0, 3), slice(0, 4))
-
-
 def test_display_window_refuses_nonsense() -> None:
     with pytest.raises(ValueError, match="low < high"):
         theme.DisplayWindow("wrong", 1.0, 1.0, 1.0, "HU")
@@ -187,13 +187,13 @@ def test_a_line_stands_where_the_next_phase_begins_and_the_phase_is_no_curve() -
     assert len(training_curves(history.drop(columns="phase"), {}).axes[0].lines) == 1
 
 
-def test_curves_need_an_epoch_and_a_number() -> None:
-    with pytest.raises(ValueError, match="expected epoch"):
-        training_curves(pd.DataFrame({"epoch": [1], "note": ["x"]}), {})
+def test_curves_need_a_finite_number() -> None:
+    with pytest.raises(ValueError, match="expected a loss term or a validation error"):
+        training_curves(pd.DataFrame({"epoch": [1], "pix_ct": [np.nan]}), {})
 
 
 def test_dots_of_one_patient_and_a_method_without_values() -> None:
-    panel = DotPanel("MAE", "lower is better", {"a": np.array([5.0])}, {"a": (5.0, None, None)})
+    panel = DotPanel("MAE", "lower is better", {"a": np.array([5.0])}, {"a": Interval(5.0, None, None)})
     figure = patient_dots([panel], {"a": "A", "b": "B"}, theme.method_colors(["a", "b"]))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["A", "B"]
     with pytest.raises(ValueError, match="no metric"):
