@@ -25,20 +25,7 @@ def head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ct + next(noise), mr + next(noise), mask
 
 
-@given(st.integers(0, 10**6), st.integers(2, 40))
-def test_normalized_mutual_information_against_scikit_image(seed: int, bins: int) -> None:
-    """Studholme's (H(a) + H(b)) / H(a, b) and ours tell the same: ours = 2 - 2 / theirs."""
-    rng = np.random.default_rng(seed)
-    one = rng.normal(size=500)
-    other = one + rng.normal(size=500)
-    ours = normalized_mutual_information(one, other, bins)
-    assert ours == pytest.approx(2 - 2 / studholme(one, other, bins=bins), abs=1e-9)
-
-
-def test_ends_of_the_scale() -> None:
-    values = np.arange(1000.0)
-    assert normalized_mutual_information(values, -3 * values) == pytest.approx(1)
-    assert normalized_mutual_information(values, np.zeros(1000)) == 0
+def test_dice_of_a_half_and_of_nothing() -> None:
     square, half = np.ones((4, 4), bool), np.zeros((4, 4), bool)
     half[:2] = True
     assert dice(square, half) == pytest.approx(2 / 3)
