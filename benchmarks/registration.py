@@ -1,15 +1,17 @@
-"""Time and error of the rigid registration against SimpleITK's example settings, in turns, in one run.
+"""Compare time and error of the rigid registration with SimpleITK's example settings, in turns, in one run.
 
     python benchmarks/registration.py [--patients N] [--starts N]
 
 The pairs: RIRE 001 with its published truth, and virtual patients with theirs. The example: SimpleITK's
 introductory notebook for CT and MR (centers of the volumes as start, Mattes mutual information with 50 bins of
-1 % of the voxels, gradient descent over three resolutions). Seconds are CPU seconds of one thread, reading the
-files left out; of each pair also what ours spends on the head masks, which the stage needs in any case.
---starts: so many random starts of RIRE 001 within 30 degrees and 60 mm, their distance from the default result.
+1 % of the voxels, gradient descent over three resolutions). Seconds are CPU seconds of one thread, without
+reading the files. The column "masks s" is the time for the head masks, which the stage needs in any case.
+--starts N registers RIRE 001 from N random starts within 30 degrees and 60 mm and prints how far each result lies from
+the default one.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import process_time
@@ -19,12 +21,15 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from mrct.imaging import rire, volumes
+from mrct.imaging import volumes
 from mrct.registration import alignment
 from virtual_hospital.examination import examine
 from virtual_hospital.geometry import Grid
 from virtual_hospital.series import Series
 from virtual_hospital.template import make_template, read_labels
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from helpers import rire
 
 Result = TypeVar("Result")
 SAMPLE = Path("data/sample")
@@ -33,7 +38,7 @@ MAX_ANGLE_DEG, MAX_SHIFT_MM = 30.0, 60.0
 
 
 class Case(NamedTuple):
-    """CT and MR volumes, and points of the CT (n, 3) with their true places in the MR."""
+    """CT and MR volumes, and points (n, 3) of the CT with their true places in the MR."""
 
     name: str
     ct: sitk.Image
@@ -42,11 +47,12 @@ class Case(NamedTuple):
     places: np.ndarray
 
     def errors_mm(self, ct_to_mr: np.ndarray) -> np.ndarray:
-        """(n,) distances of the points' found places from the true ones."""
+        """Return the distances (n,) of the places to which a matrix maps the points from the true ones."""
         return rire.corner_error_mm(ct_to_mr, self.points, self.places)
 
 
 def main() -> None:
+    """Print a line per pair, then the random starts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--patients", type=int, default=6)
     parser.add_argument("--starts", type=int, default=0)
@@ -64,7 +70,7 @@ def main() -> None:
 def _compare(case: Case) -> float:
     masks_s, pair = _timed(lambda: alignment.make_pair(case.ct, case.mr))
     example_s, theirs = _timed(lambda: example(case.mr, case.ct))
-    ours_s, ours = _timed(lambda: alignment.register_pair(pair, "mr"))
+    ours_s, ours = _timed(lambda: alignment.register_pair(pair, "mr").ct_to_mr)
     errors = case.errors_mm(ours)
     their_mean = "lost" if theirs is None else f"{case.errors_mm(theirs).mean():.2f}"
     print(
@@ -76,7 +82,7 @@ def _compare(case: Case) -> float:
 
 
 def example(fixed: sitk.Image, moving: sitk.Image) -> np.ndarray | None:
-    """moving_to_fixed, 4x4, as SimpleITK's notebook 60_Registration_Introduction sets it up; None: it gave up."""
+    """Register as SimpleITK's notebook 60_Registration_Introduction does: 4x4, moving to fixed; None if it fails."""
     start = sitk.CenteredTransformInitializer(
         fixed, moving, sitk.Euler3DTransform(), sitk.CenteredTransformInitializerFilter.GEOMETRY
     )
@@ -102,14 +108,14 @@ def example(fixed: sitk.Image, moving: sitk.Image) -> np.ndarray | None:
 
 
 def rire_case() -> Case:
-    """The one real patient, MR T1."""
+    """Return the real patient, MR T1."""
     folder = SAMPLE / "rire_001"
     ct, mr = (volumes.read_volume(folder / name) for name in ("ct.nii.gz", "mr_t1.nii.gz"))
     return Case("RIRE 001", ct, mr, *rire.read_standard(folder / "ct_T1.standard"))
 
 
 def virtual_cases(count: int) -> Iterator[Case]:
-    """Virtual patients without a tilted gantry; points spread over the box that CT and MR both cover."""
+    """Yield virtual patients without a tilted gantry, with points spread over the box that CT and MR both cover."""
     template = make_template(read_labels(SAMPLE / "colin27" / "labels.nii.gz"))
     for n in [n for n in range(2 * count) if n % 8 != 3][:count]:
         examination = examine(template, SEED, n, n + 1, 256, contamination=False)
@@ -131,15 +137,15 @@ def _middle_mm(volume: sitk.Image) -> np.ndarray:
 
 
 def _random_starts(case: Case, count: int) -> None:
-    """The CT moved at random; its own default result moved along is where each start should end."""
+    """Move the CT at random and register again; each result should be the default one, moved along."""
     rng = np.random.default_rng(1)
-    settled = alignment.register_pair(alignment.make_pair(case.ct, case.mr), "mr")
+    settled = alignment.register_pair(alignment.make_pair(case.ct, case.mr), "mr").ct_to_mr
     truth = volumes.transform_points(settled, case.points)
     farthest = []
     for n in range(count):
         start = _random_motion(rng, _middle_mm(case.ct))
         moved = volumes.from_array(volumes.to_array(case.ct), start @ volumes.affine(case.ct))
-        found = alignment.register_pair(alignment.make_pair(moved, case.mr), "mr") @ start
+        found = alignment.register_pair(alignment.make_pair(moved, case.mr), "mr").ct_to_mr @ start
         farthest.append(float(rire.corner_error_mm(found, case.points, truth).max()))
         print(
             f"start {n + 1}: {volumes.rotation_deg(start):4.1f} degrees off, ends {farthest[-1]:.2f} mm from the "
@@ -150,7 +156,7 @@ def _random_starts(case: Case, count: int) -> None:
 
 
 def _random_motion(rng: np.random.Generator, center_mm: np.ndarray) -> np.ndarray:
-    """4x4: about a random axis through the center, then a shift in a random direction."""
+    """Draw a 4x4 matrix: a rotation about a random axis through the center, then a shift in a random direction."""
     axis, direction = (vector / np.linalg.norm(vector) for vector in rng.normal(size=(2, 3)))
     motion = np.eye(4)
     motion[:3, :3] = Rotation.from_rotvec(axis * rng.uniform(0, MAX_ANGLE_DEG), degrees=True).as_matrix()

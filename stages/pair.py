@@ -1,15 +1,14 @@
 """pair: same-level slice pairs, split by patient.  data/registered -> data/pairs
 
-Each slice of a registered patient is a pair or is listed with the rule that removed it: incomplete (one
-scan does not show the head there), empty (hardly any head, or an image without content), poor_match (CT and
-MR hardly tell of one another), near_duplicate or beyond_quota. Patients, never slices, go to train, validation
-and test. Contact sheets show every pair, the poorest match first, and every slice that was removed. With fewer
-than three patients everything is written, as split "train", and summary.json says that nothing can be
-trained on it.
+Each slice of a registered patient is a pair, or is listed with the rule that rejects it: incomplete (one scan does not
+show the head there), empty (hardly any head, or an image without content), poor_match (CT and MR have little mutual
+information), near_duplicate or beyond_quota. Patients, never slices, are split into train, validation and test. Contact
+sheets show every pair, the poorest match first, and every rejected slice. With fewer than three patients everything is
+written, as split "train", and summary.json says that nothing can be trained on it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,18 @@ from typing import Any
 import pandas as pd
 from pydantic import Field, model_validator
 
+from mrct.core import contracts, resume
 from mrct.core import params as parameters
-from mrct.core import resume
+from mrct.core.contracts import PairRule, RegistrationStatus, Split
 from mrct.core.errors import DataError
-from mrct.core.files import output_folder, read_table, write_json, write_table
+from mrct.core.files import output_folder, write_json
 from mrct.core.parallel import map_processes
 from mrct.core.params import Section
 from mrct.core.runner import run_stage
-from mrct.pairing.pair_sheets import draw_page, pages, read_patient
-from mrct.pairing.pairing import BEYOND_QUOTA, KEYS, Rules, judge_slices, keep_exactly
+from mrct.pairing.contact_sheets import draw_page, pages
+from mrct.pairing.slices import KEYS, PairCriteria, RegisteredVolumes, assess_slices, surplus_pairs
 from mrct.pairing.splits import (
     MIN_PATIENTS,
-    SPLITS,
     patient_count,
     require_no_leakage,
     split_fold,
@@ -38,14 +37,10 @@ from mrct.pairing.splits import (
 
 SOURCE = Path("data/registered")
 OUT = Path("data/pairs")
-PAIR_COLUMNS = [
-    "patient", "k", "split", "position_mm", "head_area_cm2", "coverage", "quality", "mask_overlap",
-    "edge_agreement",
-]  # fmt: skip
 
 
 class Params(Section):
-    """What makes a pair, and how patients are split."""
+    """The section `pair` of params.yaml: what makes a pair, and how patients are split."""
 
     seed: int
     min_coverage: float = Field(ge=0, le=1)
@@ -61,15 +56,15 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Params":
-        if self.exact_pairs and (len(self.exact_pairs) != len(SPLITS) or min(self.exact_pairs) < 1):
-            raise DataError(f"exact_pairs: expected counts of {', '.join(SPLITS)}, each at least 1, or []")
+        if self.exact_pairs and (len(self.exact_pairs) != len(Split) or min(self.exact_pairs) < 1):
+            raise DataError(f"exact_pairs: expected counts of {', '.join(Split)}, each at least 1, or []")
         if self.folds == 1 or self.fold >= max(self.folds, 1):
             raise DataError("folds: expected 0 (none) or at least 2, and 0 <= fold < folds")
         return self
 
-    def rules(self) -> Rules:
-        """As the room of images knows them."""
-        return Rules(
+    def criteria(self) -> PairCriteria:
+        """Return what makes a pair."""
+        return PairCriteria(
             self.min_coverage,
             self.min_head_area_cm2,
             self.max_per_patient,
@@ -80,59 +75,70 @@ class Params(Section):
 
 @dataclass(frozen=True)
 class Job:
-    """One patient: his registered folder and what makes a pair; he writes nothing to `out`."""
+    """One patient: the registered folder and what makes a pair; nothing is written to `out`."""
 
     source: Path
     out: Path
-    rules: Rules
+    criteria: PairCriteria
 
 
 def run(params: Params, source: Path, out: Path) -> dict[str, Any]:
-    """Judge every slice, split the patients, draw the sheets; returns the content of summary.json."""
+    """Assess every slice, split the patients, draw the sheets.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        DataError: no patient is registered, no slice is a pair, or there are too few pairs or patients for what
+            `exact_pairs` or `folds` ask for.
+    """
     patients = registered_patients(source)
     with resume.work_folder(out) as work, output_folder(out) as folder:
-        jobs = [Job(source / patient, folder, params.rules()) for patient in patients]
-        tables = map(pd.DataFrame, resume.map_resumable(judge_patient, jobs, "pair", work))
-        slices = pd.concat(tables, ignore_index=True)
+        jobs = [Job(source / patient, folder, params.criteria()) for patient in patients]
+        found = resume.map_resumable(assess_patient, jobs, "pair", work)
+        slices = pd.DataFrame([row for rows in found for row in rows])
         require_pairs(slices, params)
-        slices["split"] = slices["patient"].map(split(slices[slices["rule"] == ""], params))
+        slices["split"] = slices["patient"].map(split(slices[slices["rule"].isna()], params))
         if params.exact_pairs:
-            slices = without_surplus(slices, dict(zip(SPLITS, params.exact_pairs, strict=True)))
-        pairs, rejected = slices[slices["rule"] == ""], slices[slices["rule"] != ""]
+            slices = without_surplus(slices, dict(zip(Split, params.exact_pairs, strict=True)))
+        pairs, rejected = slices[slices["rule"].isna()], slices[slices["rule"].notna()]
         require_no_leakage(pairs)
         summary = summarize(patients, pairs, rejected)
-        write_table(folder / "pairs.csv", pairs[PAIR_COLUMNS])
-        write_table(folder / "rejected.csv", rejected[["patient", "k", "rule", "reason"]])
+        contracts.PAIRS.write(folder, pairs[list(contracts.Pair.model_fields)])
+        contracts.REJECTED_SLICES.write(folder, rejected[list(contracts.RejectedSlice.model_fields)])
         splits = pairs.groupby(["patient", "split"]).size().reset_index(name="n_pairs")
-        write_table(folder / "splits.csv", splits)
+        contracts.PATIENT_SPLITS.write(folder, splits)
         write_json(folder / "summary.json", summary)
         sheets = folder / "contact_sheets"
         map_processes(partial(draw_page, source, sheets), pages(pairs, rejected), "contact sheets")
     return summary
 
 
-def split(pairs: pd.DataFrame, params: Params) -> dict[str, str]:
-    """patient -> train, validation or test, by fractions or as one fold of several."""
+def split(pairs: pd.DataFrame, params: Params) -> dict[str, Split]:
+    """Split the patients that have pairs, by fractions or as one fold of several."""
     counts = {str(patient): int(n) for patient, n in pairs.groupby("patient").size().items()}
     if params.folds:
         return split_fold(counts, params.seed, params.validation_fraction, params.folds, params.fold)
     return split_patients(counts, params.seed, params.validation_fraction, params.test_fraction)
 
 
-def without_surplus(slices: pd.DataFrame, wanted: dict[str, int]) -> pd.DataFrame:
-    """Exactly the wanted pairs of each split; the others become beyond_quota."""
-    kept = keep_exactly(slices[slices["rule"] == ""], wanted)
-    surplus = kept.index[kept["surplus"]]
+def without_surplus(slices: pd.DataFrame, wanted: dict[Split, int]) -> pd.DataFrame:
+    """Keep exactly the wanted pairs of each split; the others become beyond_quota."""
+    surplus = surplus_pairs(slices[slices["rule"].isna()], wanted)
     result = slices.copy()
-    result.loc[surplus, "rule"] = BEYOND_QUOTA
+    result.loc[surplus, "rule"] = PairRule.BEYOND_QUOTA
     result.loc[surplus, "reason"] = "a good pair, beyond the number that pair.exact_pairs asks for"
     return result
 
 
 def registered_patients(source: Path) -> list[str]:
-    """Sorted patients with status registered; ValueError when there is none."""
-    table = read_table(source / "patients.csv")
-    patients = sorted(table.loc[table["status"] == "registered", "patient"])
+    """Return the registered patients, sorted.
+
+    Raises:
+        DataError: there is none.
+    """
+    table = contracts.REGISTERED_PATIENTS.read(source)
+    patients = sorted(table.loc[table["status"] == RegistrationStatus.REGISTERED, "patient"])
     if not patients:
         raise DataError(
             f"{source}/patients.csv: none of {len(table)} patients is registered; its column reason says "
@@ -141,33 +147,36 @@ def registered_patients(source: Path) -> list[str]:
     return patients
 
 
-def judge_patient(job: Job) -> dict[Any, list[Any]]:
-    """The columns of the table that `judge_slices` gives of the patient's slices, and the column patient."""
-    mr, ct, mask, coverage = read_patient(job.source.parent, job.source.name)
-    table = judge_slices(mr, ct, mask, coverage, job.rules)
-    return table.assign(patient=job.source.name).to_dict("list")
+def assess_patient(job: Job) -> list[dict[str, Any]]:
+    """Return the fields of `AssessedSlice` and the patient, for each of the patient's slices."""
+    found = assess_slices(RegisteredVolumes.read(job.source), job.criteria)
+    return [{"patient": job.source.name, **asdict(here)} for here in found]
 
 
 def require_pairs(slices: pd.DataFrame, params: Params) -> None:
-    """ValueError if no slice is a pair: counts per rule, and the key of the rule that removed most."""
-    if (slices["rule"] == "").any():
+    """Check that a slice is a pair.
+
+    Raises:
+        DataError: none is. The text counts the rules and names the key of the rule that rejected most.
+    """
+    if slices["rule"].isna().any():
         return
     counts = slices["rule"].value_counts()
-    worst = str(counts.index[0])
+    worst = PairRule(counts.index[0])
     example = slices.loc[slices["rule"] == worst].iloc[0]
     raise DataError(
         f"no pair is left of {len(slices)} slices of {patient_count(slices['patient'].nunique())}: "
         + ", ".join(f"{n} {rule}" for rule, n in counts.items())
-        + f". The rule {worst!r} removed most (e.g. {example['patient']}, slice {example['k']}: "
-        f"{example['reason']}); pair.{KEYS[worst]} relaxes it, now {getattr(params, KEYS[worst])}"
+        + f". The rule {worst.value!r} removed most (e.g. {example['patient']}, slice {example['k']}: "
+        f"{example['reason']}); pair.{KEYS[worst]} relaxes it, now {params.model_dump()[KEYS[worst]]}"
     )
 
 
 def summarize(patients: Sequence[str], pairs: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
-    """Counts per split and rule, patients without a pair, and whether there is enough to train."""
+    """Count pairs per split and slices per rule; tell whether there is enough to train on."""
     found = pairs["patient"].nunique()
     trainable = bool(found >= MIN_PATIENTS)
-    by_split = {name: pairs[pairs["split"] == name] for name in SPLITS}
+    by_split = {split.value: pairs[pairs["split"] == split] for split in Split}
     return {
         "trainable": trainable,
         "reason": "" if trainable else too_few(found),
@@ -179,12 +188,12 @@ def summarize(patients: Sequence[str], pairs: pd.DataFrame, rejected: pd.DataFra
             name: {"patients": rows["patient"].nunique(), "pairs": len(rows)}
             for name, rows in by_split.items()
         },
-        "rejected": {rule: int((rejected["rule"] == rule).sum()) for rule in KEYS},
+        "rejected": {rule.value: int((rejected["rule"] == rule).sum()) for rule in PairRule},
     }
 
 
 def main() -> None:
-    """Run with params.yaml on the pipeline's folders."""
+    """Run on the project's folders and print the counts."""
     summary = run(parameters.load(Params, "pair"), SOURCE, OUT)
     splits = summary["splits"].items()
     counts = ", ".join(

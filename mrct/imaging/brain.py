@@ -1,7 +1,7 @@
-"""The inside of the skull in CT: where soft tissue is to count more in a loss.
+"""The brain mask of a CT, for losses that weigh soft tissue inside the skull more.
 
-Like the masks of the head everything is done slice by slice except the choice of the piece, so that one slice
-and 5 mm slices work alike; lengths are in mm. Convention: arrays (k, j, i) = (D, H, W).
+As for the head masks, each slice is processed by itself; only the piece is chosen in the volume. Lengths are in mm.
+Arrays are (k, j, i) = (D, H, W).
 """
 
 import numpy as np
@@ -9,19 +9,32 @@ from scipy import ndimage
 
 from mrct.imaging.masks import Spacing, dilate, erode
 
-BONE_HU = 250.0  # above contrast and fresh blood; thin bone in 2 mm pixels is not much denser
-SOFT_TISSUE_HU = (-15.0, 90.0)  # CSF to blood, with some noise; fat, air and bone lie outside
-BRIDGE_MM = 5.0  # what is thinner than twice this is no brain: scalp, nerves, muscles of the eye, a neck's spinal cord
-WALL_MM = 5.0  # bone this near to the edge walls it: CSF, dura and mixed pixels lie between
-WALLED_SHARE = 0.5  # of the edge: a skull whose face was cut off has three walls of four, a neck hardly any
+# above contrast medium and fresh blood; thin bone in 2 mm pixels is not much denser
+BONE_HU = 250.0
+# CSF to blood, with some noise; fat, air and bone lie outside
+SOFT_TISSUE_HU = (-15.0, 90.0)
+# parts thinner than twice this are no brain: scalp, nerves, eye muscles, spinal cord
+BRIDGE_MM = 5.0
+# an edge with bone this near is walled; CSF, dura and mixed pixels lie between
+WALL_MM = 5.0
+# share of the edge; a skull whose face was cut off is walled on three sides of four, a neck on hardly any
+WALLED_SHARE = 0.5
 
 
 def brain_mask(hu: np.ndarray, head: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
-    """(D, H, W) HU and bool head -> bool: brain with its CSF; no bone, eyes, muscles or scalp.
+    """Find the brain with its CSF in a CT, without bone, eyes, muscles and scalp.
 
-    Soft tissue of the head without its thin parts; of each slice the pieces that are walled by bone, open ones too
-    (foramina, a face that was cut off); of those the largest, followed from slice to slice, regrown, its holes
-    filled. All False where nothing is walled.
+    It is soft tissue of the head without its thin parts. In each slice the pieces are kept that bone surrounds for the
+    most part; they may be open at foramina or where the face was cut off. The largest piece is followed from slice to
+    slice, regrown, and its holes are filled.
+
+    Args:
+        hu: (D, H, W), HU.
+        head: (D, H, W) bool, the head mask.
+        spacing_kji_mm: voxel spacing in the order of the array's axes.
+
+    Returns:
+        (D, H, W) bool, all False if bone surrounds no piece.
     """
     bone = (hu > BONE_HU) & head
     smooth = ndimage.median_filter(np.asarray(hu, np.float32), (1, 3, 3))
@@ -36,7 +49,7 @@ def brain_mask(hu: np.ndarray, head: np.ndarray, spacing_kji_mm: Spacing) -> np.
 
 
 def _walled(core: np.ndarray, near_bone: np.ndarray) -> np.ndarray:
-    """(H, W): the pieces of an eroded section whose edge lies near bone for the most part."""
+    """Keep the pieces of an eroded section (H, W) whose edge lies near bone for the most part."""
     labels, count = ndimage.label(core)
     edges = np.where(ndimage.binary_erosion(core), 0, labels)
     of_edge = np.bincount(edges.ravel(), minlength=count + 1)
@@ -47,9 +60,9 @@ def _walled(core: np.ndarray, near_bone: np.ndarray) -> np.ndarray:
 
 
 def _followed(pieces: np.ndarray) -> np.ndarray:
-    """(D, H, W): the largest piece of all slices, and from slice to slice what lies mostly over or under it.
+    """Keep the largest piece of all slices, and from slice to slice the pieces that lie mostly over or under it.
 
-    Plain connectivity would go down through the thin roof of an orbit into the face.
+    Plain connectivity would lead through the thin roof of an orbit into the face.
     """
     labels = [ndimage.label(section)[0] for section in pieces]
     areas = [np.bincount(section.ravel(), minlength=2)[1:] for section in labels]
@@ -63,7 +76,7 @@ def _followed(pieces: np.ndarray) -> np.ndarray:
 
 
 def _mostly_in(labels: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """(H, W): the labeled pieces of which more than half lies in the region."""
+    """Keep the labeled pieces of a section (H, W) of which more than half lies in the region."""
     areas = np.bincount(labels.ravel())
     inside = np.bincount(labels[region], minlength=len(areas))
     kept = inside > areas / 2

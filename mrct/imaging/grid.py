@@ -1,7 +1,7 @@
-"""The square in-plane grid that the networks see, placed on a patient by the MR alone.
+"""The grid of square slices that the networks see, placed on a patient by the MR alone.
 
-Convention: arrays (k, j, i) = (D, H, W); points (x, y, z) in mm, LPS. Axes and slices are those of the
-image; only rows and columns are resampled, then padded or cropped to a square: nothing is stretched.
+Conventions: arrays (k, j, i) = (D, H, W), points (x, y, z) in mm, LPS. The grid keeps the axes and the slices of the
+image. Only rows and columns are resampled, then padded or cropped to a square; nothing is stretched.
 """
 
 from collections.abc import Mapping
@@ -20,19 +20,19 @@ Affine = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """D slices of image_size x image_size pixels; `affine` 4x4 maps an index (i, j, k) to LPS mm."""
+    """`depth` slices of image_size x image_size pixels; the 4x4 `affine` maps an index (i, j, k) to LPS mm."""
 
     image_size: int
     depth: int
     affine: Affine
 
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel size along (i, j, k)."""
+        """Return the voxel spacing along (i, j, k)."""
         x, y, z = np.linalg.norm(np.asarray(self.affine)[:3, :3], axis=0)
         return float(x), float(y), float(z)
 
     def reference(self) -> sitk.Image:
-        """An empty uint8 image with this geometry, for resampling onto."""
+        """Make an empty uint8 image with this geometry, to resample onto."""
         matrix = np.asarray(self.affine)
         image = sitk.Image(self.image_size, self.image_size, self.depth, sitk.sitkUInt8)
         image.SetSpacing(self.spacing_mm())
@@ -41,7 +41,7 @@ class Grid:
         return image
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers and lists; `from_json` gives an equal grid."""
+        """Return plain numbers and lists, from which `from_json` makes an equal grid."""
         return {
             "image_size": self.image_size,
             "depth": self.depth,
@@ -50,16 +50,21 @@ class Grid:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Grid":
-        """From `to_json`, or from any mapping with image_size, depth and affine."""
+        """Make a grid from `to_json`, or from any mapping with image_size, depth and affine."""
         rows = tuple(tuple(float(value) for value in row) for row in content["affine"])
         return cls(int(content["image_size"]), int(content["depth"]), rows)
 
 
 def make_grid(mr: sitk.Image, image_size: int, pixel_spacing_mm: float) -> Grid:
-    """The grid centered on the in-plane box of the MR's head, from the MR alone.
+    """Make the grid that is centered on the in-plane box of the MR's head.
 
-    Its pixels lie a whole number of pixel_spacing_mm from the MR's first one, so that an MR that has this
-    pixel spacing already is cropped and padded, not interpolated.
+    The pixels of the grid lie a whole number of pixel_spacing_mm from the first pixel of the MR. An MR that has this
+    pixel spacing already is therefore cropped and padded, not interpolated.
+
+    Args:
+        mr: the MR, in LPS axes.
+        image_size: rows and columns of the grid.
+        pixel_spacing_mm: spacing of its rows and columns.
     """
     step = _step(mr, pixel_spacing_mm)
     half = (image_size - 1) / 2
@@ -70,7 +75,7 @@ def make_grid(mr: sitk.Image, image_size: int, pixel_spacing_mm: float) -> Grid:
 def centered_grid(
     image: sitk.Image, center_index: np.ndarray, image_size: int, pixel_spacing_mm: float
 ) -> Grid:
-    """The grid with the image's axes and slices whose middle is the continuous index (i, j)."""
+    """Make the grid with the image's axes and slices whose middle is the image's continuous index (i, j)."""
     first = np.asarray(center_index) - (image_size - 1) / 2 * _step(image, pixel_spacing_mm)
     matrix = affine(image)
     matrix[:3, 3] = (matrix @ np.array([*first, 0.0, 1.0]))[:3]
@@ -79,9 +84,9 @@ def centered_grid(
 
 
 def head_center(mr: sitk.Image) -> np.ndarray:
-    """Continuous index (i, j) of the middle of the head's in-plane box, all slices together.
+    """Find the continuous index (i, j) of the middle of the head's in-plane box, of all slices together.
 
-    Where the MR shows nothing that could be a head: the middle of the image.
+    It is the middle of the image if the MR shows no head.
     """
     try:
         head = head_mask_of_mr(to_array(mr).astype(np.float32), spacing_kji_mm(mr))
@@ -91,7 +96,11 @@ def head_center(mr: sitk.Image) -> np.ndarray:
 
 
 def box_center(mask: np.ndarray) -> np.ndarray:
-    """Continuous index (i, j) of the middle of a (D, H, W) mask's in-plane box; ValueError if it is empty."""
+    """Find the continuous index (i, j) of the middle of the in-plane box of a mask (D, H, W).
+
+    Raises:
+        DataError: the mask is empty.
+    """
     rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     if rows.size == 0:
         raise DataError(f"mask {mask.shape}: empty, so it has no center")
@@ -99,17 +108,36 @@ def box_center(mask: np.ndarray) -> np.ndarray:
 
 
 def to_grid(image: sitk.Image, grid: Grid, fill: float, nearest: bool = False) -> np.ndarray:
-    """The image on the grid: float32 (D, H, W); `fill` outside the image.
+    """Resample an image onto the grid.
 
-    Linear, after an in-plane smoothing where the grid is coarser, against aliasing; nearest for labels.
+    Where the grid is coarser the image is smoothed in its plane first, against aliasing.
+
+    Args:
+        image: the image to read.
+        grid: the grid to fill.
+        fill: value outside the image.
+        nearest: take the nearest voxel, for labels; linear interpolation otherwise.
+
+    Returns:
+        (D, H, W) float32.
     """
     return to_array(_resample(image, grid.reference(), fill, nearest))
 
 
 def from_grid(array: np.ndarray, grid: Grid, like: sitk.Image, fill: float) -> sitk.Image:
-    """An array (D, H, W) of the grid, back on the voxels of `like`: float32, linear; `fill` outside the grid.
+    """Resample an array of the grid back onto the voxels of an image, with linear interpolation.
 
-    ValueError if the array is not of the grid's shape.
+    Args:
+        array: (D, H, W), in the shape of the grid.
+        grid: the grid on which the array lies.
+        like: the image whose voxels are wanted.
+        fill: value outside the grid.
+
+    Returns:
+        A float32 image on the voxels of `like`.
+
+    Raises:
+        DataError: the array does not have the shape of the grid.
     """
     wanted = (grid.depth, grid.image_size, grid.image_size)
     if array.shape != wanted:
@@ -118,7 +146,7 @@ def from_grid(array: np.ndarray, grid: Grid, like: sitk.Image, fill: float) -> s
 
 
 def cropped_fraction(mask: sitk.Image, grid: Grid) -> float:
-    """Share (0..1) of a mask's voxels whose centers lie outside the grid's rows and columns; 0 if empty."""
+    """Compute the share (0..1) of a mask's voxels whose centers lie outside the grid's rows and columns; 0 if empty."""
     inside = to_array(mask) > 0
     total = int(inside.sum())
     columns, rows = (_inside_axis(mask, grid, axis) for axis in (0, 1))
@@ -127,7 +155,7 @@ def cropped_fraction(mask: sitk.Image, grid: Grid) -> float:
 
 
 def _step(image: sitk.Image, pixel_spacing_mm: float) -> np.ndarray:
-    """Pixels of the image per pixel of the grid, along (i, j)."""
+    """Return the number of image pixels per grid pixel along (i, j)."""
     return pixel_spacing_mm / np.asarray(image.GetSpacing()[:2])
 
 
@@ -136,7 +164,7 @@ def _on(array: np.ndarray, grid: Grid) -> sitk.Image:
 
 
 def _inside_axis(image: sitk.Image, grid: Grid, axis: int) -> np.ndarray:
-    """For each column (axis 0) or row (axis 1) of the image: does its center lie inside the grid?"""
+    """Tell of each column (axis 0) or row (axis 1) of the image whether its center lies inside the grid."""
     reference, last = grid.reference(), image.GetSize()[axis] - 1
     ends = [[0, 0, 0], [last if a == axis else 0 for a in range(3)]]
     points = [image.TransformIndexToPhysicalPoint(end) for end in ends]

@@ -1,7 +1,7 @@
-"""Head masks: (D, H, W) CT in HU or MR in any unit -> bool, the head with its air cavities, no table.
+"""Head masks of CT and MR: the head with its air cavities, without table and holder.
 
-Everything is done slice by slice except the choice of the largest connected piece, so that one slice and
-5 mm slices work alike; lengths are in mm, so that the pixel size does not matter.
+Each slice is processed by itself; only the largest connected piece is chosen in the volume. Single slices and slices of
+5 mm therefore work alike. Lengths are in mm, so that the pixel size does not matter. Arrays are (k, j, i) = (D, H, W).
 """
 
 import numpy as np
@@ -14,31 +14,60 @@ from mrct.core.errors import DataError
 
 Spacing = tuple[float, float, float]
 
-CT_TISSUE_HU = -300.0  # between foam (under -500) and fat (-100), near half-way from air to skin
-BRIDGE_MM = 3.0  # what is thinner than twice this is cut off first: table shells, holders, and ears
-RESTORE_MM = 12.0  # so far along itself what was cut off grows back: ears and nose, little of a holder
-CAVITY_GATE_MM = 4.0  # an opening narrower than twice this does not join a cavity to the outside
-BESIDE_PADDING_MM = 5.0  # thicker than the skin, which is dark in some sequences
-BETWEEN_MM = 8.0  # dark bone between brain and scalp is thinner than twice this
-MR_MEDIAN_MM = 3.0  # side of the median's window; noise must not decide where the skin is
+# between foam (under -500) and fat (-100), about half-way from air to skin
+CT_TISSUE_HU = -300.0
+# parts thinner than twice this are cut off first: table shells, holders, and also ears
+BRIDGE_MM = 3.0
+# how far a part that was cut off grows back along itself: all of ears and nose, little of a holder
+RESTORE_MM = 12.0
+# an opening narrower than twice this does not connect a cavity with the outside
+CAVITY_GATE_MM = 4.0
+# more than the thickness of the skin, which is dark in some sequences
+BESIDE_PADDING_MM = 5.0
+# dark bone between brain and scalp is thinner than twice this
+BETWEEN_MM = 8.0
+# side of the median filter's window, so that noise does not move the outline
+MR_MEDIAN_MM = 3.0
 IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])[:, None, None]
 
 
 class MaskError(DataError):
-    """The volume shows nothing that could be a head."""
+    """The volume shows no head."""
 
 
 def head_mask_of_ct(hu: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
-    """(D, H, W) HU -> bool head; table, head holder and cables removed, sinuses and airways filled."""
+    """Find the head in a CT: table, head holder and cables are removed, sinuses and airways are filled.
+
+    Args:
+        hu: (D, H, W), HU.
+        spacing_kji_mm: voxel spacing in the order of the array's axes.
+
+    Returns:
+        (D, H, W) bool.
+
+    Raises:
+        MaskError: the CT shows no head.
+    """
     return _head_of_tissue(hu > CT_TISSUE_HU, spacing_kji_mm)
 
 
 def head_mask_of_mr(intensity: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
-    """(D, H, W) MR magnitude, any unit -> bool head; dark bone and air cavities filled.
+    """Find the head in an MR: dark bone and air cavities are filled.
 
-    Threshold: minimum cross-entropy (Li and Lee 1993) of the square roots, so that it parts background from
-    the darkest tissue (thin slices of the vertex, far from the coil), not dark tissue from bright. In T2 a thin,
-    broken ring of scalp lies apart around dark bone and muscle: its gaps are closed first, else it is lost.
+    The threshold is that of minimum cross-entropy (Li and Lee 1993), of the square roots of the intensities. It then
+    separates background from the darkest tissue (thin slices of the vertex, far from the coil), not dark from bright
+    tissue. In T2 the scalp is a thin, broken ring around dark bone and muscle. Its gaps are closed before thin parts
+    are cut off, otherwise it is lost.
+
+    Args:
+        intensity: (D, H, W), magnitude in any unit.
+        spacing_kji_mm: voxel spacing in the order of the array's axes.
+
+    Returns:
+        (D, H, W) bool.
+
+    Raises:
+        MaskError: the MR is constant or shows no head.
     """
     if intensity.min() == intensity.max():
         raise MaskError("the MR volume is constant: no head in it; check the selected series")
@@ -49,12 +78,13 @@ def head_mask_of_mr(intensity: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarra
 
 
 def _bright(root: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
-    """What is above Li's threshold; in a padded volume less of what is hardly above it.
+    """Apply Li's threshold; in a padded volume be stricter about values close to it.
 
-    Much padding (a volume that was masked, turned or sheared) draws the threshold down into noise and ghosts. It
-    is padding, not a background that was set to 0 up to the skin, if what lies beside it is background too, less
-    than half as bright as the threshold of the values that are none: then that one tells tissue, and what is
-    darker counts only between brighter parts.
+    Much padding (of a volume that was masked, rotated or sheared) lowers the threshold into noise and ghosts. A
+    second threshold is computed from the values that are not the minimum. The minimum is padding, and not a
+    background that was set to 0 up to the skin, if the pixels beside it are background too: less than half as bright
+    as the second threshold. In that case tissue is above the second threshold, and darker pixels count only between
+    brighter parts.
     """
     bright, padding = root > threshold_li(root), root == root.min()
     beside = dilate(padding, BESIDE_PADDING_MM, spacing_kji_mm) & ~padding
@@ -68,14 +98,14 @@ def _bright(root: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
 
 
 def dilate(mask: np.ndarray, radius_mm: float, spacing_kji_mm: Spacing) -> np.ndarray:
-    """The mask and every pixel of the same slice within radius_mm of it; (D, H, W) bool."""
+    """Add to a mask (D, H, W) every pixel of the same slice within radius_mm of it."""
     return np.stack([_near(section, radius_mm, spacing_kji_mm[1:]) for section in mask])
 
 
 def erode(mask: np.ndarray, radius_mm: float, spacing_kji_mm: Spacing) -> np.ndarray:
-    """The pixels farther than radius_mm from every pixel of the slice outside the mask; (D, H, W) bool.
+    """Keep of a mask (D, H, W) the pixels farther than radius_mm from every pixel of the slice outside the mask.
 
-    Beyond the image's edge the head is taken to go on, so that a cropped head is not eroded there.
+    The mask is taken to go on beyond the edge of the image, so that a cropped head is not eroded there.
     """
     return ~dilate(~mask, radius_mm, spacing_kji_mm)
 
@@ -87,7 +117,7 @@ def _near(section: np.ndarray, radius_mm: float, pixel_mm: tuple[float, ...]) ->
 
 
 def _head_of_tissue(tissue: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
-    """The largest piece without its thin bridges, its thin parts given back, its cavities filled."""
+    """Take the largest piece without its thin bridges, let its thin parts grow back, and fill its cavities."""
     solid = _fill_slices(tissue)
     core = _largest_piece(dilate(erode(solid, BRIDGE_MM, spacing_kji_mm), BRIDGE_MM, spacing_kji_mm))
     steps = max(1, round(RESTORE_MM / min(spacing_kji_mm[1:])))
@@ -97,7 +127,7 @@ def _head_of_tissue(tissue: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
 
 
 def _largest_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest face-connected piece; MaskError when there is none."""
+    """Find the largest face-connected piece; MaskError if there is none."""
     labels, count = ndimage.label(mask)
     if count == 0:
         raise MaskError("nothing thicker than a cable found: no head in it; check the selected series")
@@ -111,11 +141,11 @@ def _fill_slices(mask: np.ndarray) -> np.ndarray:
 
 
 def _fill_cavities(mask: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
-    """Cavities that reach the outside only through a narrow opening become head, the skin stays as it is.
+    """Fill cavities that reach the outside only through a narrow opening; the skin stays as it is.
 
-    A plain closing would also fill the furrow behind each ear; here only what the thickened mask encloses is
-    filled, and grown back, into its corners too, within the closed outline. It is filled before it is thinned
-    again: the bridge over a gap in a thin ring (scalp over dark bone) does not outlive the thinning.
+    A plain closing would also fill the furrow behind each ear. Here only regions that the thickened mask encloses are
+    filled; they grow back into their corners within the closed outline. They are filled before the mask is thinned
+    again, since thinning removes the bridge over a gap in a thin ring (scalp over dark bone).
     """
     thick = dilate(mask, CAVITY_GATE_MM, spacing_kji_mm)
     filled = _fill_slices(thick)
@@ -125,17 +155,18 @@ def _fill_cavities(mask: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
 
 
 def _close_cuts(section: np.ndarray, pixel_mm: tuple[float, ...]) -> np.ndarray:
-    """Cavities that a straight cut through the head laid open are closed along the cut; (H, W) bool.
+    """Close, along the cut, the cavities that a straight cut through the head has opened; (H, W) bool.
 
-    A cut (the edge of the field of view, of a slab, of the coverage, at any angle) is a side of the head's
-    convex hull that the head touches along more than it leaves open. The furrow between ear and temple, or
-    nose and cheek, is bridged by a side that the head touches but at its ends.
+    A cut is the edge of the field of view, of a slab or of the coverage, at any angle. It is a side of the head's
+    convex hull of which the head touches more than it leaves open. The furrow between ear and temple, or nose and
+    cheek, lies under a side that the head touches only at its ends.
     """
     outline = np.argwhere(section & ~ndimage.binary_erosion(section))
     points = outline * np.asarray(pixel_mm)
     try:
         sides = ConvexHull(points).equations
-    except (QhullError, ValueError):  # fewer than three points, or all on one line
+    except (QhullError, ValueError):
+        # fewer than three points, or all on one line
         return section
     closed = section.copy()
     for *normal, offset in sides:

@@ -1,6 +1,6 @@
-"""A registered pair on one grid: CT, MR, head mask and coverage, and how well they agree.
+"""A CT and an MR of one head, the rigid registration of the two, and both on one grid.
 
-The fixed image keeps its voxels. The moving one is blurred to the fixed one's resolution where it is
+The image that is called fixed keeps its voxels. The other one is blurred to the resolution of the fixed one where it is
 finer, and resampled.
 """
 
@@ -11,169 +11,230 @@ import numpy as np
 import SimpleITK as sitk
 
 from mrct.imaging import masks, volumes
-from mrct.registration import residual
+from mrct.imaging.mutual_information import mattes_mutual_information
+from mrct.imaging.volumes import AIR_HU
 from mrct.registration.head import Head, ct_head, mr_head, window_ct, window_mr
-from mrct.registration.registration import register_rigid
-from mrct.registration.similarity import mutual_information_nats
+from mrct.registration.residual import outline_distance_mm
+from mrct.registration.rigid import register_rigid
 
-AIR_HU = -1024.0
-WORK_SPACING_MM = 1.0  # masks and registration need no finer pixels
+# masks and registration need no finer pixels
+WORK_SPACING_MM = 1.0
 Modality = Literal["ct", "mr"]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """CT (HU) and MR of one head; `heads` are uint8 masks in each one's own space, about 1 mm pixels."""
+class Scan:
+    """A volume and its head: a uint8 mask in the space of the volume, with pixels of about 1 mm."""
 
-    ct: sitk.Image
-    mr: sitk.Image
-    heads: dict[Modality, sitk.Image]
+    volume: sitk.Image
+    head: sitk.Image
+
+    def head_volume_mm3(self) -> float:
+        """Return the volume of the head."""
+        return np.count_nonzero(volumes.to_array(self.head)) * volumes.voxel_volume_mm3(self.head)
 
 
 @dataclass(frozen=True)
-class Aligned:
-    """(D, H, W) arrays on the fixed image's grid; ct in HU, mask, coverage and both_heads bool."""
+class HeadPair:
+    """CT (HU) and MR of one head, each in its own space."""
+
+    ct: Scan
+    mr: Scan
+
+
+@dataclass(frozen=True)
+class RigidRegistration:
+    """`ct_to_mr`: 4x4, a point of the CT to the point of the MR, LPS mm. `fixed`: the image whose grid is kept."""
+
+    ct_to_mr: np.ndarray
+    fixed: Modality
+
+    @classmethod
+    def identity(cls, fixed: Modality) -> "RigidRegistration":
+        """Make the registration of images that lie in one space already."""
+        return cls(np.eye(4), fixed)
+
+    @property
+    def ct_to_grid(self) -> np.ndarray:
+        """4x4: a point of the CT to the point of the grid."""
+        return self.ct_to_mr if self.fixed == "mr" else np.eye(4)
+
+    @property
+    def mr_to_grid(self) -> np.ndarray:
+        """4x4: a point of the MR to the point of the grid."""
+        return np.eye(4) if self.fixed == "mr" else np.linalg.inv(self.ct_to_mr)
+
+    @property
+    def rotation_deg(self) -> float:
+        """Angle of the rotation about its own axis, 0 to 180."""
+        return volumes.rotation_deg(self.ct_to_mr)
+
+    def displacement_mm(self, point_mm: np.ndarray) -> float:
+        """Return how far a point (3,) of the CT moves."""
+        return float(np.linalg.norm(volumes.transform_points(self.ct_to_mr, point_mm[None]) - point_mm))
+
+    def grid_of(self, pair: HeadPair) -> sitk.Image:
+        """Return the fixed image of a pair."""
+        return pair.mr.volume if self.fixed == "mr" else pair.ct.volume
+
+
+@dataclass(frozen=True)
+class AlignedPair:
+    """A pair on one grid, arrays (D, H, W).
+
+    `ct` in HU, -1024 outside the CT; `mr` 0 outside the MR; `mask` the head; `coverage` where both images have data;
+    `ct_head` and `mr_head` the head as found in each image. All but the images are bool.
+    """
 
     grid: sitk.Image
     ct: np.ndarray
     mr: np.ndarray
     mask: np.ndarray
     coverage: np.ndarray
-    both_heads: np.ndarray
+    ct_head: np.ndarray
+    mr_head: np.ndarray
 
 
-def make_pair(ct: sitk.Image, mr: sitk.Image) -> Pair:
-    """The pair with its heads found, padding under -1024 HU as air; MaskError if one shows no head."""
+@dataclass(frozen=True)
+class RegistrationQuality:
+    """How well a registration fits: the columns of the same names in data/registered/patients.csv.
+
+    `similarity`: Mattes mutual information in the head, nats. `overlap`: volume where both images show head over that
+    of the smaller head. `residual_edge_mm`: how far apart the skin lies, NaN where no slice shows it in both images.
+    `rotation_deg`, `translation_mm`: how the registration moves the CT and the center of its head.
+    """
+
+    similarity: float
+    overlap: float
+    residual_edge_mm: float
+    rotation_deg: float
+    translation_mm: float
+
+
+def make_pair(ct: sitk.Image, mr: sitk.Image) -> HeadPair:
+    """Find the heads of a CT (HU) and an MR; padding below -1024 HU becomes air.
+
+    Raises:
+        MaskError: an image shows no head.
+    """
     ct = sitk.Clamp(ct, sitk.sitkFloat32, AIR_HU, float(np.finfo(np.float32).max))
     small_ct, small_mr = (volumes.coarsened(volume, WORK_SPACING_MM) for volume in (ct, mr))
     in_ct = masks.head_mask_of_ct(volumes.to_array(small_ct), volumes.spacing_kji_mm(small_ct))
     in_mr = masks.head_mask_of_mr(volumes.to_array(small_mr), volumes.spacing_kji_mm(small_mr))
-    return Pair(ct, mr, {"ct": volumes.like(in_ct, small_ct), "mr": volumes.like(in_mr, small_mr)})
+    return HeadPair(Scan(ct, volumes.like(in_ct, small_ct)), Scan(mr, volumes.like(in_mr, small_mr)))
 
 
-def register_pair(pair: Pair, fixed: Modality) -> np.ndarray:
-    """ct_to_mr, 4x4 LPS mm, with the named image fixed."""
-    ct, mr = _heads_of(pair)
+def register_pair(pair: HeadPair, fixed: Modality) -> RigidRegistration:
+    """Register a pair by mutual information, with the named image fixed.
+
+    Raises:
+        RegistrationError: the images cannot be registered.
+    """
+    ct, mr = _prepared_heads(pair)
     if fixed == "mr":
-        return register_rigid(fixed=mr, moving=ct)
-    return np.linalg.inv(register_rigid(fixed=ct, moving=mr))
+        return RigidRegistration(register_rigid(fixed=mr, moving=ct), fixed)
+    return RigidRegistration(np.linalg.inv(register_rigid(fixed=ct, moving=mr)), fixed)
 
 
-def _heads_of(pair: Pair) -> tuple[Head, Head]:
-    ct = ct_head(volumes.coarsened(pair.ct, WORK_SPACING_MM), volumes.to_array(pair.heads["ct"]) > 0)
-    mr = mr_head(volumes.coarsened(pair.mr, WORK_SPACING_MM), volumes.to_array(pair.heads["mr"]) > 0)
+def _prepared_heads(pair: HeadPair) -> tuple[Head, Head]:
+    in_ct, in_mr = (volumes.to_array(scan.head) > 0 for scan in (pair.ct, pair.mr))
+    ct = ct_head(volumes.coarsened(pair.ct.volume, WORK_SPACING_MM), in_ct)
+    mr = mr_head(volumes.coarsened(pair.mr.volume, WORK_SPACING_MM), in_mr)
     return ct, mr
 
 
 def align(
-    pair: Pair,
-    ct_to_mr: np.ndarray,
-    fixed: Modality,
-    drawn: sitk.Image | None = None,
-) -> Aligned:
-    """Everything on the grid of the fixed image.
+    pair: HeadPair, registration: RigidRegistration, source_mask: sitk.Image | None = None
+) -> AlignedPair:
+    """Resample a pair onto the grid of its fixed image.
 
-    drawn: a head mask that came with the source; it replaces the one found here, which is the CT's where
-    the CT has data (it shows the skin without distortion) and the MR's where the CT ends.
+    Args:
+        pair: the CT and the MR.
+        registration: how they lie to each other.
+        source_mask: the head mask that came with the source, if any. Otherwise the head is that of the CT where
+            the CT has data, since it shows the skin without distortion, and that of the MR elsewhere.
     """
-    grid = pair.mr if fixed == "mr" else pair.ct
-    reads = reading(ct_to_mr, fixed)
-    has_ct, has_mr = (_data_on(grid, getattr(pair, name), reads[name]) for name in ("ct", "mr"))
-    in_ct, in_mr = (_head_on(grid, pair.heads[name], reads[name]) for name in ("ct", "mr"))
-    return Aligned(
+    grid, ct_to_grid, mr_to_grid = (
+        registration.grid_of(pair),
+        registration.ct_to_grid,
+        registration.mr_to_grid,
+    )
+    has_ct = _data_on(grid, pair.ct.volume, ct_to_grid)
+    has_mr = _data_on(grid, pair.mr.volume, mr_to_grid)
+    in_ct = _head_on(grid, pair.ct.head, ct_to_grid)
+    in_mr = _head_on(grid, pair.mr.head, mr_to_grid)
+    mask = np.where(has_ct, in_ct, in_mr)
+    if source_mask is not None:
+        mask = _source_mask_on(source_mask, pair, registration)
+    return AlignedPair(
         grid=grid,
-        ct=_image_on(grid, pair.ct, reads["ct"], AIR_HU),
-        mr=_image_on(grid, pair.mr, reads["mr"], 0.0),
-        mask=np.where(has_ct, in_ct, in_mr) if drawn is None else _drawn_on(grid, drawn, pair, reads),
+        ct=_image_on(grid, pair.ct.volume, ct_to_grid, AIR_HU),
+        mr=_image_on(grid, pair.mr.volume, mr_to_grid, 0.0),
+        mask=mask,
         coverage=has_ct & has_mr,
-        both_heads=in_ct & in_mr & has_ct & has_mr,
+        ct_head=in_ct,
+        mr_head=in_mr,
     )
 
 
-def similarity_nats(aligned: Aligned) -> float:
-    """Mattes mutual information of CT and MR inside the head where both have data."""
+def measure(pair: HeadPair, registration: RigidRegistration, aligned: AlignedPair) -> RegistrationQuality:
+    """Measure how well a registration fits, from the pair as it was and as it was aligned."""
+    return RegistrationQuality(
+        similarity=similarity_nats(aligned),
+        overlap=_overlap(aligned, pair),
+        residual_edge_mm=outline_distance_mm(
+            aligned.ct_head, aligned.mr_head, aligned.coverage, volumes.spacing_kji_mm(aligned.grid)[1:]
+        ),
+        rotation_deg=registration.rotation_deg,
+        translation_mm=registration.displacement_mm(volumes.centroid_mm(pair.ct.head)),
+    )
+
+
+def similarity_nats(aligned: AlignedPair) -> float:
+    """Compute Mattes mutual information of CT and MR inside the head where both have data."""
     inside = aligned.mask & aligned.coverage
     if not inside.any():
         return 0.0
-    return mutual_information_nats(window_ct(aligned.ct[inside]), window_mr(aligned.mr[inside]))
+    return mattes_mutual_information(window_ct(aligned.ct[inside]), window_mr(aligned.mr[inside]))
 
 
-def overlap(aligned: Aligned, pair: Pair) -> float:
-    """Volume where both images show head, over the smaller of the two heads; 0 to about 1."""
-    both = np.count_nonzero(aligned.both_heads) * volumes.voxel_volume_mm3(aligned.grid)
-    return float(both / min(_volume_mm3(head) for head in pair.heads.values()))
+def _overlap(aligned: AlignedPair, pair: HeadPair) -> float:
+    """Compute the volume where both images show head over the smaller of the two heads; 0 to about 1."""
+    both = np.count_nonzero(aligned.ct_head & aligned.mr_head & aligned.coverage)
+    smaller_mm3 = min(pair.ct.head_volume_mm3(), pair.mr.head_volume_mm3())
+    return float(both * volumes.voxel_volume_mm3(aligned.grid) / smaller_mm3)
 
 
-def residual_edge_mm(aligned: Aligned, pair: Pair, ct_to_mr: np.ndarray, fixed: Modality) -> float:
-    """How far apart the skin lies in CT and MR; NaN where no slice shows it in both."""
-    reads = reading(ct_to_mr, fixed)
-    in_ct, in_mr = (_head_on(aligned.grid, pair.heads[name], reads[name]) for name in ("ct", "mr"))
-    pixel_mm = volumes.spacing_kji_mm(aligned.grid)[1:]
-    return residual.outline_distance_mm(in_ct, in_mr, aligned.coverage, pixel_mm)
-
-
-def _volume_mm3(mask: sitk.Image) -> float:
-    return np.count_nonzero(volumes.to_array(mask)) * volumes.voxel_volume_mm3(mask)
-
-
-def displacement_mm(pair: Pair, ct_to_mr: np.ndarray) -> float:
-    """How far the transform moves the center of the CT's head."""
-    k, j, i = np.nonzero(volumes.to_array(pair.heads["ct"]))
-    center = volumes.transform_points(
-        volumes.affine(pair.heads["ct"]), np.array([[i.mean(), j.mean(), k.mean()]])
-    )
-    return float(np.linalg.norm(volumes.transform_points(ct_to_mr, center) - center))
-
-
-def _moves(ct_to_mr: np.ndarray, fixed: Modality) -> dict[Modality, np.ndarray]:
-    """4x4 for each image: its points to the fixed image's."""
-    if fixed == "mr":
-        return {"ct": ct_to_mr, "mr": np.eye(4)}
-    return {"ct": np.eye(4), "mr": np.linalg.inv(ct_to_mr)}
-
-
-def reading(ct_to_mr: np.ndarray, fixed: Modality) -> dict[Modality, sitk.Transform]:
-    """For each image the transform of a point of the grid to the point of the image that belongs there."""
-    moves = _moves(ct_to_mr, fixed)
-    return {name: volumes.to_transform(np.linalg.inv(move)) for name, move in moves.items()}
-
-
-def _resampled(
-    volume: sitk.Image, grid: sitk.Image, read: sitk.Transform, outside: float, nearest: bool = False
-) -> np.ndarray:
-    """As volumes.resample_onto, through any transform."""
-    how = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
-    return volumes.to_array(sitk.Resample(volume, grid, read, how, outside, volume.GetPixelID()))
-
-
-def _image_on(grid: sitk.Image, volume: sitk.Image, read: sitk.Transform, outside: float) -> np.ndarray:
+def _image_on(grid: sitk.Image, volume: sitk.Image, to_grid: np.ndarray, outside: float) -> np.ndarray:
     if volume is grid:
         return volumes.to_array(volume)
     blurred = volumes.match_resolution(volume, volumes.spacing_kji_mm(grid))
-    return _resampled(blurred, grid, read, outside)
+    return volumes.to_array(volumes.resample_onto(blurred, grid, to_grid, outside))
 
 
-def _head_on(grid: sitk.Image, head: sitk.Image, read: sitk.Transform) -> np.ndarray:
+def _head_on(grid: sitk.Image, head: sitk.Image, to_grid: np.ndarray) -> np.ndarray:
     smooth = sitk.Cast(head, sitk.sitkFloat32)
-    return _resampled(smooth, grid, read, 0.0) >= 0.5
+    return volumes.to_array(volumes.resample_onto(smooth, grid, to_grid, 0.0)) >= 0.5
 
 
-def _data_on(grid: sitk.Image, volume: sitk.Image, read: sitk.Transform) -> np.ndarray:
-    """Where the volume was measured; a slice of one single value is padding."""
+def _data_on(grid: sitk.Image, volume: sitk.Image, to_grid: np.ndarray) -> np.ndarray:
+    """Find where the volume was measured; a slice of a single value is padding."""
     array = volumes.to_array(volume)
     measured = np.zeros(array.shape, bool)
     measured[np.ptp(array, axis=(1, 2)) > 0] = True
-    return _resampled(volumes.like(measured, volume), grid, read, 0.0, nearest=True) > 0
+    return _mask_on(grid, volumes.like(measured, volume), to_grid)
 
 
-def _drawn_on(
-    grid: sitk.Image, drawn: sitk.Image, pair: Pair, reads: dict[Modality, sitk.Transform]
-) -> np.ndarray:
-    """The source's mask; it moves with the image on whose grid alone it was drawn, else it stays."""
-    read: sitk.Transform = volumes.to_transform(np.eye(4))
-    if not volumes.same_grid(drawn, grid):
-        if volumes.same_grid(drawn, pair.ct):
-            read = reads["ct"]
-        elif volumes.same_grid(drawn, pair.mr):
-            read = reads["mr"]
-    return _resampled(drawn, grid, read, 0.0, nearest=True) > 0
+def _source_mask_on(mask: sitk.Image, pair: HeadPair, registration: RigidRegistration) -> np.ndarray:
+    """Resample the source's mask; it moves with the image on whose grid alone it was drawn, otherwise it stays."""
+    grid, to_grid = registration.grid_of(pair), np.eye(4)
+    if not volumes.same_grid(mask, grid):
+        if volumes.same_grid(mask, pair.ct.volume):
+            to_grid = registration.ct_to_grid
+        elif volumes.same_grid(mask, pair.mr.volume):
+            to_grid = registration.mr_to_grid
+    return _mask_on(grid, mask, to_grid)
+
+
+def _mask_on(grid: sitk.Image, mask: sitk.Image, to_grid: np.ndarray) -> np.ndarray:
+    return volumes.to_array(volumes.resample_onto(mask, grid, to_grid, 0.0, nearest=True)) > 0

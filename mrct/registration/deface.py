@@ -1,16 +1,17 @@
-"""The plane that parts the face from the brain, found in the CT; the same plane serves the MR.
+"""Defacing: the plane that separates the face from the brain, found in the CT and used for the MR as well.
 
-After Quickshear (Schimke and Hale, "Quickshear defacing for neuroimages", USENIX HealthSec 2011): a plane
-touches the convex hull of the brain's sagittal silhouette at a distance, and everything on its other side goes,
+The method follows Quickshear (Schimke and Hale, "Quickshear defacing for neuroimages", USENIX HealthSec 2011): a plane
+touches the convex hull of the brain's sagittal silhouette at a distance, and everything on its other side is removed,
 air included. Departures:
-- the brain is the intracranial cavity, from the CT's geometry, so that CSF and any lesion count as brain;
-- the silhouette is seen along the normal of the head's own plane of symmetry, not along the image's x axis;
-- Quickshear takes the hull's edge below the frontmost voxel, which turns with a single voxel and with the
-  slice spacing; here, of all planes that touch the hull from the front and below, the one that cuts off
-  most of the face is taken;
-- the distance is in mm along the plane's normal, beyond the outermost voxels' corners.
 
-Convention: points (x, y, z) in mm, LPS; arrays (k, j, i).
+- The brain is the intracranial cavity, from the geometry of the CT, so that CSF and any lesion count as brain.
+- The silhouette is seen along the normal of the head's own plane of symmetry, not along the x axis of the image.
+- Quickshear takes the edge of the hull below the frontmost voxel, which depends on a single voxel and on the slice
+  spacing. Here, of all planes that touch the hull from the front and below, the one that cuts off most of the face is
+  taken.
+- The distance is in mm along the normal of the plane, beyond the corners of the outermost voxels.
+
+Conventions: points (x, y, z) in mm, LPS; arrays (k, j, i).
 """
 
 from dataclasses import dataclass, replace
@@ -23,22 +24,34 @@ from scipy.optimize import minimize
 
 from mrct.core.errors import DataError
 from mrct.imaging import volumes
-from mrct.registration.alignment import AIR_HU, Aligned
+from mrct.imaging.volumes import AIR_HU
+from mrct.registration.alignment import AlignedPair
 
 WORK_SPACING_MM = 2.0
-BRAIN_HU = (-30.0, 130.0)  # brain, CSF, fresh blood; not fat (eye sockets), air or bone
-OPENING_MM = 8.0  # a gap in the skull narrower than twice this does not join the cavity to the outside
-CAVITY_ML = (300.0, 3000.0)  # from a quarter of a brain, more than a tongue, to a wide hydrocephalus
-MIN_HEIGHT_MM = 30.0  # less shows no silhouette
-MIN_BONE_SHARE = 0.5  # of what surrounds the cavity; without a skull it would be all that is soft
-MARGIN_MM = 3.0  # registration error, and what the opening misses of the cavity
-FRONT_SHARE = 1.0 / 3.0  # of the cavity's length: what lies farther back is no face
-# between the plane's normal and the front, flattest plane first; about 60 in a level head, and heads nod by 20
+# brain, CSF, fresh blood; not fat (eye sockets), air or bone
+BRAIN_HU = (-30.0, 130.0)
+# a gap in the skull narrower than twice this does not connect the cavity with the outside
+OPENING_MM = 8.0
+# from a quarter of a brain, which is more than a tongue, to a wide hydrocephalus
+CAVITY_ML = (300.0, 3000.0)
+# a lower cavity shows no silhouette
+MIN_HEIGHT_MM = 30.0
+# share of the cavity's surroundings; without a skull the cavity would be all soft tissue
+MIN_BONE_SHARE = 0.5
+# registration error, and the part of the cavity that the opening misses
+MARGIN_MM = 3.0
+# share of the cavity's length; voxels farther back are no face
+FRONT_SHARE = 1.0 / 3.0
+# between the normal of the plane and the front, flattest plane first; about 60 in a level head, and heads nod by 20
 ANGLES_DEG = np.arange(85.0, 34.0, -1.0)
-START_DEG = (-20.0, -10.0, 0.0, 10.0, 20.0)  # how far a head may be turned and inclined
-BOUNDS = ((-40.0, 40.0), (-40.0, 40.0), (-30.0, 30.0))  # degrees, degrees, mm from the cavity's middle
-SIMPLEX = 4.0  # degrees and mm
-ASYMMETRY_MM = 3.0  # distances beyond this are rather the head's asymmetry than the plane's error
+# how far a head may be turned and inclined
+START_DEG = (-20.0, -10.0, 0.0, 10.0, 20.0)
+# degrees, degrees, mm from the middle of the cavity
+BOUNDS = ((-40.0, 40.0), (-40.0, 40.0), (-30.0, 30.0))
+# degrees and mm
+SIMPLEX = 4.0
+# longer distances come from the asymmetry of the head rather than from an error of the plane
+ASYMMETRY_MM = 3.0
 SURFACE_POINTS = 4000
 NEXT = "look at the volume in data/selected, or leave the patient out"
 
@@ -55,19 +68,30 @@ class Plane:
     offset_mm: float
 
     def moved(self, matrix: np.ndarray) -> "Plane":
-        """The plane after a rigid 4x4 matrix has moved the space in which it lies."""
+        """Move the plane by a rigid 4x4 matrix."""
         normal = matrix[:3, :3] @ self.normal
         return Plane(normal, self.offset_mm + float(normal @ matrix[:3, 3]))
 
     def face_side(self, grid: sitk.Image) -> np.ndarray:
-        """(D, H, W) bool, true for the voxels of `grid` whose center lies on the face's side."""
+        """Mark the voxels of `grid` whose center lies on the face's side; (D, H, W) bool."""
         steps, first = volumes.affine(grid)[:3, :3], volumes.affine(grid)[:3, 3]
         i, j, k = (self.normal @ steps[:, axis] * np.arange(grid.GetSize()[axis]) for axis in range(3))
         return k[:, None, None] + j[:, None] + i > self.offset_mm - self.normal @ first
 
 
 def face_plane(ct: sitk.Image, head: sitk.Image) -> Plane:
-    """The plane in the CT's space; DefaceError if no brain is seen. `head`: uint8 mask in that space."""
+    """Find the plane in a CT.
+
+    Args:
+        ct: the CT in HU.
+        head: uint8 mask of the head, on any grid in the space of the CT.
+
+    Returns:
+        The plane, in the space of the CT.
+
+    Raises:
+        DefaceError: the CT does not show a brain in a skull.
+    """
     small = volumes.coarsened(ct, WORK_SPACING_MM)
     hu = volumes.to_array(small)
     cavity = intracranial_cavity(hu, volumes.spacing_kji_mm(small))
@@ -77,10 +101,15 @@ def face_plane(ct: sitk.Image, head: sitk.Image) -> Plane:
     return _touching_plane(_points_mm(cavity, small), _points_mm(in_head, small), left, small)
 
 
-def remove_face(aligned: Aligned, plane: Plane) -> tuple[Aligned, float]:
-    """(the pair with air in place of all that lies on the face's side, percent of the head that went).
+def remove_face(aligned: AlignedPair, plane: Plane) -> tuple[AlignedPair, float]:
+    """Put air on the face's side of a plane: -1024 HU in the CT, 0 in the MR; masks and coverage end at the plane.
 
-    The plane is in the space of the pair's grid. CT becomes -1024 HU, MR 0; mask and coverage end at the plane.
+    Args:
+        aligned: the pair.
+        plane: the plane in the space of the pair's grid.
+
+    Returns:
+        The pair without the face, and the percentage of the head that was removed.
     """
     gone = plane.face_side(aligned.grid)
     defaced = replace(
@@ -89,17 +118,26 @@ def remove_face(aligned: Aligned, plane: Plane) -> tuple[Aligned, float]:
         mr=np.where(gone, 0.0, aligned.mr),
         mask=aligned.mask & ~gone,
         coverage=aligned.coverage & ~gone,
-        both_heads=aligned.both_heads & ~gone,
+        ct_head=aligned.ct_head & ~gone,
+        mr_head=aligned.mr_head & ~gone,
     )
     removed, whole = (int(np.count_nonzero(mask)) for mask in (aligned.mask & gone, aligned.mask))
     return defaced, 100.0 * removed / max(1, whole)
 
 
 def intracranial_cavity(hu: np.ndarray, spacing_kji_mm: tuple[float, float, float]) -> np.ndarray:
-    """(D, H, W) HU -> bool: the largest piece of brain-like tissue after an opening with OPENING_MM.
+    """Find the largest piece of brain-like tissue after an opening with OPENING_MM.
 
-    All gaps of a whole skull are narrower than the opening but the foramen magnum, behind which the canal
-    soon is; behind a surgeon's gap lies the scalp, which is thinner. The volume's edge counts as no wall.
+    All gaps of an intact skull are narrower than the opening, except the foramen magnum, which leads into the narrow
+    spinal canal. A surgical gap leads into the scalp, which is thinner than the opening. The edge of the volume
+    counts as open.
+
+    Args:
+        hu: (D, H, W), HU.
+        spacing_kji_mm: voxel spacing in the order of the array's axes.
+
+    Returns:
+        (D, H, W) bool.
     """
     soft = (hu > BRAIN_HU[0]) & (hu < BRAIN_HU[1])
     deep = ndimage.distance_transform_edt(soft, sampling=spacing_kji_mm) > OPENING_MM
@@ -111,10 +149,10 @@ def intracranial_cavity(hu: np.ndarray, spacing_kji_mm: tuple[float, float, floa
 
 
 def symmetry_normal(mask: sitk.Image) -> np.ndarray:
-    """(3,) unit vector to the head's left: the normal of the plane in which the mask mirrors itself best.
+    """Find the unit vector (3,) to the head's left: the normal of the plane in which the mask mirrors itself best.
 
-    Searched over the plane's two angles and its place: the mean distance from the mirrored surface to the
-    surface, smoothed at zero and linear for large ones, so that lesions and slices cut askew weigh little.
+    The two angles of the plane and its place minimize the mean distance from the mirrored surface to the surface. The
+    distance is smooth at zero and linear when large, so that lesions and oblique slices weigh little.
     """
     inside = volumes.to_array(mask) > 0
     surface = inside & ~ndimage.binary_erosion(inside, border_value=1)
@@ -140,7 +178,7 @@ def symmetry_normal(mask: sitk.Image) -> np.ndarray:
 
 
 def _left(angles: np.ndarray) -> np.ndarray:
-    """Unit vector at (turn, inclination) in degrees from the image's x axis."""
+    """Return the unit vector at (turn, inclination) in degrees from the x axis of the image."""
     turn, inclination = np.radians(angles)
     return np.array(
         [np.cos(turn) * np.cos(inclination), np.sin(turn) * np.cos(inclination), np.sin(inclination)]
@@ -148,12 +186,12 @@ def _left(angles: np.ndarray) -> np.ndarray:
 
 
 def _points_mm(mask: np.ndarray, grid: sitk.Image) -> np.ndarray:
-    """(n, 3) LPS mm of the mask's voxels."""
+    """Return the places (n, 3) of a mask's voxels, LPS mm."""
     return volumes.transform_points(volumes.affine(grid), np.argwhere(mask)[:, ::-1].astype(float))
 
 
 def _require_brain(cavity: np.ndarray, hu: np.ndarray, grid: sitk.Image) -> None:
-    """DefaceError unless the cavity is large, high enough for a silhouette, and walled by bone."""
+    """Raise DefaceError unless the cavity is large, high enough for a silhouette, and surrounded by bone."""
     volume_ml = np.count_nonzero(cavity) * volumes.voxel_volume_mm3(grid) / 1000.0
     height_mm = np.count_nonzero(cavity.any(axis=(1, 2))) * grid.GetSpacing()[2]
     if not CAVITY_ML[0] <= volume_ml <= CAVITY_ML[1] or height_mm < MIN_HEIGHT_MM:
@@ -171,10 +209,10 @@ def _require_brain(cavity: np.ndarray, hu: np.ndarray, grid: sitk.Image) -> None
 
 
 def _touching_plane(cavity_mm: np.ndarray, head_mm: np.ndarray, left: np.ndarray, grid: sitk.Image) -> Plane:
-    """Of the planes that touch the cavity the one that cuts off most of the face; of equals the flattest.
+    """Choose, of the planes that touch the cavity, the one that cuts off most of the face; of equals the flattest.
 
-    The face is the head below the frontal pole, from the front third of the cavity onwards; each voxel counts
-    by its depth behind the plane, so that nose and chin decide.
+    The face is the head below the frontal pole, from the front third of the cavity onwards. Each voxel counts by its
+    depth behind the plane, so that nose and chin decide.
     """
     front = np.array([0.0, -1.0, 0.0]) + left[1] * left
     front /= np.linalg.norm(front)

@@ -1,6 +1,6 @@
-"""What registration sees of a CT or an MR: the head with a rim of air, on a scale of 0 to 1.
+"""What the registration sees of a CT or an MR, and how much two such images tell of each other in a pose.
 
-Convention: arrays (k, j, i); points (x, y, z) in mm, LPS.
+Conventions: arrays (k, j, i), points (x, y, z) in mm, LPS.
 """
 
 from dataclasses import dataclass
@@ -10,22 +10,24 @@ import SimpleITK as sitk
 
 from mrct.core.errors import DataError
 from mrct.imaging.masks import dilate
+from mrct.imaging.mutual_information import binned_histogram, mutual_information
 from mrct.imaging.volumes import (
-    affine,
+    centroid_mm,
     coarsened,
     like,
     resample_onto,
     spacing_kji_mm,
     to_array,
-    transform_points,
+    to_transform,
 )
 
-# Bone saturates: a thick slice that holds bone with the bright CSF inside it or the dark scalp outside it has
-# one HU for two MR intensities. Mutual information then pushes the CT outward where CSF is bright (T2) and
-# inward where scalp is (T1); of the head only the upper end is seen, so the result lay 0.3 mm high in T2.
+# Bone saturates at 300 HU: a thick slice that mixes bone with CSF or scalp has one HU for two MR intensities, which
+# moves the optimum (docs/decisions/registration.md).
 CT_WINDOW_HU = (-1000.0, 300.0)
 MR_TOP_PERCENTILE = 99.5
-RIM_MM = 8.0  # the air around the head takes part: skin against air aligns the outline
+# the air around the head takes part, since skin against air aligns the outline
+RIM_MM = 8.0
+OUTSIDE = -1.0
 
 
 class RegistrationError(DataError):
@@ -34,47 +36,55 @@ class RegistrationError(DataError):
 
 @dataclass(frozen=True)
 class Head:
-    """A volume scaled to [0, 1], air and everything off the head 0, and the head with its rim as mask."""
+    """A volume scaled to [0, 1], 0 off the head, and `region`, the uint8 mask of the head with a rim of air."""
 
     image: sitk.Image
     region: sitk.Image
 
     def at(self, spacing_mm: float) -> "Head":
-        """Both images with at least `spacing_mm` between the voxels of each axis."""
+        """Resample both images to at least `spacing_mm` between the voxels of each axis."""
         image = coarsened(self.image, spacing_mm)
         return Head(image, resample_onto(self.region, image, np.eye(4), 0.0, nearest=True))
 
-    def indices(self) -> np.ndarray:
-        """(n, 3) voxels (k, j, i) of the region."""
-        return np.argwhere(to_array(self.region))
+    def n_voxels(self) -> int:
+        """Count the voxels of the region."""
+        return int(np.count_nonzero(to_array(self.region)))
 
     def centroid_mm(self) -> np.ndarray:
-        """Middle of the region, LPS."""
-        return transform_points(affine(self.image), self.indices().mean(axis=0)[None, ::-1])[0]
+        """Return the centroid (3,) of the region, LPS mm."""
+        return centroid_mm(self.region)
 
     def mean_square_radius_mm2(self) -> float:
-        """Squared, how far a rotation by one radian moves the head's points: it weighs angles against mm."""
-        return float(np.sum((self.indices() * spacing_kji_mm(self.image)).var(axis=0)))
+        """Return the mean squared distance of the region's voxels from its centroid.
+
+        Its root is the distance that a rotation by one radian moves the head's points; it converts angles to mm.
+        """
+        indices = np.argwhere(to_array(self.region))
+        return float(np.sum((indices * spacing_kji_mm(self.image)).var(axis=0)))
 
 
 def ct_head(ct: sitk.Image, head: np.ndarray) -> Head:
-    """HU clipped to the window of tissue; table and holder become air."""
+    """Prepare a CT in HU with its head mask (D, H, W); table and holder become air."""
     return _prepared(ct, window_ct(to_array(ct)), head)
 
 
 def mr_head(mr: sitk.Image, head: np.ndarray) -> Head:
-    """Intensity from 0 to a high percentile inside the head; ghosts outside become background."""
+    """Prepare an MR with its head mask (D, H, W); ghosts off the head become background.
+
+    Raises:
+        RegistrationError: the MR has no signal inside the head.
+    """
     return _prepared(mr, window_mr(to_array(mr), head), head)
 
 
 def window_ct(hu: np.ndarray) -> np.ndarray:
-    """HU clipped to air ... bone, scaled to [0, 1]."""
+    """Clip HU to air ... bone and scale to [0, 1]."""
     low, high = CT_WINDOW_HU
     return (np.clip(hu, low, high) - low) / (high - low)
 
 
 def window_mr(intensity: np.ndarray, head: np.ndarray | None = None) -> np.ndarray:
-    """Intensity from 0 to a high percentile (of the head, where a mask is given), scaled to [0, 1]."""
+    """Scale intensities from 0 to a high percentile (of the head, where a mask is given) to [0, 1], and clip."""
     high = float(np.percentile(intensity if head is None else intensity[head], MR_TOP_PERCENTILE))
     if high <= 0:
         raise RegistrationError("the MR volume is empty inside the head; check the selected series")
@@ -84,3 +94,50 @@ def window_mr(intensity: np.ndarray, head: np.ndarray | None = None) -> np.ndarr
 def _prepared(volume: sitk.Image, scaled: np.ndarray, head: np.ndarray) -> Head:
     region = dilate(head, RIM_MM, spacing_kji_mm(volume))
     return Head(like(np.where(region, scaled, 0.0).astype(np.float32), volume), like(region, volume))
+
+
+@dataclass(frozen=True)
+class BinnedHead:
+    """A head as one axis of a joint histogram: the box around its region, and the bins of the region's voxels.
+
+    Voxels are counted where they are. Samples between slices would be interpolated from thick slices, and their blur
+    shifts the optimum by tenths of a millimeter.
+    """
+
+    image: sitk.Image
+    region: np.ndarray
+    codes: np.ndarray
+    bins: int
+
+    @classmethod
+    def of(cls, head: Head, bins: int) -> "BinnedHead":
+        """Bin the head's region at its own resolution, values 0 to 1 in `bins` equal bins."""
+        region = to_array(head.region) > 0
+        spans = [np.flatnonzero(region.any(axis=others)) for others in ((0, 1), (0, 2), (1, 2))]  # i, j, k
+        first = [int(span[0]) for span in spans]
+        size = [int(span[-1] - span[0]) + 1 for span in spans]
+        image = sitk.RegionOfInterest(head.image, size, first)
+        region = region[tuple(slice(f, f + n) for f, n in zip(first[::-1], size[::-1], strict=True))]
+        return cls(image, region, _binned(to_array(image)[region], bins), bins)
+
+
+def information(one: BinnedHead, other: BinnedHead, pose: np.ndarray) -> tuple[float, float]:
+    """Compare the region of one head with what a pose brings over it.
+
+    Args:
+        one: the head whose voxels are counted.
+        other: the head that is interpolated there.
+        pose: 4x4, a point of `one` to the point of `other`, LPS mm.
+
+    Returns:
+        The mutual information in nats, and the share (0..1) of the region that `other` covers.
+    """
+    placed = sitk.Resample(other.image, one.image, to_transform(pose), sitk.sitkLinear, OUTSIDE)
+    values = to_array(placed)[one.region]
+    inside = values >= 0.0
+    joint = binned_histogram(one.codes[inside], _binned(values[inside], other.bins), (one.bins, other.bins))
+    return mutual_information(joint), float(inside.mean())
+
+
+def _binned(values: np.ndarray, bins: int) -> np.ndarray:
+    return np.minimum(values * np.float32(bins), bins - 1).astype(np.int32)

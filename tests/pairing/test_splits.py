@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrct.pairing.splits import SPLITS, require_no_leakage, split_fold, split_patients, split_sizes
+from mrct.core.contracts import Split
+from mrct.pairing.splits import require_no_leakage, split_fold, split_patients, split_sizes
 
 COHORT = {f"P{number:03d}": 1 + number % 30 for number in range(120)}
 
@@ -37,7 +38,7 @@ def test_every_split_has_a_patient_from_three_on(n: int, validation: float, test
 def test_each_patient_has_one_split_whatever_the_order(n_pairs: dict[str, int], seed: int) -> None:
     split = split_patients(n_pairs, seed, 0.2, 0.3)
     assert set(split) == set(n_pairs)
-    assert set(split.values()) == set(SPLITS)
+    assert set(split.values()) == set(Split)
     shuffled = dict(reversed(n_pairs.items()))
     assert split_patients(shuffled, seed, 0.2, 0.3) == split
 
@@ -53,7 +54,7 @@ def test_splits_have_alike_slice_counts() -> None:
     """Stratified: over many seeds the mean count of each split stays near the cohort's 15.5."""
     for seed in range(20):
         split = split_patients(COHORT, seed, 0.2, 0.3)
-        for name in SPLITS:
+        for name in Split:
             counts = [COHORT[patient] for patient in split if split[patient] == name]
             assert sum(counts) / len(counts) == pytest.approx(15.5, abs=1.0)
 
@@ -82,7 +83,7 @@ def test_folds_test_each_patient_once_and_differ_by_at_most_one(folds: int, n: i
     for fold in range(folds):
         split = split_fold(counts, seed, 0.2, folds, fold)
         assert set(split) == set(counts)
-        assert set(split.values()) == set(SPLITS)
+        assert set(split.values()) == set(Split)
         tests.append([patient for patient, name in split.items() if name == "test"])
     assert sorted(patient for test in tests for patient in test) == sorted(counts)
     assert max(map(len, tests)) - min(map(len, tests)) <= 1

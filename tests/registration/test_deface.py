@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from mrct.imaging import masks, volumes
 from mrct.registration import deface
-from mrct.registration.alignment import Aligned
+from mrct.registration.alignment import AlignedPair
 from virtual_hospital import ct as virtual_ct
 from virtual_hospital.anatomy import draw_build, make_head
 from virtual_hospital.geometry import pose, rotation_matrix, sample, scanner_to_head_index, stack
@@ -121,13 +121,15 @@ def test_ct_mr_mask_and_coverage_end_at_one_plane_and_air_goes_too():
     plane, full = egg.plane(), np.ones(egg.hu.shape, bool)
     noise = np.random.default_rng(0).uniform(1, 9, egg.hu.shape).astype(np.float32)
     mask = volumes.to_array(egg.head) > 0
-    pair = Aligned(grid=egg.ct, ct=egg.hu, mr=noise, mask=mask, coverage=full, both_heads=full)
+    pair = AlignedPair(grid=egg.ct, ct=egg.hu, mr=noise, mask=mask, coverage=full, ct_head=full, mr_head=mask)
     defaced, percent = deface.remove_face(pair, plane)
     gone = egg.points @ plane.normal > plane.offset_mm
     assert (defaced.ct == np.where(gone, -1024, egg.hu)).all()
     assert (defaced.mr == np.where(gone, 0, noise)).all()
     assert (defaced.mask == (mask & ~gone)).all()
     assert (defaced.coverage == ~gone).all()
+    assert (defaced.ct_head == ~gone).all()
+    assert (defaced.mr_head == (mask & ~gone)).all()
     assert percent == pytest.approx(100 * (mask & gone).sum() / mask.sum())
     assert defaced.ct.dtype == defaced.mr.dtype == np.float32
 

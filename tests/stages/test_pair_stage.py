@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from mrct.core.files import read_table
+from mrct.core import contracts
+from mrct.core.contracts import PairRule, RegisteredPatient, RegistrationStatus
 from mrct.core.params import ParamsError, parse
-from mrct.pairing.pair_sheets import pages
-from mrct.pairing.pairing import KEYS
+from mrct.pairing.contact_sheets import pages
 from stages import pair
 
 PARAMS = pair.Params(
@@ -59,8 +58,10 @@ def write_cohort(source: Path, depths: list[int], missing: int = 0, failed: int 
     names = [f"P{number:010x}" for number in range(len(depths))]
     for seed, (name, depth) in enumerate(zip(names, depths, strict=True)):
         write_patient(source / name, seed, depth, missing)
-    rows = [(name, "registered") for name in names] + [(f"Pf{i:09x}", "failed") for i in range(failed)]
-    pd.DataFrame(rows, columns=["patient", "status"]).to_csv(source / "patients.csv", index=False)
+    rows = [RegisteredPatient(patient=n, status=RegistrationStatus.REGISTERED, reason="") for n in names]
+    lost = [f"Pf{i:09x}" for i in range(failed)]
+    rows += [RegisteredPatient(patient=n, status=RegistrationStatus.FAILED, reason="why") for n in lost]
+    contracts.REGISTERED_PATIENTS.write(source, rows)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -70,12 +71,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_tables_follow_the_contract(tmp_path: Path) -> None:
     write_cohort(tmp_path / "registered", [4, 5, 6, 5], missing=1, failed=1)
     summary = pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
-    pairs, rejected, splits = (
-        read_table(tmp_path / "pairs" / f"{n}.csv") for n in ("pairs", "rejected", "splits")
-    )
-    assert list(pairs) == pair.PAIR_COLUMNS
-    assert list(rejected) == ["patient", "k", "rule", "reason"]
-    assert list(splits) == ["patient", "split", "n_pairs"]
+    tables = (contracts.PAIRS, contracts.REJECTED_SLICES, contracts.PATIENT_SPLITS)
+    pairs, rejected, splits = (table.read(tmp_path / "pairs") for table in tables)
     assert len(pairs) == 3 + 4 + 5 + 4
     assert rejected["rule"].tolist() == ["incomplete"] * 4
     assert splits["n_pairs"].tolist() == [3, 4, 5, 4]
@@ -84,7 +81,7 @@ def test_tables_follow_the_contract(tmp_path: Path) -> None:
     assert (joined["split_x"] == joined["split_y"]).all()
     assert summary == json.loads((tmp_path / "pairs" / "summary.json").read_text())
     assert summary["trainable"] is True
-    assert summary["rejected"] == dict.fromkeys(KEYS, 0) | {"incomplete": 4}
+    assert summary["rejected"] == dict.fromkeys(PairRule, 0) | {"incomplete": 4}
     assert sum(split["pairs"] for split in summary["splits"].values()) == summary["pairs"] == 16
     sheets = sorted(p.name for p in (tmp_path / "pairs" / "contact_sheets").iterdir())
     assert sheets == ["rejected_001.png", "test_001.png", "train_001.png", "validation_001.png"]
@@ -109,7 +106,7 @@ def test_one_patient_is_complete_but_not_trainable(
     pair.main()
     said = capsys.readouterr().out
     assert "NOTE: nothing can be trained on this: 1 patient with pairs, and training needs at least 3" in said
-    assert set(read_table(Path("data/pairs/pairs.csv"))["split"]) == {"train"}
+    assert set(contracts.PAIRS.read(Path("data/pairs"))["split"]) == {"train"}
     summary = json.loads(Path("data/pairs/summary.json").read_text())
     assert summary["trainable"] is False
     assert "at least 3" in summary["reason"]
@@ -131,7 +128,7 @@ def test_patient_without_pairs_is_named_and_has_no_split(tmp_path: Path) -> None
     write_cohort(tmp_path / "registered", [2, 3, 3, 1], missing=1)
     summary = pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
     assert summary["patients_without_pairs"] == ["P0000000003"]
-    assert "P0000000003" not in set(read_table(tmp_path / "pairs" / "splits.csv")["patient"])
+    assert "P0000000003" not in set(contracts.PATIENT_SPLITS.read(tmp_path / "pairs")["patient"])
 
 
 def test_a_patient_whose_mr_is_blank_is_listed_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -141,7 +138,7 @@ def test_a_patient_whose_mr_is_blank_is_listed_and_the_run_goes_on(tmp_path: Pat
     summary = pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
     assert summary["patients_without_pairs"] == ["P0000000002"]
     assert summary["rejected"]["empty"] == 2
-    reason = read_table(tmp_path / "pairs" / "rejected.csv")["reason"][0]
+    reason = contracts.REJECTED_SLICES.read(tmp_path / "pairs")["reason"][0]
     assert reason.startswith("the MR shows nothing here")
 
 
@@ -185,11 +182,11 @@ def test_exact_counts_are_kept_and_the_surplus_is_listed(tmp_path: Path) -> None
     exact = PARAMS.model_copy(update={"exact_pairs": (12, 5, 3)})
     summary = pair.run(exact, tmp_path / "registered", tmp_path / "pairs")
     assert [split["pairs"] for split in summary["splits"].values()] == [12, 5, 3]
-    assert summary["rejected"] == dict.fromkeys(KEYS, 0) | {"beyond_quota": 51 - 20}
-    reason = read_table(tmp_path / "pairs" / "rejected.csv")["reason"].unique().tolist()
+    assert summary["rejected"] == dict.fromkeys(PairRule, 0) | {"beyond_quota": 51 - 20}
+    reason = contracts.REJECTED_SLICES.read(tmp_path / "pairs")["reason"].unique().tolist()
     assert reason == ["a good pair, beyond the number that pair.exact_pairs asks for"]
     # spread over the split's patients, not taken from the first
-    pairs = read_table(tmp_path / "pairs" / "pairs.csv")
+    pairs = contracts.PAIRS.read(tmp_path / "pairs")
     assert pairs[pairs["split"] == "train"].groupby("patient").size().tolist() == [4, 4, 4]
 
 
@@ -206,7 +203,7 @@ def test_over_all_folds_each_patient_is_tested_once(tmp_path: Path) -> None:
     for fold in range(3):
         folds = PARAMS.model_copy(update={"folds": 3, "fold": fold})
         pair.run(folds, tmp_path / "registered", tmp_path / "pairs")
-        splits = read_table(tmp_path / "pairs" / "splits.csv")
+        splits = contracts.PATIENT_SPLITS.read(tmp_path / "pairs")
         assert set(splits["split"]) == {"train", "validation", "test"}
         tested += splits.loc[splits["split"] == "test", "patient"].tolist()
     assert sorted(tested) == [f"P{number:010x}" for number in range(7)]
@@ -215,9 +212,11 @@ def test_over_all_folds_each_patient_is_tested_once(tmp_path: Path) -> None:
 def test_the_poorest_match_comes_first_on_the_sheets(tmp_path: Path) -> None:
     write_cohort(tmp_path / "registered", [12, 12])
     pair.run(PARAMS, tmp_path / "registered", tmp_path / "pairs")
-    table = read_table(tmp_path / "pairs" / "pairs.csv")
+    table = contracts.PAIRS.read(tmp_path / "pairs")
     rows = [
-        row for page in pages(table.assign(reason=""), table.iloc[:0].assign(reason="")) for row in page.rows
+        row
+        for page in pages(table.assign(reason=""), table.iloc[:0].assign(reason=""))
+        for row in page.slices
     ]
-    assert [row[3] for row in rows] == sorted(table["quality"])
+    assert [row.quality for row in rows] == sorted(table["quality"])
     assert len(rows) == 24

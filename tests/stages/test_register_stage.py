@@ -6,9 +6,12 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from mrct.core import files, params
-from mrct.imaging import rire, volumes
+from helpers import rire
+from mrct.core import contracts, files, params
+from mrct.core.contracts import RegistrationStatus, SelectionStatus
+from mrct.imaging import volumes
 from mrct.registration import alignment, deface
+from mrct.registration.alignment import RigidRegistration
 from stages import register
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "rire_001"
@@ -38,14 +41,14 @@ def head_pair(slices=6, shift_i=0, bottom_mm=0.0):
     )
 
 
-def select(folder, pairs, registered=True, status="paired", same_frame=False):
+def select(folder, pairs, registered=True, status=SelectionStatus.PAIRED, same_frame=False):
     """A data/selected folder of {patient: (ct, mr)}."""
     for patient, (ct, mr) in pairs.items():
         volumes.write_volume(folder / patient / "ct.nii.gz", ct)
         volumes.write_volume(folder / patient / "mr.nii.gz", mr)
     columns = {"status": status, "days_between": 0, "same_frame": same_frame, "reason": ""}
     table = pd.DataFrame({"patient": list(pairs), **columns})
-    files.write_table(folder / "patients.csv", table)
+    contracts.SELECTED_PATIENTS.write(folder, table)
     files.write_json(folder / "manifest.json", {"registered": registered})
     return folder
 
@@ -55,7 +58,7 @@ def read(out, patient, name):
 
 
 def patients(out):
-    return files.read_table(out / "patients.csv").set_index("patient")
+    return contracts.REGISTERED_PATIENTS.read(out).set_index("patient")
 
 
 def test_registered_source_passes_through_unchanged(tmp_path):
@@ -67,7 +70,7 @@ def test_registered_source_passes_through_unchanged(tmp_path):
     assert json.loads((tmp_path / "out/P01/ct_to_mr.json").read_text())["matrix"] == np.eye(4).tolist()
     assert read(tmp_path / "out", "P01", "coverage").all()
     row = patients(tmp_path / "out").loc["P01"]
-    assert row["status"] == "registered"
+    assert row["status"] == RegistrationStatus.REGISTERED
     assert row["similarity"] > 0.5
     assert row["overlap"] > 0.95
     assert row["rotation_deg"] == row["translation_mm"] == 0.0
@@ -140,7 +143,7 @@ def test_failures_are_listed_and_the_others_go_on(tmp_path):
     (source / "P05" / "mr.nii.gz").write_bytes(b"no image")
     register.run(settings(), source, tmp_path / "out")
     table = patients(tmp_path / "out")
-    assert table["status"].tolist() == ["registered"] + ["failed"] * 4
+    assert table["status"].tolist() == [RegistrationStatus.REGISTERED] + [RegistrationStatus.FAILED] * 4
     for patient, words in (
         ("P02", "no head"),
         ("P03", "min_similarity"),
@@ -160,7 +163,7 @@ def test_nobody_registered_is_an_error_and_leaves_nothing(tmp_path):
 
 
 def test_nobody_paired_is_an_error(tmp_path):
-    source = select(tmp_path / "selected", {"P01": head_pair()}, status="unpaired")
+    source = select(tmp_path / "selected", {"P01": head_pair()}, status=SelectionStatus.UNPAIRED)
     with pytest.raises(ValueError, match="no patient has both"):
         register.run(settings(), source, tmp_path / "out")
 
@@ -197,7 +200,7 @@ def test_a_patient_lying_the_other_way_round_is_registered_and_said(tmp_path):
     source = select(tmp_path / "selected", {"P01": (turned, mr)}, registered=False)
     register.run(settings(method="rigid"), source, tmp_path / "out")
     row = patients(tmp_path / "out").loc["P01"]
-    assert row["status"] == "registered"
+    assert row["status"] == RegistrationStatus.REGISTERED
     assert "patient position" in row["reason"]
     matrix = np.array(json.loads((tmp_path / "out/P01/ct_to_mr.json").read_text())["matrix"])
     truth = rire.read_standard(SAMPLE / "ct_T1.standard")
@@ -209,8 +212,8 @@ def real_pair():
 
 
 def register_as(monkeypatch, folder, matrix, same_frame=False, **changes):
-    """The real patient's row, as if the registration had found `matrix`; his folder is `folder`/P01."""
-    monkeypatch.setattr(alignment, "register_pair", lambda pair, fixed: matrix)
+    """The row of the real patient, as if the registration had found `matrix`; the folder is `folder`/P01."""
+    monkeypatch.setattr(alignment, "register_pair", lambda pair, fixed: RigidRegistration(matrix, fixed))
     source = select(folder / "selected", {"P01": real_pair()}, registered=False)
     chosen = settings(
         method="rigid", min_similarity=0.0, min_overlap=0.0, **{"max_residual_mm": 1000.0, **changes}
@@ -225,7 +228,7 @@ def test_defacing_takes_one_half_space_from_all_four_images_and_nothing_else(tmp
         {name: read(tmp_path / run, "P01", name) for name in AIR} for run in ("plain", "defaced")
     )
     pair = alignment.make_pair(*real_pair())
-    gone = deface.face_plane(pair.ct, pair.heads["ct"]).face_side(pair.ct)
+    gone = deface.face_plane(pair.ct.volume, pair.ct.head).face_side(pair.ct.volume)
     for name, air in AIR.items():
         assert (after[name][gone] == air).all()
         assert np.array_equal(after[name][~gone], before[name][~gone])
@@ -235,7 +238,7 @@ def test_defacing_takes_one_half_space_from_all_four_images_and_nothing_else(tmp
     assert row["removed_face_percent"] == pytest.approx(100 * head[gone].sum() / head.sum(), abs=0.01)
     assert 3 < row["removed_face_percent"] < 12
     assert row == {**plain, "removed_face_percent": row["removed_face_percent"]}
-    assert "removed_face_percent" not in plain
+    assert plain["removed_face_percent"] is None
 
 
 def test_on_the_grid_of_the_mr_the_plane_follows_the_ct(tmp_path, monkeypatch):
@@ -244,7 +247,7 @@ def test_on_the_grid_of_the_mr_the_plane_follows_the_ct(tmp_path, monkeypatch):
     register_as(monkeypatch, tmp_path, matrix, deface=True)
     ct, mr = real_pair()
     pair = alignment.make_pair(ct, mr)
-    gone = deface.face_plane(pair.ct, pair.heads["ct"]).face_side(ct)
+    gone = deface.face_plane(pair.ct.volume, pair.ct.head).face_side(ct)
     after = read(tmp_path, "P01", "mr") == 0  # 20 mm are 16 rows, 12 mm are 3 slices
     assert after[3:, 16:][gone[:-3, :-16]].all()
     assert not after[3:, 16:][~gone[:-3, :-16]].mean() > 0.1
@@ -253,14 +256,14 @@ def test_on_the_grid_of_the_mr_the_plane_follows_the_ct(tmp_path, monkeypatch):
 def test_who_cannot_be_defaced_is_listed_and_left_out(tmp_path, monkeypatch):
     upside_down = np.diag([-1.0, 1.0, -1.0, 1.0])
     row = register_as(monkeypatch, tmp_path, upside_down, deface=True)
-    assert row["status"] == "failed"
+    assert row["status"] == RegistrationStatus.FAILED
     assert "patient position" in row["reason"]
     assert not (tmp_path / "P01").exists()
     pairs = {"P01": real_pair(), "P02": [image[:, :, 8:9] for image in real_pair()]}
     source = select(tmp_path / "selected", pairs)
     register.run(settings(deface=True, min_similarity=0.0, max_residual_mm=1000.0), source, tmp_path / "out")
     table = patients(tmp_path / "out")
-    assert table["status"].tolist() == ["registered", "failed"]
+    assert table["status"].tolist() == [RegistrationStatus.REGISTERED, RegistrationStatus.FAILED]
     assert table.loc["P02", "reason"].startswith("defacing:")
     assert not (tmp_path / "out/P02").exists()
 
@@ -277,16 +280,16 @@ def test_params_file_holds_exactly_these_keys():
 def test_trap_51_one_frame_of_reference_is_checked_not_believed(
     tmp_path, monkeypatch, shift_mm, same_frame, doubted
 ):
-    """The headers say that the scans lie right already; where registration disagrees, somebody has to look."""
+    """The headers say that the scans lie right already; where registration disagrees, the row says what to look at."""
     matrix = np.eye(4)
     matrix[0, 3] = shift_mm
     row = register_as(monkeypatch, tmp_path, matrix, same_frame=same_frame)
-    assert row["status"] == "registered"
+    assert row["status"] == RegistrationStatus.REGISTERED
     assert ("one frame of reference, yet registration moved the CT by 9.0 mm" in row["reason"]) is doubted
 
 
 def test_skin_that_lies_too_far_apart_is_listed(tmp_path, monkeypatch):
     row = register_as(monkeypatch, tmp_path, np.eye(4), max_residual_mm=6.0)  # as delivered, tens of mm off
-    assert row["status"] == "failed"
+    assert row["status"] == RegistrationStatus.FAILED
     assert row["residual_edge_mm"] > 6.0
     assert "register.max_residual_mm allows 6 mm" in row["reason"]

@@ -7,16 +7,16 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from mrct.pairing.contact_sheet import (
+from mrct.pairing.contact_sheets import (
     AMBER,
     PANEL,
     TILES_PER_PAGE,
     Tile,
+    compose,
     contour,
     fit_view,
     gray,
     overlay,
-    page,
     save_png,
     slice_picture,
 )
@@ -27,7 +27,7 @@ WIDTH = 3 * PANEL + 6
 def test_long_reason_stays_under_its_own_tile():
     blank = np.zeros((PANEL, WIDTH, 3), np.uint8)
     tiles = [Tile(blank, "P1", "", "many words " * 40), Tile(blank, "P2", "", "")]
-    drawn = np.asarray(page(tiles, "", "")).max(axis=2) > 40
+    drawn = np.asarray(compose(tiles, "", "")).max(axis=2) > 40
     beside = drawn[PANEL + 76 :, 28 + WIDTH : 28 + WIDTH + 28]
     assert not beside.any()
     assert drawn[PANEL + 76 :, 28 : 28 + WIDTH].any()
@@ -117,20 +117,20 @@ def test_patient_without_head_shows_the_whole_image() -> None:
 
 @pytest.mark.parametrize(("tiles", "rows"), [(1, 1), (3, 1), (4, 2), (TILES_PER_PAGE, 6)])
 def test_page_grows_with_its_rows(tiles: int, rows: int) -> None:
-    one = page([tile()], "a", "b")
-    sheet = page([tile()] * tiles, "a", "b")
+    one = compose([tile()], "a", "b")
+    sheet = compose([tile()] * tiles, "a", "b")
     assert sheet.width == one.width
-    assert sheet.height - one.height == (rows - 1) * (page([tile()] * 4, "a", "b").height - one.height)
+    assert sheet.height - one.height == (rows - 1) * (compose([tile()] * 4, "a", "b").height - one.height)
     assert np.asarray(sheet)[0, 0].max() < 30
 
 
 def test_a_second_line_of_text_makes_room() -> None:
-    assert page([tile("why")], "a", "b").height > page([tile()], "a", "b").height
+    assert compose([tile("why")], "a", "b").height > compose([tile()], "a", "b").height
 
 
 def test_same_tiles_same_bytes_without_metadata(tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
-        save_png(tmp_path / name, page([tile("why not: 40 cm² of ü")] * 4, "train", "legend"))
+        save_png(tmp_path / name, compose([tile("why not: 40 cm² of ü")] * 4, "train", "legend"))
     content = (tmp_path / "one.png").read_bytes()
     assert content == (tmp_path / "two.png").read_bytes()
     for chunk in (b"tEXt", b"iTXt", b"tIME", b"eXIf"):

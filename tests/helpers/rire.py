@@ -1,7 +1,7 @@
-"""RIRE ground truth: eight corners of the CT and where fiducial markers put them in the MR.
+"""The ground truth of the Retrospective Image Registration Evaluation project (West et al. 1997, JCAT 21:554).
 
-The Retrospective Image Registration Evaluation project scores a registration by the distance between the
-places to which it and the bone-implanted markers bring the same points (West et al. 1997, JCAT 21:554).
+Bone-implanted markers say to which places in the MR eight corners of the CT belong. The error of a registration is the
+distance between these places and those to which it maps the corners.
 """
 
 import re
@@ -17,7 +17,7 @@ ROW = re.compile(rf"^\s*\d+{NUMBER * 6}\s*$", re.MULTILINE)
 
 
 def read_standard(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 3) points of the "From" volume and (n, 3) of the "To" volume; mm, in each volume's own frame."""
+    """Read the points (n, 3) of the "From" and of the "To" volume; mm, each in its own frame."""
     rows = np.array(ROW.findall(path.read_text(encoding="latin-1")), dtype=float)
     if len(rows) < 3:
         raise DataError(f"{path.name}: got {len(rows)} point pairs, expected RIRE's 8; download it again")
@@ -25,5 +25,5 @@ def read_standard(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def corner_error_mm(from_to: np.ndarray, points_from: np.ndarray, points_to: np.ndarray) -> np.ndarray:
-    """(n,) distances in mm between the 4x4 matrix's image of the points and their true places."""
+    """Return the distances (n,) between the places to which a 4x4 matrix maps the points and their true places."""
     return np.linalg.norm(transform_points(from_to, points_from) - points_to, axis=1)

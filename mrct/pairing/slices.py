@@ -1,0 +1,346 @@
+"""Which slices of a registered CT and MR make a pair; every other slice with the rule that rejects it and the reason.
+
+Conventions: the images lie on one grid, slices k along the third axis; arrays (k, j, i), slices (H, W).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from scipy import ndimage
+
+from mrct.core.contracts import PairRule, Split
+from mrct.core.errors import DataError
+from mrct.imaging.masks import MaskError, head_mask_of_ct, head_mask_of_mr
+from mrct.imaging.mutual_information import normalized_mutual_information
+from mrct.imaging.volumes import read_volume, same_grid, spacing_kji_mm, to_array
+
+#: The key of the section `pair` that relaxes a rule.
+KEYS = {
+    PairRule.INCOMPLETE: "min_coverage",
+    PairRule.EMPTY: "min_head_area_cm2",
+    PairRule.POOR_MATCH: "min_quality",
+    PairRule.NEAR_DUPLICATE: "min_distance_mm",
+    PairRule.BEYOND_QUOTA: "max_per_patient",
+}
+# positions are rounded to a micrometer
+SAME_DISTANCE_MM = 1e-2
+CT_WINDOW_HU = (-200.0, 1500.0)
+MR_BRIGHT_PERCENTILE = 99.5
+EDGE_SIGMA_MM = 1.5
+
+
+@dataclass(frozen=True)
+class RegisteredVolumes:
+    """The images of one patient as the stage `register` writes them, all on one grid."""
+
+    mr: sitk.Image
+    ct: sitk.Image
+    mask: sitk.Image
+    coverage: sitk.Image
+
+    @classmethod
+    def read(cls, folder: Path) -> "RegisteredVolumes":
+        """Read `folder`, which is named as the patient.
+
+        Raises:
+            DataError: the images do not lie on one grid.
+            VolumeError: an image cannot be used.
+        """
+        names = ("mr", "ct", "mask", "coverage")
+        images = [read_volume(folder / f"{name}.nii.gz") for name in names]
+        for name, image in zip(names, images, strict=True):
+            if not same_grid(image, images[0]):
+                raise DataError(
+                    f"{folder.name}: {name} {image.GetSize()} does not lie on the grid of mr {images[0].GetSize()}; "
+                    "all four images of a patient must; rerun register"
+                )
+        return cls(*images)
+
+
+@dataclass(frozen=True)
+class PairCriteria:
+    """What makes a pair; 0 switches min_quality, min_distance_mm and max_per_patient off."""
+
+    min_coverage: float
+    min_head_area_cm2: float
+    max_per_patient: int
+    min_quality: float = 0.0
+    min_distance_mm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Match:
+    """How well a CT slice and an MR slice show the same level; 1 is perfect, NaN: nothing to compare.
+
+    `quality`: normalized mutual information. `mask_overlap`: Dice of the heads in CT and MR. `edge_agreement`: how
+    parallel the gradients are.
+    """
+
+    quality: float = np.nan
+    mask_overlap: float = np.nan
+    edge_agreement: float = np.nan
+
+
+@dataclass(frozen=True)
+class AssessedSlice:
+    """One slice; `rule` is None for a pair. The other fields are columns of data/pairs/pairs.csv and rejected.csv."""
+
+    k: int
+    position_mm: float
+    head_area_cm2: float
+    coverage: float
+    quality: float
+    mask_overlap: float
+    edge_agreement: float
+    rule: PairRule | None
+    reason: str
+
+    def rejected(self, rule: PairRule, reason: str) -> "AssessedSlice":
+        """Return the slice with the rule that rejects it."""
+        return replace(self, rule=rule, reason=reason)
+
+
+class _Rejection(NamedTuple):
+    rule: PairRule
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """(H, W) arrays of one slice; `head` the patient's mask, `covered` where both scans have data."""
+
+    mr: np.ndarray
+    ct: np.ndarray
+    head: np.ndarray
+    covered: np.ndarray
+    pixel_mm: float
+
+    def area_cm2(self) -> float:
+        return float(self.head.sum() * self.pixel_mm**2 / 100.0)
+
+    def coverage(self) -> float:
+        """Return the covered share of the head; in a slice without head that of the whole slice."""
+        return float(self.covered[self.head].mean() if self.head.any() else self.covered.mean())
+
+
+def assess_slices(images: RegisteredVolumes, criteria: PairCriteria) -> list[AssessedSlice]:
+    """Decide of each slice whether it is a pair.
+
+    A slice is first checked for coverage, head and content, then CT is compared with MR. From the slices that are left,
+    near-duplicates and those beyond the quota are rejected.
+
+    Args:
+        images: the patient's images.
+        criteria: what makes a pair.
+
+    Returns:
+        The slices by k; the scores are NaN where a slice is incomplete or empty.
+    """
+    mr, ct, mask, coverage = (
+        sitk.GetArrayViewFromImage(image) for image in (images.mr, images.ct, images.mask, images.coverage)
+    )
+    pixel_mm = float(np.sqrt(images.mr.GetSpacing()[0] * images.mr.GetSpacing()[1]))
+    in_ct, in_mr = _heads(images)
+    found = []
+    for k, position_mm in enumerate(slice_positions_mm(images.mr)):
+        here = _Slice(mr[k], ct[k], mask[k] > 0, coverage[k] > 0, pixel_mm)
+        match, rejection = Match(), _rejection(here, criteria)
+        if rejection is None:
+            match = match_slices(here.ct, here.mr, (in_ct[k], in_mr[k]), here.covered, pixel_mm)
+            rejection = _poor_match(match, criteria)
+        found.append(
+            AssessedSlice(
+                k=k,
+                position_mm=round(position_mm, 3),
+                head_area_cm2=round(here.area_cm2(), 2),
+                coverage=round(here.coverage(), 4),
+                quality=round(match.quality, 4),
+                mask_overlap=round(match.mask_overlap, 4),
+                edge_agreement=round(match.edge_agreement, 4),
+                rule=rejection.rule if rejection else None,
+                reason=rejection.reason if rejection else "",
+            )
+        )
+    return _keep_quota(_keep_apart(found, criteria.min_distance_mm), criteria.max_per_patient)
+
+
+def _heads(images: RegisteredVolumes) -> tuple[np.ndarray, np.ndarray]:
+    """Find the head in CT and MR, each by itself; the patient's mask where none is found."""
+    found = []
+    for find, image in ((head_mask_of_ct, images.ct), (head_mask_of_mr, images.mr)):
+        try:
+            found.append(find(to_array(image), spacing_kji_mm(image)))
+        except MaskError:
+            found.append(to_array(images.mask) > 0)
+    return found[0], found[1]
+
+
+def _rejection(here: _Slice, criteria: PairCriteria) -> _Rejection | None:
+    """Reject a slice that a scan does not reach, with too little head or coverage, or without content."""
+    if not here.covered.any():
+        missing = "one of the two scans"
+        if _has_content(here.mr) != _has_content(here.ct):
+            missing = "the CT" if _has_content(here.mr) else "the MR"
+        return _Rejection(PairRule.INCOMPLETE, f"{missing} does not reach this level")
+    if here.area_cm2() < criteria.min_head_area_cm2:
+        return _Rejection(
+            PairRule.EMPTY,
+            f"head section of {here.area_cm2():.0f} cm², wanted at least {criteria.min_head_area_cm2:g} cm²",
+        )
+    if here.coverage() < criteria.min_coverage:
+        return _Rejection(
+            PairRule.INCOMPLETE,
+            f"both scans show only {100 * here.coverage():.0f} % of the head here, "
+            f"wanted at least {100 * criteria.min_coverage:g} %",
+        )
+    for name, image in (("MR", here.mr), ("CT", here.ct)):
+        if not _has_content(image[here.head]):
+            reason = f"the {name} shows nothing here: one value everywhere in the head, or no number"
+            return _Rejection(PairRule.EMPTY, reason)
+    return None
+
+
+def _has_content(values: np.ndarray) -> bool:
+    return bool(values.size and np.isfinite(values).all() and values.min() < values.max())
+
+
+def _poor_match(match: Match, criteria: PairCriteria) -> _Rejection | None:
+    if match.quality >= criteria.min_quality:
+        return None
+    return _Rejection(
+        PairRule.POOR_MATCH,
+        f"normalized mutual information of CT and MR {match.quality:.3f}, wanted at least "
+        f"{criteria.min_quality:g}: another level, or the registration is off here",
+    )
+
+
+def slice_positions_mm(image: sitk.Image) -> list[float]:
+    """Return the position of each slice along the slice normal, mm (for an untilted axial stack: z, up is positive)."""
+    normal = np.asarray(image.GetDirection()).reshape(3, 3)[:, 2]
+    return [
+        float(np.dot(image.TransformIndexToPhysicalPoint((0, 0, k)), normal))
+        for k in range(image.GetSize()[2])
+    ]
+
+
+def evenly_spaced(n: int, wanted: int) -> list[int]:
+    """Choose `wanted` of the positions 0..n-1, the middles of equal stretches; a single one is the most central."""
+    return [(2 * i + 1) * n // (2 * wanted) for i in range(wanted)] if wanted < n else list(range(n))
+
+
+def _keep_apart(slices: Sequence[AssessedSlice], min_distance_mm: float) -> list[AssessedSlice]:
+    """Reject, from the first pair on, those that lie closer than the distance to the last one kept."""
+    result: list[AssessedSlice] = []
+    last: AssessedSlice | None = None
+    for here in slices:
+        if here.rule is None:
+            away_mm = here.position_mm - last.position_mm if last else np.inf
+            if last and away_mm < min_distance_mm - SAME_DISTANCE_MM:
+                reason = f"{away_mm:.2f} mm from slice {last.k}, wanted at least {min_distance_mm:g} mm"
+                here = here.rejected(PairRule.NEAR_DUPLICATE, reason)
+            else:
+                last = here
+        result.append(here)
+    return result
+
+
+def _keep_quota(slices: Sequence[AssessedSlice], max_per_patient: int) -> list[AssessedSlice]:
+    """Keep so many pairs, evenly spaced; 0: all."""
+    pairs = [here.k for here in slices if here.rule is None]
+    if not max_per_patient or len(pairs) <= max_per_patient:
+        return list(slices)
+    surplus = set(pairs) - {pairs[place] for place in evenly_spaced(len(pairs), max_per_patient)}
+    reason = f"a good pair, but only {max_per_patient} of this patient's {len(pairs)} are used, evenly spaced"
+    return [here.rejected(PairRule.BEYOND_QUOTA, reason) if here.k in surplus else here for here in slices]
+
+
+def surplus_pairs(pairs: pd.DataFrame, wanted: Mapping[Split, int]) -> pd.Index:
+    """Choose the pairs beyond the wanted numbers, so that the others spread evenly over patients and slices.
+
+    Args:
+        pairs: a row per pair, with the columns split, patient and k.
+        wanted: number of pairs of each split.
+
+    Returns:
+        The index of the rows that are too many.
+
+    Raises:
+        DataError: a split has fewer pairs than wanted.
+    """
+    kept: list[int] = []
+    for name, count in wanted.items():
+        rows = pairs[pairs["split"] == name].sort_values(["patient", "k"])
+        if len(rows) < count:
+            found = ", ".join(f"{(pairs['split'] == split).sum()} {split}" for split in wanted)
+            raise DataError(
+                f"pair.exact_pairs asks for {count} {name} pairs, there are {found}; change "
+                "pair.validation_fraction and pair.test_fraction, or ask for fewer"
+            )
+        kept += rows.index[evenly_spaced(len(rows), count)].tolist()
+    return pairs.index.difference(kept)
+
+
+def match_slices(
+    ct_hu: np.ndarray, mr: np.ndarray, heads: tuple[np.ndarray, np.ndarray], seen: np.ndarray, pixel_mm: float
+) -> Match:
+    """Compare a CT slice with an MR slice.
+
+    Args:
+        ct_hu: (H, W), HU.
+        mr: (H, W), any unit.
+        heads: (H, W) bool each, the head in the CT and in the MR.
+        seen: (H, W) bool, where both scans have data.
+        pixel_mm: pixel spacing.
+    """
+    inside = (heads[0] | heads[1]) & seen
+    if not inside.any():
+        return Match()
+    ct = np.clip(ct_hu, *CT_WINDOW_HU)
+    bright = np.minimum(mr, np.percentile(mr[inside], MR_BRIGHT_PERCENTILE))
+    return Match(
+        normalized_mutual_information(ct[inside], bright[inside]),
+        dice(heads[0] & seen, heads[1] & seen),
+        edge_agreement(ct, bright, inside, EDGE_SIGMA_MM / pixel_mm),
+    )
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Compute 2 |a and b| / (|a| + |b|) of two masks; NaN for two empty ones."""
+    total = np.count_nonzero(one) + np.count_nonzero(other)
+    return 2.0 * np.count_nonzero(one & other) / total if total else np.nan
+
+
+def edge_agreement(ct: np.ndarray, mr: np.ndarray, inside: np.ndarray, sigma_px: float) -> float:
+    """Average the squared cosine of the angle between the gradients, with the gradient of the CT as weight.
+
+    This is the normalized gradient field of Haber and Modersitzki 2006, eq. 3.2; its noise parameter is the median
+    gradient inside each image. Departure: the weight, since most pixels of a head hold no edge.
+
+    Args:
+        ct: (H, W), HU.
+        mr: (H, W), any unit.
+        inside: (H, W) bool, the pixels that count.
+        sigma_px: standard deviation of the Gaussian whose derivatives are the gradients, pixels.
+
+    Returns:
+        A value from 0 to 1; NaN if an image has no edge.
+    """
+    of_ct, of_mr = (_gradient(image, sigma_px) for image in (ct, mr))
+    squares = [(gradient**2).sum(axis=0) for gradient in (of_ct, of_mr)]
+    weight = np.sqrt(squares[0])[inside]
+    if not weight.any() or not squares[1][inside].any():
+        return np.nan
+    floors = [float(np.median(np.sqrt(square[inside]))) ** 2 for square in squares]
+    along = ((of_ct * of_mr).sum(axis=0) ** 2)[inside]
+    norms = [np.maximum(square[inside] + floor, 1e-12) for square, floor in zip(squares, floors, strict=True)]
+    return float(np.average(along / (norms[0] * norms[1]), weights=weight))
+
+
+def _gradient(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    smooth = image.astype(np.float64)
+    return np.stack([ndimage.gaussian_filter(smooth, sigma_px, order=order) for order in ((1, 0), (0, 1))])
