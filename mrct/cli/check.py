@@ -1,4 +1,4 @@
-"""The dry run behind `mrct check`: what a folder holds, what is refused and why, and how many pairs to expect.
+"""The dry run behind `mrct check`: what a folder holds, what is rejected and why, and how many pairs to expect.
 
 It reads headers of raw data and writes nothing. Its report shows numbers, vendors and words of this program, never the
 text of a header: patients and series are numbered. The rules and the choice are those of the stage `select`;

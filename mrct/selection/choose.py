@@ -16,7 +16,7 @@ from mrct.dicom.errors import GeometryError
 from mrct.dicom.series import Series
 from mrct.dicom.stack import Stack, stack
 from mrct.selection.acquisition import kernel_class
-from mrct.selection.classify import BY_NAME, NOT_CHOSEN, PIXELS, Verdict, classify, classify_stack, refused
+from mrct.selection.classify import BY_NAME, NOT_CHOSEN, PIXELS, Verdict, classify, classify_stack, rejected
 from mrct.selection.parameters import Rules
 
 _KERNEL_RANK = {"soft": 0, "unknown": 1, "sharp": 2}
@@ -47,7 +47,7 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """Why the series is refused, and what was left out or corrected in its stack."""
+        """Why the series is rejected, and what was left out or corrected in its stack."""
         return "; ".join(filter(None, [self.verdict.reason, *self.notes]))
 
 
@@ -213,10 +213,10 @@ def _verdict(item: Series, rules: Rules, broken: Mapping[str, str], stacks: dict
     try:
         stacks[item.name] = stack(item)
     except GeometryError as error:
-        return refused(BY_NAME["geometry"], str(error))
+        return rejected(BY_NAME["geometry"], str(error))
     verdict = classify_stack(item, stacks[item.name], rules)
     if not verdict.rule and item.name in broken:
-        return refused(PIXELS, broken[item.name])
+        return rejected(PIXELS, broken[item.name])
     return verdict
 
 
@@ -227,7 +227,7 @@ def _decision(item: Series, verdict: Verdict, layout: Stack | None) -> Decision:
 
 
 def _not_chosen(why: str, winner: Series) -> Verdict:
-    return refused(NOT_CHOSEN, f"series {winner.name} of this patient was chosen; this one {why}")
+    return rejected(NOT_CHOSEN, f"series {winner.name} of this patient was chosen; this one {why}")
 
 
 def _days_between(one: Series | None, other: Series | None) -> int | None:

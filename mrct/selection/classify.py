@@ -15,11 +15,11 @@ from mrct.selection.parameters import Rules
 
 @dataclass(frozen=True)
 class Rule:
-    """One reason to refuse a series.
+    """One reason to reject a series.
 
     Attributes:
         name: As `select.reject`, `select.accept` and the column `rule` of series.csv have it.
-        meaning: What the rule refuses, in one line.
+        meaning: What the rule rejects, in one line.
         limit: The parameter of `select` whose value 0 lifts the rule; "" if there is none.
     """
 
@@ -37,7 +37,7 @@ class HeaderRule(Rule):
 
 @dataclass(frozen=True)
 class StackRule(Rule):
-    """A rule about the even slices of a series that no header rule refuses; `function` returns the reason, or ""."""
+    """A rule about the even slices of a series that no header rule rejects; `function` returns the reason, or ""."""
 
     function: Callable[[Series, Stack, Rules], str]
 
@@ -57,44 +57,44 @@ HEADER_RULES = (
     HeaderRule("modality", "neither CT nor MR", check.modality),
     HeaderRule("multiframe", "multi-frame file whose frames have no geometry of their own", check.multiframe),
     HeaderRule("mosaic", "many slices tiled into one image", check.mosaic),
-    HeaderRule("localizer", "localizer, scout or topogram: few slices, far apart or turned", check.localizer),
+    HeaderRule("localizer", "localizer: several orientations, or a few slices far apart", check.localizer),
     HeaderRule("calibration", "calibration, reference or quality scan", check.calibration),
     HeaderRule("timing", "timing scan of a contrast bolus", check.timing),
-    HeaderRule("derived", "computed from other images: reformat, projection, map, subtraction", check.derived),
+    HeaderRule("derived", "no original image: reformat, projection, map, subtraction", check.derived),
     HeaderRule("fieldmap", "field, phase or parameter map", check.fieldmap),
-    HeaderRule("phase", "phase, real or imaginary part of the MR signal", check.phase),
-    HeaderRule("geometry", "slices that form no volume, or headers without a geometry", check.geometry),
-    HeaderRule("rescale", "CT without rescale slope and intercept, so that its numbers are not HU", check.rescale),
+    HeaderRule("phase", "phase, or another part of the complex signal, without magnitude", check.phase),
+    HeaderRule("geometry", "no usable geometry in the header, or slices that form no volume", check.geometry),
+    HeaderRule("rescale", "CT without rescale slope and intercept: its numbers are not HU", check.rescale),
     HeaderRule("body_part", "another part of the body, or only a part of the head", check.body_part),
-    HeaderRule("cone_beam", "cone-beam CT, whose numbers are no HU", check.cone_beam),
+    HeaderRule("cone_beam", "cone-beam CT, whose numbers are not HU", check.cone_beam),
     HeaderRule("low_dose", "low-dose CT, as for attenuation correction", check.low_dose),
-    HeaderRule("tube_voltage", "CT outside 100 to 140 kV, where bone has other HU", check.tube_voltage),
-    HeaderRule("sagittal", "sagittal slices, by their orientation", check.sagittal),
-    HeaderRule("coronal", "coronal slices, by their orientation", check.coronal),
-    HeaderRule("oblique", "slices tilted further from axial than select.max_angle_deg", check.oblique),
+    HeaderRule("tube_voltage", "CT below 100 kV or above 140 kV, where bone has other HU", check.tube_voltage),
+    HeaderRule("sagittal", "sagittal slices by their orientation", check.sagittal),
+    HeaderRule("coronal", "coronal slices by their orientation", check.coronal),
+    HeaderRule("oblique", "slices tilted from axial by more than `select.max_angle_deg`", check.oblique),
     HeaderRule("angiography", "angiography", check.angiography),
-    HeaderRule("swi", "susceptibility-weighted imaging", check.swi),
-    HeaderRule("perfusion", "perfusion, function or another series in time", check.perfusion),
-    HeaderRule("dwi", "diffusion-weighted imaging, b = 0 included", check.dwi),
+    HeaderRule("swi", "susceptibility-weighted", check.swi),
+    HeaderRule("perfusion", "perfusion, function: many scans of the same slices", check.perfusion),
+    HeaderRule("dwi", "diffusion imaging, b = 0 included", check.dwi),
     HeaderRule("epi", "echo planar imaging", check.epi),
-    HeaderRule("flair", "FLAIR, by its inversion time, its image type or its name", check.flair),
-    HeaderRule("t1", "T1-weighted MR, by its times", check.t1),
-    HeaderRule("pd", "proton-density-weighted MR, by its times", check.pd),
-    HeaderRule("fat_suppressed", "fat-suppressed MR, STIR included", check.fat_suppressed),
-    HeaderRule("contrast", "contrast-enhanced CT or MR", check.contrast),
+    HeaderRule("flair", "FLAIR: an inversion time that suppresses CSF, or a name that says so", check.flair),
+    HeaderRule("t1", "T1-weighted by its times", check.t1),
+    HeaderRule("pd", "proton-density-weighted by its times", check.pd),
+    HeaderRule("fat_suppressed", "fat-suppressed, STIR included", check.fat_suppressed),
+    HeaderRule("contrast", "contrast-enhanced, CT or MR", check.contrast),
     HeaderRule("sharp_kernel", "CT reconstructed with a sharp kernel, as for bone or lung", check.sharp_kernel),
     HeaderRule("tse", "turbo or fast spin echo", check.tse),
-    HeaderRule("weighting", "MR of another or an unknown weighting than select.weighting", check.other_weighting),
+    HeaderRule("weighting", "another weighting than `select.weighting`, or an unknown one", check.other_weighting),
 )  # fmt: skip
 STACK_RULES = (
-    StackRule("uneven", "a series of which less than four fifths form an even stack", check.uneven),
-    StackRule("coverage", "less height than select.min_coverage_mm", check.coverage, limit="min_coverage_mm"),
-    StackRule("field_of_view", "a smaller field than select.min_field_mm", check.field_of_view, limit="min_field_mm"),
-    StackRule("spacing", "slices further apart than select.max_spacing_mm", check.spacing, limit="max_spacing_mm"),
+    StackRule("uneven", "less than four fifths of the slices form an even stack", check.uneven),
+    StackRule("coverage", "less height than `select.min_coverage_mm`", check.coverage, limit="min_coverage_mm"),
+    StackRule("field_of_view", "a field of view under `select.min_field_mm`", check.field_of_view, limit="min_field_mm"),
+    StackRule("spacing", "slices further apart than `select.max_spacing_mm`", check.spacing, limit="max_spacing_mm"),
 )  # fmt: skip
-PIXELS = Rule("pixels", "pixels that cannot be decoded")
-NOT_CHOSEN = Rule("not_chosen", "usable, but another series of the patient is better by select.prefer")
-UNREADABLE = Rule("unreadable", "a volume file that cannot be read (only where the source holds volumes)")
+PIXELS = Rule("pixels", "pixels that cannot be decoded, or are not finite")
+NOT_CHOSEN = Rule("not_chosen", "usable, but `select.prefer` chose another series of the patient")
+UNREADABLE = Rule("unreadable", "a volume file that cannot be read, in a source of volumes")
 #: All rules, in the order in which they are asked.
 RULES: tuple[Rule, ...] = (*HEADER_RULES, *STACK_RULES, PIXELS, NOT_CHOSEN, UNREADABLE)
 BY_NAME = {rule.name: rule for rule in RULES}
@@ -120,10 +120,10 @@ def classify_stack(series: Series, stack: Stack, rules: Rules) -> Verdict:
     """Apply the rules about the stack of a series, up to the first that applies."""
     for rule in STACK_RULES:
         if rules.holds(rule.name) and (reason := rule.function(series, stack, rules)):
-            return refused(rule, reason)
+            return rejected(rule, reason)
     return Verdict("", "", ())
 
 
-def refused(rule: Rule, reason: str) -> Verdict:
+def rejected(rule: Rule, reason: str) -> Verdict:
     """Make the verdict of a single rule."""
     return Verdict(rule.name, reason, (rule.name,))

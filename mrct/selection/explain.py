@@ -31,7 +31,7 @@ def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
         rules: The parameters of the selection.
 
     Returns:
-        A message with the rule that costs most, how many series of each vendor it refused, and the parameter that
+        A message with the rule that costs most, how many series of each vendor it rejected, and the parameter that
         lifts it, as DVC's option -S takes it.
     """
     wanted = "MR" if rules.weighting == "any" else f"{rules.weighting.upper()} MR"

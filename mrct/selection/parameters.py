@@ -44,7 +44,7 @@ class Rules:
     """The parameters of a selection: the section `select` of params.yaml.
 
     Attributes:
-        weighting: t2, t1 or any. The wanted weighting is never refused by the rule of its name: `weighting: t1` works
+        weighting: t2, t1 or any. The wanted weighting is never rejected by the rule of its name: `weighting: t1` works
             beside a list `reject` that holds t1.
         reject: Names of REJECTABLE, the rules that hold.
         accept: Rules of `reject` that do not hold after all.

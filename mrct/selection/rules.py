@@ -1,11 +1,11 @@
-"""One function for each rule that can refuse a series.
+"""One function for each rule that can reject a series.
 
 A function gets the series and the parameters of the selection; a rule of the stack also gets the even slices of the
 series. It returns the reason, or "" if the rule does not apply. It asks the geometry first, then the tags of the
 acquisition, and the names last (mrct/selection/acquisition.py). Reasons quote numbers and words of this program, never
 the free text of a header.
 
-`mrct.selection.classify.RULES` lists the rules in their order and says what each of them refuses. A new rule needs a
+`mrct.selection.classify.RULES` lists the rules in their order and says what each of them rejects. A new rule needs a
 function here, its name in `RejectRule` (mrct/selection/parameters.py), a row in RULES, its words in series_words.txt
 and in mrct/leaks/vocabulary.txt, and a case in tests/selection/vendor_headers.csv.
 """
