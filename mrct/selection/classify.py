@@ -89,7 +89,7 @@ HEADER_RULES = (
 STACK_RULES = (
     StackRule("uneven", "less than four fifths of the slices form an even stack", check.uneven),
     StackRule("coverage", "less height than `select.min_coverage_mm`", check.coverage, limit="min_coverage_mm"),
-    StackRule("field_of_view", "a field of view under `select.min_field_mm`", check.field_of_view, limit="min_field_mm"),
+    StackRule("field_of_view", "a field smaller than `select.min_field_mm`", check.field_of_view, limit="min_field_mm"),
     StackRule("spacing", "slices further apart than `select.max_spacing_mm`", check.spacing, limit="max_spacing_mm"),
 )  # fmt: skip
 PIXELS = Rule("pixels", "pixels that cannot be decoded, or are not finite")
