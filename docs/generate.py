@@ -377,67 +377,13 @@ def attributes() -> str:
 
 # --- selection rules -------------------------------------------------------------------------------
 
-#: Which question a rule asks, until the rules say it themselves.
-MEANINGS = {
-    "modality": "neither CT nor MR",
-    "multiframe": "multi-frame file whose frames have no geometry of their own",
-    "mosaic": "many slices tiled into one image",
-    "localizer": "localizer: several orientations, or a few slices far apart",
-    "calibration": "calibration, reference or quality scan",
-    "timing": "timing scan of a contrast bolus",
-    "derived": "no original image: reformat, projection, map, subtraction",
-    "fieldmap": "field, phase or parameter map",
-    "phase": "phase, or a part of the complex signal, without magnitude",
-    "geometry": "no usable position, orientation and pixel spacing",
-    "rescale": "CT without rescale slope and intercept: its numbers are not HU",
-    "body_part": "another part of the body, or only a part of the head",
-    "cone_beam": "cone-beam CT, whose numbers are not HU",
-    "low_dose": "low-dose CT, as for attenuation correction",
-    "tube_voltage": "CT below 100 kV or above 140 kV",
-    "sagittal": "sagittal slices by their orientation",
-    "coronal": "coronal slices by their orientation",
-    "oblique": "axial slices tilted by more than `select.max_angle_deg`",
-    "angiography": "angiography",
-    "swi": "susceptibility weighted",
-    "perfusion": "perfusion, function: many scans of the same slices",
-    "dwi": "diffusion imaging",
-    "epi": "echo planar imaging",
-    "flair": "FLAIR: the inversion time suppresses CSF",
-    "t1": "T1-weighted by its times",
-    "pd": "proton density by its times",
-    "fat_suppressed": "fat suppressed, STIR",
-    "contrast": "contrast-enhanced",
-    "sharp_kernel": "CT reconstructed with a sharp kernel, as for bone or lung",
-    "tse": "turbo or fast spin echo",
-    "weighting": "another weighting than `select.weighting`, or an unknown one",
-    "uneven": "too many slices lie beyond a gap of the even stack",
-    "coverage": "its even slices cover less than `select.min_coverage_mm`",
-    "field_of_view": "the field of view is smaller than `select.min_field_mm`",
-    "spacing": "slices further apart than `select.max_spacing_mm`",
-    "pixels": "the pixels cannot be decoded, or do not form a volume",
-    "not_chosen": "another series of the patient was chosen by `select.prefer`",
-}
-
-
-class SelectionRule(NamedTuple):
-    """A rule of series selection; `relaxable` says whether `select.accept` may name it."""
-
-    name: str
-    meaning: str
-    relaxable: bool
-
-
-def selection_rules() -> list[SelectionRule]:
-    """All rules in the order in which they are asked."""
-    from mrct.selection.classify import REJECTABLE, RULES
-
-    later = ("uneven", "coverage", "field_of_view", "spacing", "pixels", "not_chosen")
-    return [SelectionRule(name, MEANINGS[name], name in REJECTABLE) for name in (*RULES, *later)]
-
 
 def selection() -> str:
     """Every rule that rejects a series."""
-    rows = [(f"`{rule.name}`", rule.meaning, "yes" if rule.relaxable else "") for rule in selection_rules()]
+    from mrct.selection.classify import RULES
+    from mrct.selection.parameters import REJECTABLE
+
+    rows = [(f"`{rule.name}`", rule.meaning, "yes" if rule.name in REJECTABLE else "") for rule in RULES]
     intro = prose(
         """A series is used if no rule of this page matches. The rules are asked in this order; the first that matches
         is named in the column `rule` of `data/selected/series.csv`, with its reason in the column `reason`. A rule

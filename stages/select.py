@@ -1,44 +1,44 @@
-"""select: one CT and one MR series a patient, the others listed.  data/anonymized -> data/selected
+"""select: one CT and one MR series per patient, all others listed.  data/anonymized -> data/selected
 
-A layout of DICOM goes through ordered rules (mrct/selection/classify), a deterministic choice among what is left
-(mrct/selection/choose) and volume building (mrct/dicom/volume). A layout of volumes has one CT and one MR a
-patient already: they are oriented and pass, if the weighting that the source declares is the one wanted.
-Writes `<patient>/{ct,mr,mask}.nii.gz` of paired patients, the tables, thumbnails, manifest.json.
+Series of DICOM go through the rules (mrct/selection/classify.py), a choice among the series that are left
+(mrct/selection/choose.py) and the building of volumes (mrct/dicom/volume.py). A source of volumes has one CT and one MR
+per patient already. They are oriented and pass, if the weighting that the source declares is the wanted one.
+
+Writes `<patient>/{ct,mr,mask}.nii.gz` of paired patients, series.csv, patients.csv, thumbnails/ and manifest.json.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
 import SimpleITK as sitk
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from mrct.core import files, params, resume
+from mrct.core import contracts, files, params, resume
+from mrct.core.contracts import SelectedPatient, SelectedSeries, SelectionStatus, SeriesVerdict
 from mrct.core.errors import DataError
 from mrct.core.parallel import map_processes
 from mrct.core.runner import run_stage
-from mrct.dicom.frames import read_instances
-from mrct.dicom.read import Unreadable
-from mrct.dicom.series import Instance, Series, group
-from mrct.dicom.stack import GeometryError
+from mrct.dicom.errors import GeometryError, Unreadable
+from mrct.dicom.series import Instance, Series, group, read_instances
 from mrct.dicom.volume import build_volume
 from mrct.imaging.volumes import VolumeError, read_volume, write_volume
 from mrct.selection.choose import Choice, choose
-from mrct.selection.classify import Preference, RejectRule, Rules
+from mrct.selection.classify import UNREADABLE
 from mrct.selection.explain import explain_empty
-from mrct.selection.table import SERIES_COLUMNS, series_row
+from mrct.selection.parameters import Preference, RejectRule, Rules
+from mrct.selection.table import series_row
 from mrct.selection.thumbnail import save_thumbnail, series_thumbnail, thumbnail
-
-PATIENT_COLUMNS = ["patient", "status", "days_between", "same_frame", "reason"]
 
 
 class Params(params.Section):
-    """Section `select`; see mrct.selection.classify.Rules."""
+    """The section `select` of params.yaml; mrct.selection.parameters.Rules describes the keys."""
 
     weighting: Literal["t2", "t1", "any"]
     reject: tuple[RejectRule, ...]
+    accept: tuple[RejectRule, ...]
     prefer: tuple[Preference, ...]
     max_angle_deg: Annotated[float, Field(ge=0, le=90)]
     max_days_between: Annotated[int, Field(ge=0)]
@@ -47,13 +47,13 @@ class Params(params.Section):
     max_spacing_mm: Annotated[float, Field(ge=0)]
 
     def rules(self) -> Rules:
-        """As the rules that the room of DICOM knows."""
+        """Return the parameters as the package of the selection knows them."""
         return Rules(**dict(self))
 
 
 @dataclass(frozen=True)
 class Task:
-    """One patient's work; plain values, because it travels to another process."""
+    """The work on one patient, as plain values that can be sent to another process."""
 
     patient: str
     source: Path
@@ -62,21 +62,26 @@ class Task:
     declared_weighting: str
 
 
-class Outcome(TypedDict):
-    """Rows of series.csv, the row of patients.csv, and the series whose pixels failed, with the reason."""
+class Outcome(BaseModel):
+    """The rows of a patient in series.csv and patients.csv, and the reasons by series whose pixels failed."""
 
-    series: list[dict[str, Any]]
-    patient: dict[str, Any]
-    broken: dict[str, str]
+    series: list[SelectedSeries]
+    patient: SelectedPatient
+    broken: dict[str, str] = {}
 
 
 def main() -> None:
-    """Run on the project's folders with params.yaml."""
+    """Run on the folders of the project with params.yaml."""
     run(params.load(Params, "select"), Path("data/anonymized"), Path("data/selected"))
 
 
 def run(settings: Params, source: Path, out: Path) -> None:
-    """Select every patient of `source/images`; ValueError if no patient has both a CT and an MR."""
+    """Select the series of every patient in `source`/images.
+
+    Raises:
+        DataError: There is no patient, none has both a CT and an MR, or volumes have another weighting than the
+            wanted one.
+    """
     manifest = files.read_json(source / "manifest.json")
     volumes = manifest["layout"] == "volumes"
     if volumes:
@@ -84,62 +89,67 @@ def run(settings: Params, source: Path, out: Path) -> None:
     patients = sorted(path for path in (source / "images").glob("*") if path.is_dir())
     if not patients:
         raise DataError(f"select: {source / 'images'} holds no patient; the audit of anonymize tells why")
+    rules = settings.rules()
     with resume.work_folder(out) as work, files.output_folder(out) as folder:
-        tasks = [
-            Task(path.name, path, folder, settings.rules(), manifest["mr_weighting"]) for path in patients
-        ]
-        outcomes = resume.map_resumable(select_volumes if volumes else select_dicom, tasks, "select", work)
-        rows = [row for outcome in outcomes for row in outcome["series"]]
-        if not any(outcome["patient"]["status"] == "paired" for outcome in outcomes):
-            raise DataError(_nobody(outcomes) if volumes else _explain(tasks, outcomes, settings.rules()))
-        whole = {"n_slices": "Int64", "echo_train_length": "Int64"}
-        files.write_table(folder / "series.csv", pd.DataFrame(rows, columns=SERIES_COLUMNS).astype(whole))
-        table = pd.DataFrame([outcome["patient"] for outcome in outcomes], columns=PATIENT_COLUMNS)
-        files.write_table(folder / "patients.csv", table.astype({"days_between": "Int64"}))
+        tasks = [Task(path.name, path, folder, rules, manifest["mr_weighting"]) for path in patients]
+        results = resume.map_resumable(select_volumes if volumes else select_dicom, tasks, "select", work)
+        outcomes = [Outcome.model_validate(result) for result in results]
+        if not any(outcome.patient.status == SelectionStatus.PAIRED for outcome in outcomes):
+            raise DataError(_explain_volumes(outcomes) if volumes else _explain(tasks, outcomes, rules))
+        contracts.SELECTED_SERIES.write(folder, [row for outcome in outcomes for row in outcome.series])
+        contracts.SELECTED_PATIENTS.write(folder, [outcome.patient for outcome in outcomes])
         files.write_json(folder / "manifest.json", {"registered": bool(manifest["registered"])})
 
 
 def require_declared(wanted: str, declared: str) -> None:
-    """ValueError unless volumes, which know no TE or TR, are declared as what `select.weighting` asks for."""
+    """Raise DataError unless volumes, which have no TE or TR, are declared with the weighting of select.weighting."""
     if wanted in ("any", declared):
         return
     known = declared in ("t1", "t2")
-    said = f"declares its MR as {declared}" if known else "does not know its MR's weighting"
+    found = f"declares its MR as {declared}" if known else "does not know its MR's weighting"
     raise DataError(
-        f"select: the source {said}, select.weighting asks for {wanted}; "
+        f"select: the source {found}, select.weighting asks for {wanted}; "
         f"accept it with -S select.weighting={declared if known else 'any'}"
     )
 
 
-def select_dicom(task: Task) -> Outcome:
-    """Choose, build and write one patient of DICOM; a series whose pixels fail gives way to the next best."""
+def select_dicom(task: Task) -> dict[str, Any]:
+    """Choose, build and write the series of one patient; one whose pixels fail is replaced by the next best.
+
+    Returns:
+        An Outcome as JSON values.
+    """
     series, unreadable = _read_series(task)
     broken: dict[str, str] = {}
     while True:
         choice = choose(task.patient, series, task.rules, broken)
+        chosen = [item for item in (choice.ct, choice.mr) if item is not None]
         images: dict[str, sitk.Image] = {}
-        for item in (choice.ct, choice.mr):
-            if item is None:
-                continue
+        for item in chosen:
             try:
                 images[item.modality.lower()], _ = build_volume(item)
             except GeometryError as error:
                 broken[item.name] = str(error)
-        if len(images) == sum(item is not None for item in (choice.ct, choice.mr)):
+        if len(images) == len(chosen):
             break
-    if choice.status == "paired":
+    if choice.status == SelectionStatus.PAIRED:
         for name, image in images.items():
             write_volume(task.out / task.patient / f"{name}.nii.gz", image)
     for item in series:
-        save_thumbnail(task.out / "thumbnails" / f"{task.patient}_{item.name}.png", series_thumbnail(item))
-    reason = "; ".join(filter(None, [choice.reason, f"{unreadable} unreadable files" if unreadable else ""]))
-    same_frame = choice.ct is not None and choice.mr is not None and _share_frame(choice.ct, choice.mr)
-    row = _patient_row(task.patient, choice.status, choice.days_between, same_frame, reason)
-    listed = [series_row(decision) for decision in choice.decisions]
-    return {"series": listed, "patient": row, "broken": broken}
+        save_thumbnail(_thumbnail_path(task, item.name), series_thumbnail(item))
+    patient = SelectedPatient(
+        patient=task.patient,
+        status=choice.status,
+        days_between=choice.days_between,
+        same_frame=choice.same_frame,
+        reason=_joined([choice.reason, f"{unreadable} unreadable files" if unreadable else ""]),
+    )
+    rows = [series_row(decision) for decision in choice.decisions]
+    return Outcome(series=rows, patient=patient, broken=broken).model_dump(mode="json")
 
 
 def _read_series(task: Task) -> tuple[list[Series], int]:
+    """The series of the patient, and the number of files that cannot be read."""
     instances: list[Instance] = []
     unreadable = 0
     for path in sorted(task.source.rglob("*.dcm")):
@@ -150,15 +160,19 @@ def _read_series(task: Task) -> tuple[list[Series], int]:
     return group(instances, lambda instance: (task.patient, instance.path.parent.name)), unreadable
 
 
-def select_volumes(task: Task) -> Outcome:
-    """Orient one patient's volumes to LPS; one that cannot be read leaves the patient unpaired, listed."""
+def select_volumes(task: Task) -> dict[str, Any]:
+    """Orient the volumes of one patient to LPS; if one cannot be read, the patient is listed as unpaired.
+
+    Returns:
+        An Outcome as JSON values.
+    """
     rows, images, problems = [], {}, []
     for name in ("ct", "mr"):
         path = task.source / f"{name}.nii.gz"
+        if not path.is_file():
+            problems.append(f"no {name.upper()}")
+            continue
         try:
-            if not path.is_file():
-                problems.append(f"no {name.upper()}")
-                continue
             images[name] = read_volume(path)
         except VolumeError as error:
             problems.append(str(error))
@@ -172,46 +186,48 @@ def select_volumes(task: Task) -> Outcome:
         if (task.source / "mask.nii.gz").is_file():
             mask = sitk.Cast(read_volume(task.source / "mask.nii.gz") > 0, sitk.sitkUInt8)
             write_volume(task.out / task.patient / "mask.nii.gz", mask)
-    status = "unpaired" if problems else "paired"
-    row = _patient_row(task.patient, status, None, False, "; ".join(problems))
-    return {"series": rows, "patient": row, "broken": {}}
+    patient = SelectedPatient(
+        patient=task.patient,
+        status=SelectionStatus.UNPAIRED if problems else SelectionStatus.PAIRED,
+        days_between=None,
+        same_frame=False,
+        reason=_joined(problems),
+    )
+    return Outcome(series=rows, patient=patient).model_dump(mode="json")
 
 
-def _share_frame(one: Series, other: Series) -> bool:
-    """Whether both headers name one frame of reference: then they claim to lie right without registration."""
-    return one.first.frame_of_reference == other.first.frame_of_reference != ""
+def _joined(reasons: Sequence[str]) -> str:
+    return "; ".join(filter(None, reasons))
 
 
-def _patient_row(*values: Any) -> dict[str, Any]:
-    return dict(zip(PATIENT_COLUMNS, values, strict=True))
-
-
-def _volume_row(task: Task, name: str, image: sitk.Image | None, problem: str) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(SERIES_COLUMNS)
+def _volume_row(task: Task, name: str, image: sitk.Image | None, problem: str) -> SelectedSeries:
+    row: dict[str, Any] = dict.fromkeys(SelectedSeries.model_fields)
     row |= {"patient": task.patient, "series": name, "modality": name.upper()}
-    row |= {"weighting": task.declared_weighting if name == "mr" else ""}
-    row |= {"decision": "kept", "rule": "", "reason": ""}
-    if problem:
-        row |= {"decision": "rejected", "rule": "unreadable", "reason": problem}
-    if image is not None:
-        x_mm, y_mm, z_mm = image.GetSpacing()
-        normal = np.reshape(image.GetDirection(), (3, 3))[:, 2]
-        angle_deg = float(np.degrees(np.arccos(min(1.0, abs(normal[2])))))
-        row |= {"plane": "axial", "angle_deg": round(angle_deg, 2), "n_slices": image.GetSize()[2]}
-        row |= {"spacing_mm": f"{y_mm:g}x{x_mm:g}", "slice_spacing_mm": round(z_mm, 4)}
-    return row
+    row |= {"weighting": task.declared_weighting if name == "mr" else "", "decision": SeriesVerdict.KEPT}
+    if image is None:
+        row |= {"decision": SeriesVerdict.REJECTED, "rule": UNREADABLE.name, "reason": problem}
+        return SelectedSeries(**row)
+    x_mm, y_mm, z_mm = image.GetSpacing()
+    normal = np.reshape(image.GetDirection(), (3, 3))[:, 2]
+    angle_deg = float(np.degrees(np.arccos(min(1.0, abs(normal[2])))))
+    row |= {"plane": "axial", "angle_deg": round(angle_deg, 2), "n_slices": image.GetSize()[2]}
+    row |= {"spacing_mm": f"{y_mm:g}x{x_mm:g}", "slice_spacing_mm": round(z_mm, 4)}
+    return SelectedSeries(**row)
 
 
 def _save_volume_thumbnail(task: Task, name: str, image: sitk.Image) -> None:
     x_mm, y_mm, _ = image.GetSpacing()
     middle = sitk.GetArrayViewFromImage(image)[image.GetSize()[2] // 2]
-    picture = thumbnail(middle, (y_mm, x_mm), name.upper())
-    save_thumbnail(task.out / "thumbnails" / f"{task.patient}_{name}.png", picture)
+    save_thumbnail(_thumbnail_path(task, name), thumbnail(middle, (y_mm, x_mm), name.upper()))
+
+
+def _thumbnail_path(task: Task, series: str) -> Path:
+    return task.out / "thumbnails" / f"{task.patient}_{series}.png"
 
 
 def _explain(tasks: list[Task], outcomes: list[Outcome], rules: Rules) -> str:
-    """Why no patient of DICOM is paired; the headers are read again, which a run that goes well need not keep."""
-    broken = [outcome["broken"] for outcome in outcomes]
+    """Why no patient of DICOM is paired; the headers are read again, because a run that succeeds does not need them."""
+    broken = [outcome.broken for outcome in outcomes]
     choices = map_processes(_choose_again, list(zip(tasks, broken, strict=True)), "explain")
     return explain_empty(choices, rules)
 
@@ -221,9 +237,9 @@ def _choose_again(task_and_broken: tuple[Task, dict[str, str]]) -> Choice:
     return choose(task.patient, _read_series(task)[0], task.rules, broken)
 
 
-def _nobody(outcomes: list[Outcome]) -> str:
-    """Why no patient of a layout of volumes is paired."""
-    reasons = sorted({outcome["patient"]["reason"] for outcome in outcomes})
+def _explain_volumes(outcomes: list[Outcome]) -> str:
+    """Why no patient of a source of volumes is paired."""
+    reasons = sorted({outcome.patient.reason for outcome in outcomes})
     listed = f" Reasons: {'; '.join(reasons[:3])}." if reasons else ""
     found = f"none of {len(outcomes)} patients has a CT and an MR volume"
     return f"select: {found}.{listed} Check the key `source`."

@@ -1,44 +1,59 @@
-"""The dry run behind `mrct check`: what a folder holds, what is rejected and why, how many pairs to expect.
+"""The dry run behind `mrct check`: what a folder holds, what is rejected and why, and how many pairs to expect.
 
-It reads headers of raw data, writes nothing, and its report shows no header text: patients and series are
-numbered. The rules and the choice are those of the stage `select`; de-identification may reject more.
+It reads headers of raw data and writes nothing. Its report shows numbers, vendors and words of this program, never the
+text of a header: patients and series are numbered. The rules and the choice are those of the stage `select`;
+de-identification may reject more images.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mrct.cli.check_view import patient_table, possible_pairs, series_table
+from mrct.core.contracts import SelectionStatus
 from mrct.core.parallel import map_processes
-from mrct.dicom.frames import read_instances
-from mrct.dicom.header import IMAGE_CLASSES
-from mrct.dicom.read import Unreadable, find_files
-from mrct.dicom.series import Instance, Series, group
+from mrct.dicom.errors import Unreadable
+from mrct.dicom.read import find_files
+from mrct.dicom.series import Instance, Series, group, read_instances
+from mrct.dicom.stack import plane
+from mrct.dicom.uids import IMAGE_CLASSES
+from mrct.selection.acquisition import weighting
 from mrct.selection.choose import Choice, choose
-from mrct.selection.classify import Rules
 from mrct.selection.explain import explain_empty
+from mrct.selection.parameters import Rules
 
 _VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 _CHUNK = 200
-
-# fitted on one core to the data stages up to `normalize`, over one patient of 197 files of 512 x 512 (50 s)
-# and six of 146 files of 128 x 128 (33 s); the disk is that of their folders, NIfTI and arrays included
-SECONDS_A_FILE = 0.008
-SECONDS_A_MEGABYTE = 0.45
-SECONDS_A_PATIENT = 5.0
-DISK_FACTOR = 2.5
-# volumes come compressed, and are copied by four stages
-VOLUME_DISK_FACTOR = 6.0
+# of the data stages up to `normalize`, on one core (docs/decisions/dry-run-estimates.md)
+_SECONDS_PER_FILE = 0.008
+_SECONDS_PER_MEGABYTE = 0.45
+_SECONDS_PER_PATIENT = 5.0
+_DISK_FACTOR = 2.5
+# volumes come compressed, and four stages copy them
+_VOLUME_DISK_FACTOR = 6.0
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found. `skipped`: reason -> files. `choices`: patients numbered, their series "1.1", "1.2"."""
+    """What a folder holds.
+
+    Attributes:
+        layout: dicom or volumes.
+        n_files: Number of all files.
+        skipped: Number of files by the reason why they are skipped.
+        choices: Numbered patients with numbered series, "1.1", "1.2" and so on; empty for volumes.
+        n_patients: Number of patients.
+        n_paired: Number of patients with both images.
+        expected_pairs: Pairs of slices to expect; 0 if unknown.
+        disk_bytes: Disk that the data stages need.
+        seconds: Time that the data stages need on one core.
+        problem: Why no patient has both images, or "".
+        notes: What else the user should know.
+    """
 
     layout: str
     n_files: int
@@ -50,20 +65,25 @@ class CheckReport:
     disk_bytes: int
     seconds: float
     problem: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def check(source: Path, rules: Rules) -> CheckReport:
-    """Dry run over a folder of DICOM or of volumes (<case>/{mr*,ct}.nii.gz|mha|mhd), whichever it holds.
+    """Inspect a folder of DICOM or of volumes (<case>/{mr*,ct}.nii.gz|mha|mhd), whichever it holds.
 
-    Raises FileNotFoundError or NotADirectoryError for a missing or empty folder.
+    Args:
+        source: The folder.
+        rules: The parameters of the selection.
+
+    Raises:
+        NotFoundError: The folder is missing or empty.
     """
     paths = find_files(source)
     if any(_is_volume(path) for path in paths):
         return _check_volumes(paths)
     instances, skipped = _read_headers(paths)
     choices = tuple(_choices(instances, rules))
-    paired = [choice for choice in choices if choice.status == "paired"]
+    paired = [choice for choice in choices if choice.status == SelectionStatus.PAIRED]
     files = {instance.path for instance in instances}
     n_bytes = sum(path.stat().st_size for path in files)
     return CheckReport(
@@ -73,8 +93,8 @@ def check(source: Path, rules: Rules) -> CheckReport:
         choices=choices,
         n_patients=len(choices),
         n_paired=len(paired),
-        expected_pairs=sum(possible_pairs(choice) for choice in paired),
-        disk_bytes=int(n_bytes * DISK_FACTOR),
+        expected_pairs=sum(_possible_pairs(choice) for choice in paired),
+        disk_bytes=int(n_bytes * _DISK_FACTOR),
         seconds=_seconds(len(files), n_bytes, len(paired)),
         problem="" if paired else _problem(choices, rules),
     )
@@ -95,7 +115,7 @@ def _read_headers(paths: Sequence[Path]) -> tuple[list[Instance], dict[str, int]
 
 
 def _read_chunk(paths: Sequence[Path]) -> list[list[Instance] | str]:
-    """Each file's images, or why it is skipped."""
+    """The images of each file, or why the file is skipped."""
     return [_read_one(path) for path in paths]
 
 
@@ -110,7 +130,7 @@ def _read_one(path: Path) -> list[Instance] | str:
 
 
 def _choices(instances: Sequence[Instance], rules: Rules) -> list[Choice]:
-    """Patients and series renumbered in the order of their ids, which never leave this function."""
+    """Choose for each patient; patients and series are numbered by their ids, which never leave this function."""
     series = group(instances, lambda instance: (instance.patient_id, instance.series_uid))
     patients: dict[str, list[Series]] = {}
     for item in series:
@@ -118,13 +138,15 @@ def _choices(instances: Sequence[Instance], rules: Rules) -> list[Choice]:
     result = []
     for number, items in enumerate(patients.values(), 1):
         patient = str(number)
-        named = [replace(one, patient=patient, name=f"{number}.{n}") for n, one in enumerate(items, 1)]
-        result.append(choose(patient, named, rules))
+        numbered = [replace(one, patient=patient, name=f"{number}.{n}") for n, one in enumerate(items, 1)]
+        result.append(choose(patient, numbered, rules))
     return result
 
 
 def _seconds(n_files: int, n_bytes: int, n_paired: int) -> float:
-    return n_files * SECONDS_A_FILE + n_bytes / 1e6 * SECONDS_A_MEGABYTE + n_paired * SECONDS_A_PATIENT
+    return (
+        n_files * _SECONDS_PER_FILE + n_bytes / 1e6 * _SECONDS_PER_MEGABYTE + n_paired * _SECONDS_PER_PATIENT
+    )
 
 
 def _is_volume(path: Path) -> bool:
@@ -149,7 +171,7 @@ def _check_volumes(paths: Sequence[Path]) -> CheckReport:
         n_patients=len(cases),
         n_paired=len(paired),
         expected_pairs=0,
-        disk_bytes=int(n_bytes * VOLUME_DISK_FACTOR),
+        disk_bytes=int(n_bytes * _VOLUME_DISK_FACTOR),
         seconds=_seconds(len(volumes), n_bytes, len(paired)),
         problem="" if paired else "No case folder holds both a ct.* and an mr*.* volume.",
         notes=("Volumes know no echo times: source_layout and select.weighting must say what they are.",),
@@ -157,10 +179,10 @@ def _check_volumes(paths: Sequence[Path]) -> CheckReport:
 
 
 def render(report: CheckReport) -> RenderableType:
-    """The report for a terminal: counts, the table of series, patients, what to expect."""
+    """Lay out the report for a terminal: counts, the tables of series and patients, and what to expect."""
     parts: list[RenderableType] = [_counts(report)]
     if report.choices:
-        parts += [series_table(report.choices), patient_table(report.choices)]
+        parts += [_series_table(report.choices), _patient_table(report.choices)]
     parts.append(_outlook(report))
     parts += [Text(note, style="dim") for note in report.notes]
     if report.problem:
@@ -174,6 +196,44 @@ def _counts(report: CheckReport) -> Table:
     for reason, count in report.skipped.items():
         table.add_row(f"skipped: {reason}", str(count))
     return table
+
+
+def _series_table(choices: Sequence[Choice]) -> Table:
+    headings = ("series", "kind", "plane", "slices", "vendor", "decision", "rule", "reason")
+    table = Table(*headings, title="Series", title_justify="left")
+    for choice in choices:
+        for decision in choice.decisions:
+            item, first = decision.series, decision.series.first
+            name, angle = plane(item)
+            tilt = f" {angle:.0f}°" if angle else ""
+            modality = item.modality if item.modality in ("CT", "MR") else "?"
+            table.add_row(
+                item.name,
+                f"{modality} {weighting(first)}".strip(),
+                f"{name}{tilt}",
+                str(len(item.instances)),
+                first.vendor,
+                Text(decision.outcome, style="green" if decision.kept else "red"),
+                decision.verdict.rule,
+                Text(decision.reason),
+            )
+    return table
+
+
+def _patient_table(choices: Sequence[Choice]) -> Table:
+    headings = ("patient", "status", "days between", "pairs, about", "reason")
+    table = Table(*headings, title="Patients", title_justify="left")
+    for choice in choices:
+        days = "" if choice.days_between is None else str(choice.days_between)
+        pairs = str(_possible_pairs(choice)) if choice.status == SelectionStatus.PAIRED else ""
+        table.add_row(choice.patient, choice.status, days, pairs, choice.reason)
+    return table
+
+
+def _possible_pairs(choice: Choice) -> int:
+    """Estimate the pairs of slices before registration: the smaller of the two slice counts."""
+    sizes = [len(item.instances) for item in (choice.ct, choice.mr) if item is not None]
+    return min(sizes) if len(sizes) == 2 else 0
 
 
 def _outlook(report: CheckReport) -> Text:

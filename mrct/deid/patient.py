@@ -12,7 +12,8 @@ from mrct.deid.deidentify import CODES, METHOD, Change, Options, deidentify
 from mrct.deid.intake import Entry
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.dicom.read import Unreadable, read_dataset
-from mrct.dicom.save import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, save_dataset
+from mrct.dicom.uids import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+from mrct.dicom.write import save_dataset
 from mrct.leaks.output_sweep import LeakError, find_leak, words_of
 from mrct.leaks.phi_values import PhiValues
 

@@ -1,10 +1,20 @@
-"""PixelData, however it was encoded, as native little-endian values, proven whole before anything is allocated.
+"""PixelData of any transfer syntax as native little-endian values.
 
-Convention: stored values ([frames,] rows, columns), before rescale.
+The header is checked, and sizes are compared, before anything is allocated. Compressed frames are decoded in a second
+process (`mrct.dicom.decoder_process`), one for each process that asks. Decoders in C believe the sizes in a stream:
+damaged JPEG-LS made libjpeg run for ever, and a flipped bit in JPEG 2000 made OpenJPEG fill gigabytes. A decoder that
+dies there raises DecoderError here, and the next image gets a new process.
+
+Convention: stored values are ([frames,] rows, columns), before rescale.
 """
 
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from pydicom import Dataset
@@ -24,22 +34,27 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from mrct.dicom import codec
-from mrct.dicom.unreadable import MissingCodec, Unreadable
+from mrct.dicom import decoder_process
+from mrct.dicom.errors import DecoderError, MissingCodec, Unreadable
+from mrct.dicom.uids import STANDARD_UID_ROOT
 
-_STANDARD_UID_ROOT = "1.2.840.10008."
+#: Processor time for one frame; one of 512 x 512 takes about 0.03 s.
+FRAME_SECONDS = 10.0
 _CODEC_PACKAGES = "pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg"
 _PLAIN = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian}
 _LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless}
-# may be either; the header says
+# these may be either; the header says which
 _PERHAPS_LOSSY = {JPEG2000, JPEG2000MC, HTJ2K}
 # an enhanced series of 4,000 frames of 512 x 512; a compressed stream can claim any size
-_MOST_DECODED_BYTES = 2 << 30
+_MAX_DECODED_BYTES = 2 << 30
+_DIED = "the decoder died or did not end"
+_lock = threading.Lock()
+_running: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """Image pixel module of a grey image (PS3.3 C.7.6.3), checked."""
+    """The checked image pixel module of a grayscale image (PS3.3 C.7.6.3)."""
 
     rows: int
     columns: int
@@ -57,13 +72,58 @@ class PixelFormat:
         return np.dtype(f"<{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
 
 
+def make_native(dataset: Dataset) -> PixelFormat:
+    """Change the dataset so that its PixelData are native, little endian and whole, for all frames.
+
+    Lossy compression in the past is declared in LossyImageCompression.
+
+    Returns:
+        The format of the pixels.
+
+    Raises:
+        Unreadable: The image is not grayscale, or its pixels are truncated or cannot be decoded.
+        MissingCodec: No decoder is installed for the transfer syntax.
+    """
+    form, syntax = pixel_format(dataset), _transfer_syntax(dataset)
+    if syntax == ExplicitVRBigEndian:
+        dataset.PixelData = _little_endian(dataset.PixelData, dataset["PixelData"].VR, form)
+    elif syntax not in _PLAIN:
+        dataset.PixelData = _decompressed(dataset, syntax, form)
+        dataset["PixelData"].is_undefined_length = False
+        declared = str(dataset.get("LossyImageCompression", "") or "")
+        if syntax in _LOSSY or (syntax in _PERHAPS_LOSSY and declared != "00"):
+            dataset.LossyImageCompression = "01"
+    dataset.ensure_file_meta()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    if len(dataset.PixelData) < form.n_bytes:
+        raise Unreadable("truncated pixels: fewer bytes than the image's rows and columns need", damaged=True)
+    return form
+
+
+def decode_pixels(dataset: Dataset) -> np.ndarray:
+    """Return the stored values ([frames,] rows, columns) before rescale; the dataset is changed by `make_native`.
+
+    Raises:
+        Unreadable: As `make_native`.
+    """
+    make_native(dataset)
+    try:
+        return dataset.pixel_array
+    except Exception:  # pydicom raises many kinds; what passed the check of the format is damaged here
+        raise Unreadable("pixels cannot be decoded", damaged=True) from None
+
+
 def pixel_format(dataset: Dataset) -> PixelFormat:
-    """What the header says of its pixels; Unreadable where that is no grey image or contradicts itself."""
+    """Read and check what the header says about the pixels.
+
+    Raises:
+        Unreadable: The image is not grayscale, or its attributes contradict each other.
+    """
     if "PixelData" not in dataset:
         if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
             raise Unreadable("float pixels: a computed map, not CT or MR as acquired")
         raise Unreadable("the image has no pixels", damaged=True)
-    photometric = str(dataset.get("PhotometricInterpretation", "") or "").strip(" \0")
+    photometric = _photometric(dataset)
     if _whole(dataset, "SamplesPerPixel", 0, 65535, 1) > 1 or "COLOR" in photometric:
         raise Unreadable("a color image, not a measured CT or MR")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -84,7 +144,12 @@ def pixel_format(dataset: Dataset) -> PixelFormat:
     )
 
 
+def _photometric(dataset: Dataset) -> str:
+    return str(dataset.get("PhotometricInterpretation", "") or "").strip(" \0")
+
+
 def _whole(dataset: Dataset, keyword: str, low: int, high: int, absent: int | None = None) -> int:
+    """The element as an integer from `low` to `high`; `absent` stands for an element that is missing or empty."""
     try:
         value = dataset.get(keyword)
         number = absent if value in (None, "") else int(value)
@@ -95,8 +160,9 @@ def _whole(dataset: Dataset, keyword: str, low: int, high: int, absent: int | No
     raise Unreadable(f"the image has no usable {keyword}", damaged=True)
 
 
-def transfer_syntax(dataset: Dataset) -> UID:
-    """The dataset's transfer syntax; without file meta it is what the parser found."""
+def _transfer_syntax(dataset: Dataset) -> UID:
+    """The transfer syntax of the file meta information; without one the encoding that the parser found."""
+    # pydicom sets the attribute only on datasets that come from a file
     meta = getattr(dataset, "file_meta", None)
     if meta is not None and meta.get("TransferSyntaxUID"):
         return UID(meta.TransferSyntaxUID)
@@ -106,52 +172,22 @@ def transfer_syntax(dataset: Dataset) -> UID:
     return ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
 
 
-def make_native(dataset: Dataset) -> PixelFormat:
-    """Changes the dataset: PixelData native, little endian, all frames whole; a lossy past is declared.
-
-    Raises Unreadable for truncated or undecodable pixels and MissingCodec where a decoder is missing.
-    """
-    form, syntax = pixel_format(dataset), transfer_syntax(dataset)
-    if syntax == ExplicitVRBigEndian:
-        dataset.PixelData = _little_endian(dataset.PixelData, dataset["PixelData"].VR, form)
-    elif syntax not in _PLAIN:
-        dataset.PixelData = _decompressed(dataset, syntax, form)
-        dataset["PixelData"].is_undefined_length = False
-        said = str(dataset.get("LossyImageCompression", "") or "")
-        if syntax in _LOSSY or (syntax in _PERHAPS_LOSSY and said != "00"):
-            dataset.LossyImageCompression = "01"
-    dataset.ensure_file_meta()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    if len(dataset.PixelData) < form.n_bytes:
-        raise Unreadable("truncated pixels: fewer bytes than the image's rows and columns need", damaged=True)
-    return form
-
-
-def decode_pixels(dataset: Dataset) -> np.ndarray:
-    """Stored values ([frames,] rows, columns), before rescale; the dataset's PixelData are native then."""
-    make_native(dataset)
-    try:
-        return dataset.pixel_array
-    except Exception:  # pydicom raises many kinds; what the format's check has let pass is damage
-        raise Unreadable("pixels cannot be decoded", damaged=True) from None
-
-
 def _little_endian(pixels: bytes, vr: str, form: PixelFormat) -> bytes:
-    """PS3.5 8.2: words are swapped; bytes written as OW are swapped in pairs."""
+    """Swap the bytes of words (PS3.5 8.2); 8-bit values written as OW are swapped in pairs."""
     unit = 2 if form.bits_allocated == 8 and vr == "OW" else form.bits_allocated // 8
     whole = len(pixels) // unit * unit
     return np.frombuffer(pixels, f"u{unit}", whole // unit).byteswap().tobytes()
 
 
 def _decompressed(dataset: Dataset, syntax: UID, form: PixelFormat) -> bytes:
-    name = syntax.name if syntax.startswith(_STANDARD_UID_ROOT) else "an unknown transfer syntax"
+    name = syntax.name if syntax.startswith(STANDARD_UID_ROOT) else "an unknown transfer syntax"
     _require_decoder(syntax, name)
-    if form.n_bytes > _MOST_DECODED_BYTES:
+    if form.n_bytes > _MAX_DECODED_BYTES:
         raise Unreadable("compressed pixels that claim more than 2 GiB", damaged=True)
     try:
-        if syntax == RLELossless:  # pure Python: it cannot hang, and what it allocates is bounded by the data
+        if syntax == RLELossless:  # pure Python: it cannot hang, and the data bound what it allocates
             return dataset.pixel_array.astype(form.dtype, casting="same_kind").tobytes()
-        return codec.decode(bytes(dataset.PixelData), syntax, _options(form, dataset))
+        return decode_stream(bytes(dataset.PixelData), syntax, form, _photometric(dataset))
     except Exception:  # decoders raise many kinds on damaged bytes; each means the same here
         raise Unreadable(f"pixels cannot be decoded ({name})", damaged=True) from None
 
@@ -167,8 +203,23 @@ def _require_decoder(syntax: UID, name: str) -> None:
         raise MissingCodec(f"no decoder for {name}; install {_CODEC_PACKAGES} and run again", damaged=True)
 
 
-def _options(form: PixelFormat, dataset: Dataset) -> dict[str, Any]:
-    return {
+def decode_stream(stream: bytes, syntax: str, form: PixelFormat, photometric: str) -> bytes:
+    """Decode encapsulated PixelData in the second process, which is started on first use.
+
+    Args:
+        stream: PixelData with their fragments (PS3.5 A.4).
+        syntax: UID of the transfer syntax.
+        form: What the header says about the pixels.
+        photometric: PhotometricInterpretation.
+
+    Returns:
+        Little-endian stored values, frame after frame.
+
+    Raises:
+        DecoderError: The stream is damaged, or the decoder died or took too long.
+    """
+    # the arguments of pydicom's Decoder.iter_array
+    options = {
         "rows": form.rows,
         "columns": form.columns,
         "number_of_frames": form.frames,
@@ -176,5 +227,71 @@ def _options(form: PixelFormat, dataset: Dataset) -> dict[str, Any]:
         "bits_allocated": form.bits_allocated,
         "bits_stored": form.bits_stored,
         "pixel_representation": int(form.signed),
-        "photometric_interpretation": str(dataset.PhotometricInterpretation).strip(" \0"),
+        "photometric_interpretation": photometric,
     }
+    request = {"syntax": syntax, "options": options, "n_bytes": len(stream), "frame_seconds": FRAME_SECONDS}
+    with _lock:
+        process = _process()
+        try:
+            _send(process, json.dumps(request).encode() + b"\n" + stream)
+            return b"".join([_receive(process) for _ in range(form.frames)])
+        except _RefusedError:
+            raise
+        except BaseException:  # what is still in the pipe must not answer the next request
+            _stop()
+            raise
+
+
+class _RefusedError(DecoderError):
+    """The decoder still runs and has refused the stream."""
+
+
+def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
+    assert process.stdin is not None  # a pipe, see _start
+    try:
+        process.stdin.write(content)
+        process.stdin.flush()
+    except BrokenPipeError:
+        raise DecoderError(_DIED) from None
+
+
+def _receive(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None  # a pipe, see _start
+    line = process.stdout.readline()
+    if not line:
+        raise DecoderError(_DIED)
+    answer = json.loads(line)
+    if not answer["ok"]:
+        raise _RefusedError("the stream is damaged")
+    return process.stdout.read(answer["n_bytes"])
+
+
+def _stop() -> None:
+    """End the decoder of this process, if it runs."""
+    process = _running.pop(os.getpid(), None)
+    if process is not None:
+        process.kill()
+        process.communicate()
+
+
+def _process() -> subprocess.Popen[bytes]:
+    """The decoder of this very process: a forked process must not share the pipe of its parent."""
+    process = _running.get(os.getpid())
+    if process is None or process.poll() is not None:
+        _stop()
+        process = _running[os.getpid()] = _start()
+        atexit.register(_stop)
+    return process
+
+
+def _start() -> subprocess.Popen[bytes]:
+    # threads of a numerical library would count against the memory limit
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        # -P: modules beside the script must not hide the standard library's
+        [sys.executable, "-P", decoder_process.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )

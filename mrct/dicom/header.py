@@ -1,28 +1,20 @@
-"""Header values tolerantly parsed: what is missing or malformed is None or empty, no default, no error."""
+"""Values of a header, read tolerantly, and the frames of an enhanced object as headers of single images.
 
+A value that is missing or malformed is None or empty; it is never a default, and it never raises an error.
+
+An enhanced object keeps values in functional groups, which are shared or belong to one frame (PS3.3 C.7.6.16).
+`frame_dataset` lays them flat: the header of the file, overlaid with the shared groups and then with those of the
+frame. Some values have other names in an enhanced object than in a classic one (PS3.3 C.8.13.5). They are
+written under the classic names, so that one set of rules reads both.
+"""
+
+from collections.abc import Iterable
 from datetime import date, datetime
 
-from pydicom import Dataset
-from pydicom.uid import (
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-    MRImageStorage,
-)
+from pydicom import DataElement, Dataset
 
-# single- and multi-frame (PS3.4 B.5)
-IMAGE_CLASSES = frozenset(
-    {
-        CTImageStorage,
-        MRImageStorage,
-        EnhancedCTImageStorage,
-        EnhancedMRImageStorage,
-        LegacyConvertedEnhancedCTImageStorage,
-        LegacyConvertedEnhancedMRImageStorage,
-    }
-)
+from mrct.dicom.uids import IMAGE_CLASSES
+
 _VENDORS = {
     "siemens": "Siemens",
     "philips": "Philips",
@@ -36,80 +28,68 @@ _VENDORS = {
     "uih": "United Imaging",
     "neusoft": "Neusoft",
 }
+#: The short name for a manufacturer that is not in the list.
+OTHER_VENDOR = "other"
 _ABSENT_AGENTS = {"", "NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}
+
+_SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+_NOT_OF_A_FRAME = {_SHARED, _PER_FRAME, "PixelData", "NumberOfFrames"}
+_RENAMED = {"EffectiveEchoTime": "EchoTime", "InversionTimes": "InversionTime"}
+# flags of the MR pulse sequence module (PS3.3 C.8.13.4), and what a classic image says in ScanningSequence and
+# SequenceVariant: (keyword, value, classic value)
+_SCANNING = (
+    ("EchoPulseSequence", "SPIN", "SE"),
+    ("EchoPulseSequence", "GRADIENT", "GR"),
+    ("EchoPulseSequence", "BOTH", "SE"),
+    ("EchoPulseSequence", "BOTH", "GR"),
+    ("InversionRecovery", "YES", "IR"),
+    ("EchoPlanarPulseSequence", "YES", "EP"),
+)
+_VARIANT = (
+    ("SteadyStatePulseSequence", "FREE_PRECESSION", "SS"),
+    ("SteadyStatePulseSequence", "TRANSVERSE", "SS"),
+    ("SteadyStatePulseSequence", "LONGITUDINAL", "SS"),
+    ("SteadyStatePulseSequence", "TIME_REVERSED", "SS"),
+    ("Spoiling", "RF", "SP"),
+    ("Spoiling", "RF_AND_GRADIENT", "SP"),
+)
+_ANGIOGRAPHY = (("TimeOfFlightContrast", "YES", "Y"), ("PhaseContrast", "YES", "Y"))
 
 
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """All values of the element, upper case."""
+    """Return all values of the element in upper case."""
     value = dataset.get(keyword)
     if value is None or value == "":
         return ()
-    many = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+    many = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
     return tuple(str(item).strip().upper() for item in many)
 
 
 def text(dataset: Dataset, keyword: str, keep_case: bool = False) -> str:
-    """The element on one line, upper case unless `keep_case`."""
+    """Return the element on one line, in upper case unless `keep_case`."""
     value = dataset.get(keyword)
     line = "" if value is None else " ".join(str(value).split())
     return line if keep_case else line.upper()
 
 
-def vendor_name(manufacturer: str) -> str:
-    """A known vendor's short name, or "other": free text of a header is not shown."""
-    maker = f"{manufacturer.lower()} "
-    return next((name for word, name in _VENDORS.items() if maker.startswith(word)), "other")
-
-
-def has_rescale(dataset: Dataset) -> bool:
-    """True with slope and intercept, or with a modality LUT (PS3.3 C.11.1)."""
-    pair = Numbers(dataset)
-    both = pair.one("RescaleSlope") is not None and pair.one("RescaleIntercept") is not None
-    return both or bool(dataset.get("ModalityLUTSequence"))
-
-
-def has_agent(dataset: Dataset) -> bool:
-    """An agent by tag (PS3.3 C.7.6.4); sites also write "no" or "none" there."""
-    agent = text(dataset, "ContrastBolusAgent")
-    return agent not in _ABSENT_AGENTS or bool(dataset.get("ContrastBolusAgentSequence"))
-
-
-def names_source_images(dataset: Dataset) -> bool:
-    """True if CT or MR images are named as what this one was computed from (PS3.3 C.7.6.1.1.4).
-
-    Scanners also name raw data as the source of an original; that says nothing.
-    """
-    sources = dataset.get("SourceImageSequence") or ()
-    return any(
-        text(item, "ReferencedSOPClassUID") in IMAGE_CLASSES for item in sources if isinstance(item, Dataset)
-    )
-
-
-def acquisition_date(dataset: Dataset) -> date | None:
-    """The first valid one of acquisition, series and study date."""
-    for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
-        try:
-            return datetime.strptime(text(dataset, keyword), "%Y%m%d").date()
-        except ValueError:
-            continue
-    return None
-
-
 class Numbers:
-    """Numbers of a header, or None: DS and IS values in the field hold text, blanks and too few items."""
+    """Numbers of a header. In practice DS and IS values also hold text, blanks or too few items: these are None."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
     def one(self, keyword: str) -> float | None:
+        """The first value."""
         values = self._all(keyword)
         return values[0] if values else None
 
     def whole(self, keyword: str) -> int | None:
+        """The first value, rounded to an integer."""
         value = self.one(keyword)
         return None if value is None else round(value)
 
     def vector(self, keyword: str, length: int) -> tuple[float, ...] | None:
+        """All values, if there are exactly `length`."""
         values = self._all(keyword)
         return values if values is not None and len(values) == length else None
 
@@ -118,9 +98,113 @@ class Numbers:
             value = self.dataset.get(keyword)
             if value is None or value == "":
                 return None
-            many = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
+            many = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
             numbers = tuple(float(item) for item in many)
         except (TypeError, ValueError, OverflowError):
             return None
-        # NaN and infinity are legal floats, and no measurement
+        # NaN and infinity are legal floats, but no measurements
         return numbers if all(abs(number) < float("inf") for number in numbers) else None
+
+
+def vendor_name(manufacturer: str) -> str:
+    """Return the short name of a known vendor, or "other": free text of a header is never shown."""
+    maker = f"{manufacturer.lower()} "
+    return next((name for word, name in _VENDORS.items() if maker.startswith(word)), OTHER_VENDOR)
+
+
+def has_rescale(dataset: Dataset) -> bool:
+    """Whether the header holds slope and intercept, or a modality LUT (PS3.3 C.11.1)."""
+    numbers = Numbers(dataset)
+    both = numbers.one("RescaleSlope") is not None and numbers.one("RescaleIntercept") is not None
+    return both or bool(dataset.get("ModalityLUTSequence"))
+
+
+def has_agent(dataset: Dataset) -> bool:
+    """Whether the tags name a contrast agent (PS3.3 C.7.6.4); some sites write "no" or "none" there."""
+    agent = text(dataset, "ContrastBolusAgent")
+    return agent not in _ABSENT_AGENTS or bool(dataset.get("ContrastBolusAgentSequence"))
+
+
+def names_source_images(dataset: Dataset) -> bool:
+    """Whether the header names CT or MR images from which this one was computed (PS3.3 C.7.6.1.1.4).
+
+    Scanners also name raw data as the source of an original image; they do not count.
+    """
+    sources = dataset.get("SourceImageSequence") or ()
+    return any(
+        text(item, "ReferencedSOPClassUID") in IMAGE_CLASSES for item in sources if isinstance(item, Dataset)
+    )
+
+
+def acquisition_date(dataset: Dataset) -> date | None:
+    """Return the first valid date among those of the acquisition, the series and the study."""
+    for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
+        try:
+            return datetime.strptime(text(dataset, keyword), "%Y%m%d").date()
+        except ValueError:
+            continue
+    return None
+
+
+def frame_count(dataset: Dataset) -> int:
+    """Return the number of frames with functional groups of their own; 0 unless all NumberOfFrames frames have them."""
+    groups = dataset.get(_PER_FRAME)
+    complete = bool(groups) and len(groups) == int(dataset.get("NumberOfFrames") or 1)
+    return len(groups) if complete else 0
+
+
+def frame_dataset(dataset: Dataset, index: int) -> Dataset:
+    """Return the header of frame `index` (from 0) with the names of a classic image, without pixels."""
+    flat = Dataset()
+    for element in dataset:
+        if element.keyword not in _NOT_OF_A_FRAME:
+            flat.add(element)
+    for groups in (dataset.get(_SHARED), [dataset[_PER_FRAME].value[index]]):
+        for group in groups or []:
+            for macro in group:
+                if macro.VR == "SQ" and len(macro.value) == 1:
+                    _overlay(flat, macro.value[0])
+    _use_classic_names(flat)
+    return flat
+
+
+def time_point_count(dataset: Dataset) -> int:
+    """Return how many different TemporalPositionIndex the frames have, at least 1."""
+    contents = [frame.get("FrameContentSequence") for frame in dataset[_PER_FRAME].value]
+    indices = {int(items[0].get("TemporalPositionIndex") or 0) for items in contents if items}
+    return max(len(indices), 1)
+
+
+def _overlay(flat: Dataset, item: Dataset) -> None:
+    for element in item:
+        flat.add(element)
+        classic = _RENAMED.get(element.keyword)
+        if classic and element.value not in (None, ""):
+            many = element.value if isinstance(element.value, Iterable) else [element.value]
+            setattr(flat, classic, float(next(iter(many))))
+
+
+def _use_classic_names(flat: Dataset) -> None:
+    kind = texts(flat, "FrameType") or texts(flat, "ImageType")
+    # a classic image also has the contrast of its signal and its complex component in ImageType
+    kind += tuple(
+        value.replace("_", " ")
+        for word in ("AcquisitionContrast", "ComplexImageComponent")
+        for value in texts(flat, word)
+    )
+    flat.add(DataElement("ImageType", "CS", list(kind)))
+    flat.ScanningSequence = _flags(flat, _SCANNING)
+    flat.SequenceVariant = _flags(flat, _VARIANT)
+    flat.AngioFlag = "Y" if _flags(flat, _ANGIOGRAPHY) else "N"
+    trains = [flat.get(word) for word in ("RFEchoTrainLength", "GradientEchoTrainLength")]
+    known = [int(train) for train in trains if train not in (None, "")]
+    if known:
+        flat.EchoTrainLength = max(known)
+    if "DIFFUSION" not in flat.ImageType and not flat.get("DiffusionBValue"):
+        flat.pop("DiffusionBValue", None)  # Philips writes 0 to every frame of every scan
+    if "AcquisitionDateTime" in flat and "AcquisitionDate" not in flat:
+        flat.AcquisitionDate = str(flat.AcquisitionDateTime)[:8]
+
+
+def _flags(flat: Dataset, table: tuple[tuple[str, str, str], ...]) -> list[str]:
+    return [word for keyword, value, word in table if value in texts(flat, keyword)]

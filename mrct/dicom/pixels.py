@@ -1,4 +1,4 @@
-"""The pixels of an image and nothing else: native, little endian, exactly as many bytes as the image has."""
+"""The pixels of an image without anything hidden beside them: native, little endian, as many bytes as the image has."""
 
 import numpy as np
 from pydicom import Dataset
@@ -9,11 +9,13 @@ _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
 def native_pixels(source: Dataset, into: Dataset) -> None:
-    """Sets PixelData of `into`, uncompressed; `source` is native afterwards too.
+    """Set PixelData of `into` to the uncompressed pixels of `source`, which is native afterwards as well.
 
-    What is no stored value goes: comments of compressed streams, bytes behind the image, and the bits
-    above BitsStored, whose values PS3.5 8.1.1 leaves open (overlays were kept there, anything fits there).
-    Raises Unreadable for color images and damaged pixels.
+    Everything that is no stored value is left out: comments of compressed streams, bytes behind the image, and the
+    bits above BitsStored. PS3.5 8.1.1 leaves those bits open; overlays were kept there, and they can hold any text.
+
+    Raises:
+        Unreadable: The image is in color, or its pixels are damaged.
     """
     form = make_native(source)
     pixels = bytes(source.PixelData[: form.n_bytes])
@@ -28,7 +30,10 @@ def native_pixels(source: Dataset, into: Dataset) -> None:
 
 
 def without_unused_bits(pixels: bytes, form: PixelFormat) -> bytes:
-    """Stored values sign-extended (signed) or zero (unsigned) above BitsStored; the same bytes if they are."""
+    """Return the values with the bits above BitsStored as their sign (signed) or zero (unsigned).
+
+    Pixels that are so already are returned as the same object.
+    """
     stored = np.frombuffer(pixels, form.dtype)
     low, high = _range(form)
     if stored.max() <= high and (not form.signed or stored.min() >= low):
@@ -37,7 +42,7 @@ def without_unused_bits(pixels: bytes, form: PixelFormat) -> bytes:
 
 
 def _range(form: PixelFormat) -> tuple[int, int]:
-    """Least and greatest value of BitsStored bits."""
+    """The least and the greatest value of BitsStored bits."""
     values = 2**form.bits_stored
     return (-values // 2, values // 2 - 1) if form.signed else (0, values - 1)
 
@@ -48,7 +53,7 @@ def _fitted(values: np.ndarray, form: PixelFormat) -> np.ndarray:
 
 
 def _fit_padding(into: Dataset, form: PixelFormat) -> None:
-    """The padding value means pixels, so it loses the same bits: 63536 in 12 bits, as some scanners write."""
+    """Clear the same bits of the padding value, which names pixels: some scanners write 63536 for 12 bits."""
     for keyword in _PADDING:
         value = into.get(keyword)
         if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Tolerant reading: any file of an export as a Dataset, or Unreadable with a reason that may be listed."""
+"""Tolerant reading: each file of an export is read as a Dataset, or Unreadable says why it cannot be used."""
 
 import logging
 import os
@@ -17,29 +17,37 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from mrct.core.errors import NotFoundError
 from mrct.dicom.decoding import make_native
-from mrct.dicom.unreadable import Unreadable
+from mrct.dicom.errors import Unreadable
+from mrct.dicom.uids import STANDARD_UID_ROOT
 
-# pydicom's messages quote the odd value itself, and logs must hold no header value
+# messages of pydicom quote the values that they complain about, and logs must hold no header value
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
-# PS3.6 annex A: every storage SOP class, and the media directory, begins like this
-_STANDARD_UID_ROOT = "1.2.840.10008."
 _PREFIX_BYTES = 132
 _HEAD_BYTES = 1 << 16
 _SYNTAX_TAG = b"\x02\x00\x10\x00UI"
-# deflate shrinks to 1/1032 at most (RFC 1951), images of a scanner to some 1/3
-_MOST_INFLATION = 100
+# deflate shrinks data to 1/1032 at most (RFC 1951), and images of a scanner to about 1/3
+_MAX_INFLATION = 100
 _ALWAYS_INFLATED_BYTES = 64 << 20
 
 
 def find_files(root: Path) -> list[Path]:
-    """Everything under `root` at any depth that is not a folder, sorted; nothing there is an error.
+    """List everything below `root`, at any depth, that is not a folder.
 
-    Links that lead nowhere, links to folders (they are not followed: they may lead round in a circle),
-    pipes and folders that may not be opened are listed as well; reading them says what they are.
+    Broken links, links to folders, pipes and folders that may not be opened are listed as well; `read_dataset` says
+    what they are. Links to folders are not followed, because they may form a circle.
+
+    Args:
+        root: A folder.
+
+    Returns:
+        The paths in sorted order.
+
+    Raises:
+        NotFoundError: There is no such folder, or it is empty.
     """
     if not root.exists():
         raise NotFoundError(
@@ -63,10 +71,17 @@ def find_files(root: Path) -> list[Path]:
 
 
 def read_dataset(path: Path, pixels: bool) -> Dataset:
-    """The file's dataset with its file meta; with `pixels` they are whole, native and little endian.
+    """Read one file with its file meta information.
 
-    Without `pixels` reading stops before PixelData. Files without the DICM prefix are read when their SOP
-    class is a standard one. Raises Unreadable (or MissingCodec), never anything else for a bad file.
+    A file without the prefix DICM is read if its SOP class is one of the standard.
+
+    Args:
+        path: A file of any kind.
+        pixels: True to read the pixels too, as whole, native and little-endian values. False to stop before them.
+
+    Raises:
+        Unreadable: The file cannot be used, whatever the cause; no other exception leaves this function.
+        MissingCodec: The pixels need a decoder that is not installed.
     """
     try:
         _require_content(path)
@@ -83,7 +98,7 @@ def read_dataset(path: Path, pixels: bool) -> Dataset:
 
 
 def _require_content(path: Path) -> None:
-    """Opening a pipe would wait for ever."""
+    """Raise Unreadable for what is no file with content; opening a pipe would wait for ever."""
     try:
         status = path.stat()
     except PermissionError:
@@ -119,13 +134,13 @@ def _parse(path: Path, stop_before_pixels: bool) -> Dataset:
         if prefixed:
             raise
         raise Unreadable("not DICOM") from None
-    if not prefixed and not sop_class.startswith(_STANDARD_UID_ROOT):
+    if not prefixed and not sop_class.startswith(STANDARD_UID_ROOT):
         raise Unreadable("not DICOM (no DICM prefix and no known SOP class)")
     return dataset
 
 
 def _is_deflated(path: Path, head: bytes) -> bool:
-    """Whether the data set is deflated; only where the head leaves it open the file meta are parsed for it."""
+    """Whether the data set is deflated; the file meta information is parsed only where the head leaves it open."""
     if _SYNTAX_TAG in head and DeflatedExplicitVRLittleEndian.encode() not in head:
         return False
     return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
@@ -134,13 +149,13 @@ def _is_deflated(path: Path, head: bytes) -> bool:
 def _inflated(path: Path) -> DicomBytesIO:
     """The same file as explicit VR little endian; pydicom inflates without a bound.
 
-    Raises Unreadable where it would grow beyond any image: a few kilobytes can claim gigabytes.
+    Raises Unreadable if the data would grow beyond any image: a few kilobytes can claim gigabytes.
     """
     meta, content = read_file_meta_info(path), path.read_bytes()
-    # 12 bytes: the group length element itself (PS3.10 7.1)
+    # the element FileMetaInformationGroupLength itself has 12 bytes (PS3.10 7.1)
     deflated = content[_PREFIX_BYTES + 12 + int(meta.FileMetaInformationGroupLength) :]
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = inflater.decompress(deflated, max(_ALWAYS_INFLATED_BYTES, _MOST_INFLATION * len(deflated)))
+    data = inflater.decompress(deflated, max(_ALWAYS_INFLATED_BYTES, _MAX_INFLATION * len(deflated)))
     if not inflater.eof:
         raise Unreadable("deflated data that are truncated, or expand beyond any image", damaged=True)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -1,42 +1,57 @@
-"""Files grouped to series; of each file the few header values that decide about it, tolerantly parsed.
+"""Headers of images as `Instance`, and images grouped to `Series`.
 
-Convention: point (x, y, z) in mm, LPS; `orientation` is ImageOrientationPatient (PS3.3 C.7.6.2.1.1): the
-direction of a row (along which columns count up), then of a column; `pixel_spacing_mm` is (between rows,
-between columns). A value that is missing or unparsable is None or empty, never a default.
+A folder or a SeriesInstanceUID may hold images of several kinds at the same places. `group` separates them: by
+echo time, by reconstruction kernel, by image type, and into repeated scans.
+
+Convention: a point is (x, y, z) in mm, LPS. `orientation` is ImageOrientationPatient (PS3.3 C.7.6.2.1.1): the direction
+of a row, along which columns count up, and then of a column. `pixel_spacing_mm` is (between rows, between columns).
 """
 
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pydicom import Dataset
 
+from mrct.dicom.errors import Unreadable
 from mrct.dicom.header import (
     Numbers,
     acquisition_date,
+    frame_count,
+    frame_dataset,
     has_agent,
     has_rescale,
     names_source_images,
     text,
     texts,
+    time_point_count,
     vendor_name,
 )
-from mrct.dicom.read import Unreadable, read_dataset
-from mrct.dicom.scans import scan_numbers
+from mrct.dicom.read import read_dataset
 
-# one image repeated by chance parts no series; two kinds of image share most of their places
+Position = tuple[float, ...] | None
+Key = TypeVar("Key", int, str, tuple[str, ...])
+
+#: Repeated slices up to this share are duplicates of single slices, and no scan of their own.
+SCAN_SHARE = 0.25
+#: A series whose places are imaged so often is a series in time, which has a rule of its own.
+TIME_POINTS = 4
+# scans without acquisition numbers of their own must each repeat so much of the places of the largest one
+_WHOLE_SHARE = 0.75
+# a single image that is repeated by chance splits no series; two kinds of image share most of their places
 _SHARED_PLACES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One image's header values; text is upper case, without surrounding blanks.
+    """Header values of one image. Text is in upper case without surrounding blanks, except `description`.
 
-    `frame` is the image's place (from 0) in a multi-frame file whose functional groups were read, else None.
+    A value that is missing or malformed is None or empty. `frame` is the place (from 0) of the image in a multi-frame
+    file whose functional groups were read, else None.
     """
 
     path: Path
@@ -55,7 +70,7 @@ class Instance:
     acquisition_number: int = 0
     acquired: date | None = None
     frame_of_reference: str = ""
-    position: tuple[float, ...] | None = None
+    position: Position = None
     orientation: tuple[float, ...] | None = None
     pixel_spacing_mm: tuple[float, ...] | None = None
     rows: int = 0
@@ -84,7 +99,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Series:
-    """Instances sorted by InstanceNumber; `name` is a pseudonym or a number, fit to be shown."""
+    """Images sorted by InstanceNumber; `patient` and `name` are pseudonyms or numbers, fit to be shown."""
 
     patient: str
     name: str
@@ -92,7 +107,7 @@ class Series:
 
     @property
     def first(self) -> Instance:
-        """The instance whose header speaks for the series."""
+        """The image whose header stands for the series."""
         return self.instances[0]
 
     @property
@@ -100,20 +115,34 @@ class Series:
         return self.first.modality
 
 
-def read_instance(path: Path) -> Instance:
-    """The header of one file; raises Unreadable (mrct.dicom.read)."""
+def read_instances(path: Path) -> list[Instance]:
+    """Read the headers of the images in one file: one image, or the frames of an enhanced object in their order.
+
+    Raises:
+        Unreadable: The file is no DICOM, or it is damaged.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's warnings quote the header
-            return instance_of(read_dataset(path, pixels=False), path)
+            warnings.simplefilter("ignore")  # warnings of pydicom quote the header
+            return instances_of(read_dataset(path, pixels=False), path)
     except Unreadable:
         raise
     except Exception:  # pydicom converts an element when it is asked for, and fails in many ways
         raise Unreadable("damaged DICOM: its elements cannot be parsed", damaged=True) from None
 
 
+def instances_of(dataset: Dataset, path: Path) -> list[Instance]:
+    """Return the images of a parsed dataset; functional groups that do not cover every frame are not read."""
+    count = frame_count(dataset)
+    if not count:
+        return [instance_of(dataset, path)]
+    frames = [instance_of(frame_dataset(dataset, index), path) for index in range(count)]
+    times = time_point_count(dataset)
+    return [replace(frame, frame=index, time_points=times) for index, frame in enumerate(frames)]
+
+
 def instance_of(dataset: Dataset, path: Path) -> Instance:
-    """The values that decide, of a parsed dataset; nothing that a header holds makes it fail."""
+    """Return the header values of a parsed dataset of one image; no value of a header makes it fail."""
     number = Numbers(dataset)
     return Instance(
         path=path,
@@ -160,7 +189,16 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
 
 
 def group(instances: Iterable[Instance], key: Callable[[Instance], tuple[str, str]]) -> list[Series]:
-    """Series sorted by key = (patient, series name); images of several kinds at one place are parted."""
+    """Group images to series, and split series that hold several kinds of image at the same places.
+
+    Args:
+        instances: Images in any order.
+        key: Returns the patient and the name of the series of an image.
+
+    Returns:
+        The series, sorted by patient and name. The names of split series end in -e1 (echo), -k1 (kernel),
+        -i1 (image type) or -s1 (scan).
+    """
     folders: dict[tuple[str, str], list[Instance]] = defaultdict(list)
     for instance in instances:
         folders[key(instance)].append(instance)
@@ -175,32 +213,33 @@ def group(instances: Iterable[Instance], key: Callable[[Instance], tuple[str, st
 
 
 def split_echoes(series: Series) -> list[Series]:
-    """PD and T2 echoes of one dual-echo acquisition, told apart by EchoTime where they share positions."""
+    """Split the echoes of an MR series, such as PD and T2 of a dual-echo acquisition, by EchoTime."""
     if any(item.modality != "MR" or item.te_ms is None for item in series.instances):
         return [series]
     return _split(series, lambda item: round(item.te_ms or 0.0), "e")
 
 
 def split_types(series: Series) -> list[Series]:
-    """Magnitude, phase and computed images of one acquisition, told apart by ImageType at shared positions."""
+    """Split magnitude, phase and computed images of one acquisition by ImageType."""
     return _split(series, lambda item: item.image_type, "i")
 
 
 def split_kernels(series: Series) -> list[Series]:
-    """Soft and bone reconstructions that came as one CT series."""
+    """Split soft and bone reconstructions of one CT series by ConvolutionKernel."""
     return _split(series, lambda item: item.kernel, "k")
 
 
 def split_scans(series: Series) -> list[Series]:
-    """Scans that repeat the same places under one series, told apart by their numbers (mrct/dicom/scans)."""
+    """Split scans that repeat the same places, such as those before and after a contrast agent."""
     items = series.instances
     numbers = scan_numbers([item.position for item in items], [item.acquisition_number for item in items])
     scan = dict(zip(items, numbers, strict=True))
     return _split(series, lambda item: scan[item], "s")
 
 
-def _split(series: Series, key: Callable[[Instance], Any], letter: str) -> list[Series]:
-    parts: dict[Any, list[Instance]] = defaultdict(list)
+def _split(series: Series, key: Callable[[Instance], Key], letter: str) -> list[Series]:
+    """Split by `key`, but only if the parts share most of their places."""
+    parts: dict[Key, list[Instance]] = defaultdict(list)
     for instance in series.instances:
         parts[key(instance)].append(instance)
     places = [{item.position for item in part} - {None} for part in parts.values()]
@@ -215,3 +254,48 @@ def _split(series: Series, key: Callable[[Instance], Any], letter: str) -> list[
 
 def _order(instance: Instance) -> tuple[int, int, str, int]:
     return instance.instance_number, instance.acquisition_number, str(instance.path), instance.frame or 0
+
+
+def scan_numbers(places: Sequence[Position], acquisitions: Sequence[int]) -> list[int]:
+    """Number the scans of a series, which each visit a place once.
+
+    AcquisitionNumber tells the scans apart if it splits the images into scans that visit each place once. It need not:
+    GE counts it up with every rotation of the gantry. In that case image n of a place belongs to scan n, provided
+    that the scans cover the same places.
+
+    Args:
+        places: Positions of the images.
+        acquisitions: Acquisition numbers of the images, in the same order.
+
+    Returns:
+        The scan (from 0) of each image. All are 0 for one scan, for a series in time, and where scans cannot be told
+        apart.
+    """
+    rounded = [None if place is None else tuple(round(value, 2) for value in place) for place in places]
+    visits = Counter(rounded)
+    times = max(visits.values(), default=0)
+    one_scan = [0] * len(places)
+    repeats = len(rounded) - len(visits)
+    if None in visits or len(visits) < 2 or times >= TIME_POINTS or repeats <= SCAN_SHARE * len(rounded):
+        return one_scan
+    by_number = _rank(list(acquisitions))
+    if len(set(by_number)) == times and len(set(zip(rounded, by_number, strict=True))) == len(rounded):
+        return by_number
+    by_turn = _turns(rounded, acquisitions)
+    sizes = [by_turn.count(turn) for turn in range(times)]
+    return by_turn if min(sizes) >= _WHOLE_SHARE * max(sizes) else one_scan
+
+
+def _rank(values: list[int]) -> list[int]:
+    order = sorted(set(values))
+    return [order.index(value) for value in values]
+
+
+def _turns(places: Sequence[Position], acquisitions: Sequence[int]) -> list[int]:
+    """How often the place of an image was visited before it, by acquisition number and then in the order given."""
+    visits: dict[Position, int] = defaultdict(int)
+    turns = [0] * len(places)
+    for n in sorted(range(len(places)), key=lambda n: (acquisitions[n], n)):
+        turns[n] = visits[places[n]]
+        visits[places[n]] += 1
+    return turns

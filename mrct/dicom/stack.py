@@ -1,42 +1,64 @@
-"""The geometry of a series from its headers alone: which slices form one uniform stack, and where they lie.
+"""The geometry of a series from its headers alone: which slices form one even stack, and where they lie.
 
-Convention: unit vectors `row` (columns count up along it), `column` and `normal` = row x column in LPS; a
-slice's level is its ImagePositionPatient projected on `normal`. Spacing comes from the levels only, never
-from SliceThickness or SpacingBetweenSlices (PS3.3 C.7.6.2.1.1 makes the position the only authority).
+Spacing comes from the positions only, never from SliceThickness or SpacingBetweenSlices: PS3.3 C.7.6.2.1.1 makes
+ImagePositionPatient the only authority.
+
+A head CT is often scanned thin through the skull base and thick above it, as one series. The thick slices are kept as
+they are. The thin ones are averaged over slabs with the height of the thick slices, on the lattice of those. A thick
+slice is the mean attenuation over its height, so that the average is what the scanner would have measured. The
+opposite, thin slices interpolated from thick ones, would invent data. The signal of MR depends on the slice
+thickness, so that no slices of MR are averaged.
+
+Convention: unit vectors `row` (columns count up along it), `column` and `normal` = row x column in LPS. The level of a
+slice is its ImagePositionPatient projected on `normal`, in mm.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
-from mrct.core.errors import DataError
-from mrct.dicom.runs import MIN_RUN, even_slices
-from mrct.dicom.scans import SCAN_SHARE
-from mrct.dicom.series import Instance, Series
+from mrct.dicom.errors import GeometryError
+from mrct.dicom.series import SCAN_SHARE, Instance, Series
 
-# direction cosines are written with as few as three decimals
-SAME_ORIENTATION = 0.01
-SAME_PIXEL_MM = 1e-3
-# of a series' slices, this share must have one orientation and size to be called a stack with a few strays
+#: Of the slices of a series, this share must have one orientation and size; the others are strays.
 MAIN_SHARE = 0.8
+#: Slices closer than this lie at one level.
 SAME_LEVEL_MM = 0.01
+# direction cosines are written with as few as three decimals
+_SAME_ORIENTATION = 0.01
+_SAME_PIXEL_MM = 1e-3
 # in-plane drift over the whole stack that is still a rectilinear grid
-DRIFT_TOLERANCE_MM = 0.02
-
-
-class GeometryError(DataError):
-    """A series whose slices form no volume; the text holds no header value but numbers."""
+_DRIFT_TOLERANCE_MM = 0.02
+_MIN_RUN = 3
+# positions are often rounded to 0.01 mm; a change of the spacing by more than 1 % is real
+_SPACING_TOLERANCE = 0.01
+_SPACING_TOLERANCE_MM = 0.01
+# a distance in which at least one slice is missing
+_GAP_SPACINGS = 1.5
+# slices that are averaged must fill their slab; what is missing to 1 is rounding of positions
+_FILLED = 0.99
+# the untouched slices must be at least this share of the height, otherwise coarsening the others costs more
+_UNTOUCHED_SHARE = 1 / 2
 
 
 @dataclass(frozen=True)
 class Stack:
     """Images of one size and orientation, sorted along the normal, that make one volume of even slices.
 
-    `drift_mm[n]` is how far image n lies off the line through image 0 along the normal, as (along row, along
-    column); it is zero everywhere for a rectilinear stack and grows evenly under gantry tilt.
-    `weights` (D, n) make the volume's D slices out of n uneven images; None where each image is a slice.
-    `first_mm` is the level of the volume's first slice above image 0.
-    `notes` tell what was left out or corrected.
+    Attributes:
+        instances: The images that are used, n of them.
+        row: Unit vector of a row, LPS.
+        column: Unit vector of a column, LPS.
+        normal: row x column.
+        slice_spacing_mm: Distance between the slices of the volume.
+        drift_mm: (n, 2), how far each image lies off the line through image 0 along the normal, as (along row, along
+            column). It is zero for a rectilinear stack and grows evenly under gantry tilt.
+        notes: What was left out or corrected.
+        weights: (D, n), the D slices of the volume as means of n uneven images; None if each image is a slice.
+        first_mm: Level of the first slice of the volume above image 0.
     """
 
     instances: tuple[Instance, ...]
@@ -51,7 +73,7 @@ class Stack:
 
     @property
     def n_slices(self) -> int:
-        """Slices of the volume, D."""
+        """Number of slices of the volume, D."""
         return len(self.instances) if self.weights is None else len(self.weights)
 
     @property
@@ -61,13 +83,54 @@ class Stack:
 
     @property
     def is_sheared(self) -> bool:
-        """True if the slices drift off the normal, as they do under gantry tilt."""
-        return bool(np.abs(self.drift_mm).max() > DRIFT_TOLERANCE_MM)
+        """Whether the slices drift off the normal, as they do under gantry tilt."""
+        return bool(np.abs(self.drift_mm).max() > _DRIFT_TOLERANCE_MM)
+
+
+def stack(series: Series) -> Stack:
+    """Find the even slices that cover most of the series.
+
+    Uneven slices of a CT are averaged where that covers more. Of an MR the longest even run is taken.
+
+    Raises:
+        GeometryError: The slices form no volume; the text says why.
+    """
+    members, notes = _main_group(series)
+    row, column, normal = axes(members[0].orientation or ())
+    if min(members[0].pixel_spacing_mm or (0.0,)) <= 0:
+        raise GeometryError("the pixel spacing is not positive")
+    members, duplicates = _unique_levels(members, normal)
+    levels = _levels(members, normal)
+    thicknesses = [instance.thickness_mm for instance in members]
+    even = even_slices(levels, thicknesses, may_average=series.modality == "CT")
+    if even is None:
+        raise GeometryError(f"no {_MIN_RUN} of {len(members)} slices are evenly spaced")
+    members = members[even.first : even.last + 1]
+    offsets = np.array([instance.position for instance in members]) - np.array(members[0].position)
+    drift = np.stack([offsets @ row, offsets @ column], axis=1)
+    first_mm = even.first_level_mm - float(levels[even.first])
+    notes += [*duplicates, *even.notes]
+    result = Stack(members, row, column, normal, even.spacing_mm, drift, tuple(notes), even.weights, first_mm)
+    return replace(result, notes=(*notes, _shear_note(result))) if result.is_sheared else result
+
+
+def plane(series: Series) -> tuple[str, float | None]:
+    """Return (axial | coronal | sagittal | unknown, degrees between the slices and the axial plane)."""
+    groups = orientations(series)
+    if not groups:
+        return "unknown", None
+    try:
+        normal = np.abs(axes(groups[0][0].orientation or ())[2])
+    except GeometryError:
+        return "unknown", None
+    name = ("sagittal", "coronal", "axial")[int(normal.argmax())]
+    return name, round(float(np.degrees(np.arccos(min(1.0, normal[2])))), 2)
 
 
 def orientations(series: Series) -> list[tuple[Instance, ...]]:
-    """The instances by orientation, matrix and frame of reference (positions of two are not comparable; PS3.3
-    C.7.4.1), largest group first; those without geometry are in none.
+    """Group the images by orientation, matrix and frame of reference, largest group first.
+
+    Positions in two frames of reference cannot be compared (PS3.3 C.7.4.1). Images without geometry are in no group.
     """
     groups: list[list[Instance]] = []
     for instance in series.instances:
@@ -82,7 +145,11 @@ def orientations(series: Series) -> list[tuple[Instance, ...]]:
 
 
 def axes(orientation: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit (row, column, normal) of an ImageOrientationPatient; GeometryError if not perpendicular."""
+    """Return the unit vectors (row, column, normal) of an ImageOrientationPatient.
+
+    Raises:
+        GeometryError: The vectors are not perpendicular, or no unit vectors.
+    """
     row, column = np.asarray(orientation[:3], float), np.asarray(orientation[3:], float)
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if min(lengths) < 0.9 or max(lengths) > 1.1 or abs(row @ column) > 0.02:
@@ -91,31 +158,6 @@ def axes(orientation: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.nda
     column = column - (column @ row) * row
     column = column / np.linalg.norm(column)
     return row, column, np.cross(row, column)
-
-
-def stack(series: Series) -> Stack:
-    """The volume of even slices that covers most of the series; GeometryError says why there is none.
-
-    Uneven slices of a CT are averaged where that reaches farther (mrct/dicom/runs); of an MR, whose signal
-    depends on the slice thickness, the longest even run is taken.
-    """
-    members, notes = _main_group(series)
-    row, column, normal = axes(members[0].orientation or ())
-    if min(members[0].pixel_spacing_mm or (0.0,)) <= 0:
-        raise GeometryError("the pixel spacing is not positive")
-    members, duplicates = _unique_levels(members, normal)
-    levels = _levels(members, normal)
-    thicknesses = [instance.thickness_mm for instance in members]
-    even = even_slices(levels, thicknesses, may_average=series.modality == "CT")
-    if even is None:
-        raise GeometryError(f"no {MIN_RUN} of {len(members)} slices are evenly spaced")
-    members = members[even.first : even.last + 1]
-    offsets = np.array([instance.position for instance in members]) - np.array(members[0].position)
-    drift = np.stack([offsets @ row, offsets @ column], axis=1)
-    first_mm = even.first_level_mm - float(levels[even.first])
-    notes += [*duplicates, *even.notes]
-    result = Stack(members, row, column, normal, even.spacing_mm, drift, tuple(notes), even.weights, first_mm)
-    return replace(result, notes=(*notes, _shear_note(result))) if result.is_sheared else result
 
 
 def _shear_note(item: Stack) -> str:
@@ -131,27 +173,27 @@ def _same_plane(one: Instance, other: Instance) -> bool:
     return (
         (one.rows, one.columns, one.frame_of_reference)
         == (other.rows, other.columns, other.frame_of_reference)
-        and _apart(one.orientation or (), other.orientation or ()) < SAME_ORIENTATION
-        and _apart(one.pixel_spacing_mm or (), other.pixel_spacing_mm or ()) < SAME_PIXEL_MM
+        and _apart(one.orientation or (), other.orientation or ()) < _SAME_ORIENTATION
+        and _apart(one.pixel_spacing_mm or (), other.pixel_spacing_mm or ()) < _SAME_PIXEL_MM
     )
 
 
 def _apart(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Largest difference; plain Python, because it is asked for every pair of slices."""
+    """The largest difference, in plain Python for speed: it is asked for every pair of slices."""
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _main_group(series: Series) -> tuple[tuple[Instance, ...], list[str]]:
     groups = orientations(series)
-    count = len(series.instances)
+    total = len(series.instances)
     if not groups:
         raise GeometryError("no slice has a position, an orientation and a pixel spacing")
-    if len(groups[0]) < MAIN_SHARE * count:
+    if len(groups[0]) < MAIN_SHARE * total:
         raise GeometryError(
-            f"only {len(groups[0])} of {count} slices share one orientation, size and frame of reference"
+            f"only {len(groups[0])} of {total} slices share one orientation, size and frame of reference"
         )
-    strays = count - len(groups[0])
-    note = f"{strays} of {count} slices of another orientation, size or frame of reference left out"
+    strays = total - len(groups[0])
+    note = f"{strays} of {total} slices of another orientation, size or frame of reference left out"
     return groups[0], [note] if strays else []
 
 
@@ -162,7 +204,7 @@ def _levels(members: tuple[Instance, ...], normal: np.ndarray) -> np.ndarray:
 def _unique_levels(
     members: tuple[Instance, ...], normal: np.ndarray
 ) -> tuple[tuple[Instance, ...], list[str]]:
-    """Sorted by level; of slices at one level the first by acquisition and instance number."""
+    """Sort by level; of slices at one level keep the first by acquisition and instance number."""
     levels = _levels(members, normal)
     order = sorted(
         range(len(members)),
@@ -182,3 +224,156 @@ def _unique_levels(
     plural = "s" if repeated > 1 else ""
     notes = [f"{repeated} slice{plural} at a repeated position left out"] if repeated else []
     return tuple(members[n] for n in kept), notes
+
+
+class Run(NamedTuple):
+    """Slices `first` to `last` (indices), evenly spaced and of one thickness."""
+
+    first: int
+    last: int
+    spacing_mm: float
+
+    @property
+    def n_slices(self) -> int:
+        return self.last - self.first + 1
+
+
+class EvenSlices(NamedTuple):
+    """Even slices made of images `first` to `last` (indices).
+
+    `weights` (D, last - first + 1) make D slices of the images, and each row sums to 1; None if each image is a slice.
+    """
+
+    first: int
+    last: int
+    spacing_mm: float
+    first_level_mm: float
+    weights: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+class _Averaged(NamedTuple):
+    """The run that is kept as it is, the level of the first slice, and weights (D, n) of all n images."""
+
+    base: Run
+    first_level_mm: float
+    weights: np.ndarray
+
+    @property
+    def height_mm(self) -> float:
+        return len(self.weights) * self.base.spacing_mm
+
+
+def even_slices(
+    levels: np.ndarray, thicknesses: Sequence[float | None], *, may_average: bool
+) -> EvenSlices | None:
+    """Find the even slices that cover most of the levels.
+
+    Args:
+        levels: Sorted levels of the images, mm.
+        thicknesses: Slice thicknesses of the images, mm.
+        may_average: Whether thinner slices may be averaged to the spacing of thicker ones.
+
+    Returns:
+        The slices, or None if no run of at least three images is even.
+    """
+    runs = _even_runs(levels, thicknesses)
+    usable = [run for run in runs if run.n_slices >= min(_MIN_RUN, len(levels))]
+    if not usable:
+        return None
+    longest = max(usable, key=lambda run: (levels[run.last] - levels[run.first], run.n_slices))
+    averaged = _average_finer(levels, runs) if may_average else None
+    if averaged is not None and averaged.height_mm > longest.n_slices * longest.spacing_mm:
+        return _even_by_averaging(averaged, (*_uneven(usable), *_missing(levels, usable)))
+    notes: tuple[str, ...] = ()
+    if longest.n_slices < len(levels):
+        kept = f"kept {longest.n_slices} of {len(levels)} slices, the longest even run"
+        notes = (*_uneven(usable), kept, *_missing(levels, usable))
+    first, last, spacing_mm = longest
+    return EvenSlices(first, last, spacing_mm, float(levels[first]), None, notes)
+
+
+def _even_by_averaging(made: _Averaged, notes: tuple[str, ...]) -> EvenSlices:
+    used = np.flatnonzero(made.weights.any(axis=0))
+    base, first, last = made.base, int(used[0]), int(used[-1])
+    count_averaged, count_made = len(used) - base.n_slices, len(made.weights) - base.n_slices
+    text = (
+        f"{base.n_slices} slices kept as they are, {count_averaged} thinner or closer ones averaged to "
+        f"{count_made} of {base.spacing_mm:.3g} mm, {made.weights.shape[1] - len(used)} left out"
+    )
+    weights = made.weights[:, first : last + 1]
+    return EvenSlices(
+        first, last, base.spacing_mm, made.first_level_mm, weights, (*notes[:1], text, *notes[1:])
+    )
+
+
+def _uneven(runs: Sequence[Run]) -> tuple[str, ...]:
+    spacings = sorted({round(run.spacing_mm, 1) for run in runs})
+    return (f"uneven: runs of {', '.join(f'{spacing:g}' for spacing in spacings)} mm spacing",)
+
+
+def _missing(levels: np.ndarray, runs: Sequence[Run]) -> tuple[str, ...]:
+    gaps = np.diff(levels)
+    wide = gaps[gaps > _GAP_SPACINGS * max(run.spacing_mm for run in runs)]
+    if not len(wide):
+        return ()
+    plural = "s" if len(wide) > 1 else ""
+    return (f"slices are missing: {len(wide)} gap{plural} of up to {wide.max():.1f} mm",)
+
+
+def _even_runs(levels: np.ndarray, thicknesses: Sequence[float | None]) -> list[Run]:
+    """Each maximal run of equal gaps between slices of equal thickness; adjacent runs may share a slice."""
+    gaps = np.diff(levels)
+    runs, start = [], 0
+    for n in range(1, len(levels)):
+        even = abs(gaps[n - 1] - gaps[start]) <= _SPACING_TOLERANCE * gaps[start] + _SPACING_TOLERANCE_MM
+        if thicknesses[n] == thicknesses[start] and even:
+            continue
+        runs.append((start, n - 1))
+        # a gap that ends the run may begin the next one, if both its ends are of one thickness
+        start = n - 1 if thicknesses[n] == thicknesses[n - 1] and n - 1 > start else n
+    runs.append((start, len(levels) - 1))
+    return [Run(a, b, float(levels[b] - levels[a]) / (b - a)) for a, b in runs if b > a]
+
+
+def _average_finer(levels: np.ndarray, runs: Sequence[Run]) -> _Averaged | None:
+    """The run that covers most when finer slices beside it are averaged onto its lattice, if there is one."""
+    found = [_extend(levels, runs, base) for base in runs if base.n_slices >= _MIN_RUN]
+    worth = [
+        made
+        for made in found
+        if made.base.n_slices < len(made.weights) <= made.base.n_slices / _UNTOUCHED_SHARE
+    ]
+    return max(worth, key=lambda made: made.height_mm, default=None)
+
+
+def _extend(levels: np.ndarray, runs: Sequence[Run], base: Run) -> _Averaged:
+    untouched = list(np.eye(len(levels))[base.first : base.last + 1])
+    below = list(_slabs(levels, runs, base, -1))[::-1]
+    above = list(_slabs(levels, runs, base, 1))
+    first_level_mm = float(levels[base.first]) - len(below) * base.spacing_mm
+    return _Averaged(base, first_level_mm, np.stack([*below, *untouched, *above]))
+
+
+def _slabs(levels: np.ndarray, runs: Sequence[Run], base: Run, way: int) -> Iterator[np.ndarray]:
+    """Yield the weights of slab after slab beyond the end of the base, as long as finer slices fill it."""
+    lower, upper = _faces(levels, runs, base, way)
+    end = levels[base.last if way > 0 else base.first]
+    for step in count(1):
+        center, half = end + way * step * base.spacing_mm, base.spacing_mm / 2
+        overlap = np.clip(np.minimum(upper, center + half) - np.maximum(lower, center - half), 0, None)
+        if overlap.sum() < _FILLED * base.spacing_mm:
+            return
+        yield overlap / overlap.sum()
+
+
+def _faces(levels: np.ndarray, runs: Sequence[Run], base: Run, way: int) -> tuple[np.ndarray, np.ndarray]:
+    """The (lower, upper) face of each finer slice on that side of the base; other slices have no height."""
+    half = np.zeros(len(levels))
+    beyond = runs[runs.index(base) + 1 :] if way > 0 else runs[: runs.index(base)][::-1]
+    for run in beyond:
+        if run.spacing_mm >= base.spacing_mm:
+            break
+        half[run.first : run.last + 1] = run.spacing_mm / 2
+    half[base.first : base.last + 1] = 0.0
+    return levels - half, levels + half

@@ -1,7 +1,7 @@
-"""A stack of slices -> SimpleITK volume: HU for CT, rescaled stored values for MR, on a rectilinear LPS grid.
+"""Volumes of a series: HU for CT, stored values after rescale for MR, on a rectilinear grid with LPS axes.
 
-Convention: arrays (k, j, i) = (D, H, W); i along the row direction, j along the column, k along the normal;
-points (x, y, z) in mm, LPS.
+Convention: arrays are (k, j, i) = (D, H, W), with i along the row direction, j along the column and k along the
+normal. Points are (x, y, z) in mm, LPS.
 """
 
 from collections.abc import Iterator
@@ -14,19 +14,26 @@ from pydicom.pixels import apply_modality_lut
 from scipy.ndimage import binary_propagation, shift
 
 from mrct.dicom.decoding import decode_pixels
-from mrct.dicom.frames import frame_dataset
-from mrct.dicom.read import Unreadable, read_dataset
+from mrct.dicom.errors import GeometryError, Unreadable
+from mrct.dicom.header import frame_dataset
+from mrct.dicom.read import read_dataset
 from mrct.dicom.series import Instance, Series
-from mrct.dicom.stack import GeometryError, Stack, stack
+from mrct.dicom.stack import Stack, stack
 
+#: HU where a CT has no data, which is also the least HU of a volume.
 AIR_HU = -1024.0
+#: Signal where an MR has no data.
 MR_BACKGROUND = 0.0
 
 
 def build_volume(series: Series) -> tuple[sitk.Image, tuple[str, ...]]:
-    """The series as float32 volume in LPS axes, and notes on what was left out or corrected.
+    """Build the volume of a series.
 
-    Raises GeometryError when the slices form no volume or a slice cannot be decoded.
+    Returns:
+        The float32 volume, whose axes are permuted and flipped to LPS, and notes on what was left out or corrected.
+
+    Raises:
+        GeometryError: The slices form no volume, or one of them cannot be decoded.
     """
     layout = stack(series)
     background = AIR_HU if series.modality == "CT" else MR_BACKGROUND
@@ -43,19 +50,23 @@ def build_volume(series: Series) -> tuple[sitk.Image, tuple[str, ...]]:
 
 
 def read_slice(instance: Instance, modality: str) -> np.ndarray:
-    """One image as float32 (rows, columns): CT in HU, never below -1024; MR after rescale, padding 0.
+    """Read one image as float32 (rows, columns).
 
-    Raises Unreadable. Of a multi-frame file without a known frame the middle one is taken (for thumbnails).
+    A CT is in HU and never below -1024; an MR is rescaled, with 0 where the image is padded. Of a multi-frame file
+    whose frame is unknown the middle frame is taken, for thumbnails.
+
+    Raises:
+        Unreadable: The pixels cannot be decoded.
     """
     dataset, stored = _decoded(instance.path)
     return _measured(dataset, stored, instance.frame, modality)
 
 
 def _decoded(path: Path) -> tuple[Dataset, np.ndarray]:
-    """A file's header and its stored values, (frames, rows, columns)."""
+    """The header of a file and its stored values (frames, rows, columns)."""
     dataset = read_dataset(path, pixels=True)
     stored = decode_pixels(dataset)
-    del dataset.PixelData  # they are in `stored`, and may be large
+    del dataset.PixelData  # they are large, and `stored` holds them
     if stored.ndim not in (2, 3):
         raise Unreadable("the pixels are no grey image", damaged=True)
     return dataset, stored if stored.ndim == 3 else stored[None]
@@ -72,10 +83,17 @@ def _measured(dataset: Dataset, frames: np.ndarray, frame: int | None, modality:
 
 
 def padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Bool (rows, columns): PixelPaddingValue (or range) where it is connected with the image's edge.
+    """Return where the image is padded: the padding value (or range), connected with the edge of the image.
 
-    PS3.3 C.7.5.1.1.2: padding fills a grey image to a rectangle. The same value inside the head is signal,
+    Padding fills a grayscale image to a rectangle (PS3.3 C.7.5.1.1.2). The same value inside the head is signal,
     which matters for headers that name 0 although 0 is water.
+
+    Args:
+        stored: Stored values (rows, columns).
+        dataset: Header with PixelPaddingValue and PixelPaddingRangeLimit, if there are any.
+
+    Returns:
+        Bool (rows, columns).
     """
     bound = dataset.get("PixelPaddingValue")
     if bound is None or isinstance(bound, bytes | str):
@@ -89,13 +107,20 @@ def padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def straighten(array: np.ndarray, layout: Stack, background: float) -> tuple[np.ndarray, np.ndarray]:
-    """Sheared (D, H, W) -> rectilinear (D, H', W') by linear in-plane shifts, and the new origin in LPS mm.
+    """Shift sheared slices back in their planes, by linear interpolation.
 
-    The grid grows by the drift, so that nothing of the slices is cut off; what no slice covers is
-    `background`. Slice planes stay where they are: nothing is interpolated between slices.
+    Nothing is interpolated between slices. The grid grows by the drift, so that no part of a slice is cut off.
+
+    Args:
+        array: Sheared slices (D, H, W).
+        layout: The stack of the slices.
+        background: Value where no slice has data.
+
+    Returns:
+        The rectilinear array (D, H', W') and its new origin, LPS mm.
     """
     between_rows, between_columns = layout.instances[0].pixel_spacing_mm or (1.0, 1.0)
-    # (D, 2) in pixels, in the order of the array's last two axes
+    # (D, 2) in pixels, in the order of the last two axes of the array
     drift = layout.drift_mm[:, ::-1] / (between_rows, between_columns)
     lead = np.ceil(np.maximum(0.0, -drift.min(axis=0))).astype(int)
     tail = np.ceil(np.maximum(0.0, drift.max(axis=0))).astype(int)
@@ -107,8 +132,10 @@ def straighten(array: np.ndarray, layout: Stack, background: float) -> tuple[np.
     return straight.astype(np.float32), origin
 
 
-def _shifted(plane: np.ndarray, offset: np.ndarray, around: tuple, background: float) -> np.ndarray:
-    """The padded plane moved by (rows, columns) pixels; a pixel that the plane half covers is background."""
+def _shifted(
+    plane: np.ndarray, offset: np.ndarray, around: tuple[tuple[int, int], ...], background: float
+) -> np.ndarray:
+    """The padded plane moved by (rows, columns) pixels; what the plane covers only in part is background."""
     moved = shift(np.pad(plane, around, mode="edge"), offset, order=1, mode="nearest")
     covered = []
     for size, step, (before, after) in zip(plane.shape, offset, around, strict=True):
@@ -118,7 +145,7 @@ def _shifted(plane: np.ndarray, offset: np.ndarray, around: tuple, background: f
 
 
 def _slices(layout: Stack, modality: str) -> Iterator[np.ndarray]:
-    """Every slice's values, in order; a file of many frames is decoded once. Raises GeometryError."""
+    """Yield the values of each slice, in order; a file of many frames is decoded once. Raises GeometryError."""
     path = None
     for index, instance in enumerate(layout.instances):
         where = f"slice {index + 1} of {len(layout.instances)}"
@@ -144,9 +171,9 @@ def _image(array: np.ndarray, layout: Stack, origin: np.ndarray) -> sitk.Image:
 
 
 def _inverted(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """MONOCHROME1 turned so that more signal is a higher value, within the range of BitsStored.
+    """Invert MONOCHROME1 within the range of BitsStored, so that more signal is a higher value.
 
-    A negative rescale slope has turned the values already.
+    A negative rescale slope inverts the values already.
     """
     slope = float(dataset.get("RescaleSlope", 1) or 1)
     if dataset.get("PhotometricInterpretation") != "MONOCHROME1" or slope < 0:
@@ -156,7 +183,7 @@ def _inverted(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _as_stored(value: int, dataset: Dataset) -> int:
-    """Padding is sometimes written in the other representation: 63536 for -2000 of 16 signed bits."""
+    """Padding is sometimes written in the other representation: 63536 for -2000 in 16 signed bits."""
     bits = int(dataset.BitsAllocated)
     signed = int(dataset.get("PixelRepresentation", 0) or 0) == 1
     if signed and value >= 2 ** (bits - 1):

@@ -1,28 +1,40 @@
-"""A synthetic volume as a DICOM series that files beside its patient's own images.
+"""Writing DICOM: one dataset as a file, and a synthetic volume as a series beside the patient's own images.
 
-Convention: index (i, j, k) and points (x, y, z) in mm, LPS, as SimpleITK has them; ImageOrientationPatient
-is the first two columns of the direction matrix (PS3.3 C.7.6.2.1.1).
+Convention: indices are (i, j, k) and points (x, y, z) in mm, LPS, as in SimpleITK. ImageOrientationPatient is the first
+two columns of the direction matrix (PS3.3 C.7.6.2.1.1).
 """
 
 import hashlib
-import uuid
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from pydicom import Dataset
-from pydicom.uid import CTImageStorage, MRImageStorage
-from pydicom.valuerep import format_number_as_ds
+from pydicom.charset import default_encoding
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomIO
+from pydicom.filewriter import write_data_element, write_file_meta_info
+from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, format_number_as_ds
 
 from mrct.core.errors import DataError
-from mrct.dicom.save import save_dataset
+from mrct.core.files import atomic_file
+from mrct.dicom.uids import (
+    IMPLEMENTATION_NAME,
+    IMPLEMENTATION_UID,
+    SINGLE_FRAME_CLASSES,
+    uid_from_digest,
+)
 
-SERIES_DESCRIPTION = "Synthetic {modality} (research use only)"
-# the series number beside the scanner's own, which count from 1
-SERIES_NUMBER = 9000
+_SERIES_DESCRIPTION = "Synthetic {modality} (research use only)"
+# series numbers of a scanner count from 1
+_SERIES_NUMBER = 9000
+_CT_INTERCEPT = -1024.0
 _MR_LEVELS = 4095
-# patient, study, frame of reference and the statement of de-identification come from the reference
+# the reference gives the patient, the study, the frame of reference and the statement of de-identification
 _INHERITED = tuple(
     """SpecificCharacterSet PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge
     StudyInstanceUID StudyDate StudyTime StudyID StudyDescription AccessionNumber ReferringPhysicianName
@@ -30,11 +42,43 @@ _INHERITED = tuple(
     DeidentificationMethod DeidentificationMethodCodeSequence LongitudinalTemporalInformationModified
     RecognizableVisualFeatures""".split()  # noqa: SIM905  # a table is easier to read
 )
-# type 2: present in a valid file, even if empty
+# type 2 attributes: a valid file holds them, even if they are empty
 _EXPECTED = tuple(
     """PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber
     ReferringPhysicianName PositionReferenceIndicator PatientPosition AcquisitionNumber""".split()  # noqa: SIM905
 )
+
+
+def save_dataset(dataset: Dataset, path: Path) -> None:
+    """Write a dataset as explicit VR little endian, with a preamble of zeros and new file meta information.
+
+    Equal datasets give equal bytes. The file appears only when it is complete.
+    """
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.ImplementationClassUID = IMPLEMENTATION_UID
+    dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_NAME
+    with atomic_file(path) as partial, partial.open("wb") as file:
+        stream = DicomIO(file)
+        stream.is_implicit_VR, stream.is_little_endian = False, True
+        stream.write(b"\0" * 128 + b"DICM")
+        write_file_meta_info(stream, dataset.file_meta)
+        _write_elements(stream, dataset)
+
+
+def _write_elements(stream: DicomIO, dataset: Dataset) -> None:
+    """Write as pydicom's write_dataset, but copy an element that is encoded already (PS3.5 7.1.2), for speed."""
+    characters = dataset.get("SpecificCharacterSet") or default_encoding
+    for tag, element in sorted(dataset.items(), key=lambda item: int(item[0])):
+        if not isinstance(element, RawDataElement) or element.is_implicit_VR or not element.is_little_endian:
+            write_data_element(stream, dataset[tag], characters)
+            continue
+        value, vr = element.value or b"", str(element.VR)
+        form = "<HH2s2xI" if vr in EXPLICIT_VR_LENGTH_32 else "<HH2sH"
+        stream.write(struct.pack(form, tag >> 16, tag & 0xFFFF, vr.encode(), len(value)))
+        stream.write(value)
 
 
 def write_synthetic_series(
@@ -45,13 +89,25 @@ def write_synthetic_series(
     derivation: str = "Synthesized by a neural network",
     hu_range: tuple[float, float] = (-1024.0, 3071.0),
 ) -> list[Path]:
-    """One file a slice, out/0001.dcm and on, in the order of k; returns their paths.
+    """Write one file per slice: `out`/0001.dcm and so on, in the order of k.
 
-    volume: 3D; for CT in HU, clipped to `hu_range` before the integer cast; for MR any unit, kept to 1/4095
-    of its largest value by RescaleSlope, negative values at 0. reference: headers of the images that it was
-    made from (a frame's with its ReferencedFrameNumber); the series joins their patient, study and frame of
-    reference. UIDs follow from the content.
-    Raises ValueError for another dimension, another modality or values that are not finite.
+    The UIDs follow from the content: the same volume again gets the same UIDs.
+
+    Args:
+        volume: 3D. A CT is in HU and clipped to `hu_range` before it is stored as integers. An MR may have any unit;
+            RescaleSlope keeps it to 1/4095 of its largest value, and negative values become 0.
+        reference: Headers of the images that the volume was made from; a frame has its ReferencedFrameNumber. The
+            series joins their patient, study and frame of reference. None or empty: it gets new ones.
+        out: Folder for the files.
+        modality: CT or MR.
+        derivation: Text of DerivationDescription.
+        hu_range: Least and greatest HU of a CT.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        DataError: The volume is not scalar or not 3D, holds NaN or infinity, or the modality is another one.
     """
     array, slope, intercept = _stored_values(volume, modality, hu_range)
     identity = _identity(array, volume, modality, reference, derivation)
@@ -81,8 +137,7 @@ def _stored_values(
         raise DataError("the volume holds NaN or infinity; a synthetic series needs finite values")
     if modality == "CT":
         low, high = hu_range
-        intercept = -1024.0
-        return np.rint(np.clip(values, low, high) - intercept).astype("<i2"), 1.0, intercept
+        return np.rint(np.clip(values, low, high) - _CT_INTERCEPT).astype("<i2"), 1.0, _CT_INTERCEPT
     if modality == "MR":
         slope = float(format_number_as_ds(max(float(values.max()), 0.0) / _MR_LEVELS or 1.0))
         return np.rint(np.clip(values / slope, 0, _MR_LEVELS)).astype("<i2"), slope, 0.0
@@ -92,7 +147,7 @@ def _stored_values(
 def _identity(
     array: np.ndarray, volume: sitk.Image, modality: str, reference: Sequence[Dataset] | None, derivation: str
 ) -> str:
-    """A digest of all that makes the series: the same series again gets the same UIDs."""
+    """A digest over everything that makes the series, 64 hex digits."""
     parts = (modality, volume.GetOrigin(), volume.GetSpacing(), volume.GetDirection(), derivation)
     digest = hashlib.sha256(repr(parts).encode() + array.tobytes())
     for dataset in reference or ():
@@ -101,10 +156,7 @@ def _identity(
 
 
 def _uid(identity: str, part: str) -> str:
-    """A UID under 2.25 (PS3.5 B.2) that follows from the content."""
-    return (
-        f"2.25.{uuid.UUID(bytes=hashlib.sha256(f'{identity}/{part}'.encode()).digest()[:16], version=4).int}"
-    )
+    return uid_from_digest(hashlib.sha256(f"{identity}/{part}".encode()).digest())
 
 
 def _series_header(
@@ -128,13 +180,13 @@ def _series_header(
 
 
 def _describe(dataset: Dataset, modality: str, identity: str, derivation: str) -> None:
-    dataset.SOPClassUID = CTImageStorage if modality == "CT" else MRImageStorage
+    dataset.SOPClassUID = SINGLE_FRAME_CLASSES[modality]
     dataset.Modality = modality
     # value 3 of a CT is AXIAL or LOCALIZER (PS3.3 C.8.2.1.1.1)
     dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL" if modality == "CT" else "OTHER"]
     dataset.SeriesInstanceUID = _uid(identity, "series")
-    dataset.SeriesNumber = SERIES_NUMBER
-    dataset.SeriesDescription = SERIES_DESCRIPTION.format(modality=modality)
+    dataset.SeriesNumber = _SERIES_NUMBER
+    dataset.SeriesDescription = _SERIES_DESCRIPTION.format(modality=modality)
     dataset.DerivationDescription = f"{derivation}; research use only, not for diagnosis"[:1024]
     dataset.Manufacturer = "mrct"
     dataset.ManufacturerModelName = "mrct synthesis"
@@ -174,7 +226,7 @@ def _slice_header(template: Dataset, volume: sitk.Image, k: int, identity: str) 
 
 
 def _nearest(position: Sequence[float], volume: sitk.Image, reference: Sequence[Dataset]) -> Dataset | None:
-    """The reference slice closest to the plane, by the distance along the slice normal."""
+    """The reference image closest to the plane, by the distance along the normal."""
     normal = np.array(volume.GetDirection()).reshape(3, 3)[:, 2]
     placed = [item for item in reference if item.get("ImagePositionPatient") and item.get("SOPInstanceUID")]
     point = np.array(position, dtype=float)
@@ -189,11 +241,11 @@ def _reference_item(dataset: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = dataset.SOPClassUID
     item.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
-    if "ReferencedFrameNumber" in dataset:  # of a multi-frame image one frame (PS3.3 table 10-3)
+    if "ReferencedFrameNumber" in dataset:  # one frame of a multi-frame image (PS3.3 table 10-3)
         item.ReferencedFrameNumber = dataset.ReferencedFrameNumber
     return item
 
 
 def _ds(value: float) -> str:
-    """At most 16 characters (PS3.5 table 6.2-1): below a nanometer for positions of a body."""
+    """A DS value of at most 16 characters (PS3.5 table 6.2-1), exact to a nanometer for positions of a body."""
     return format_number_as_ds(float(value) + 0.0)

@@ -13,9 +13,10 @@ import SimpleITK as sitk
 from pydicom import Dataset
 
 from mrct.core.errors import DataError, OutputExistsError
-from mrct.dicom.frames import frame_dataset, read_instances
+from mrct.dicom.header import frame_dataset
 from mrct.dicom.read import Unreadable, find_files, read_dataset
-from mrct.dicom.series import Series, group
+from mrct.dicom.series import Series, group, read_instances
+from mrct.dicom.stack import plane
 from mrct.dicom.volume import build_volume
 from mrct.dicom.write import write_synthetic_series
 from mrct.imaging.grid import from_grid, make_grid, to_grid
@@ -23,7 +24,6 @@ from mrct.imaging.volumes import read_volume, to_array, write_volume
 from mrct.inference.model import Model
 from mrct.normalization.bias import without_bias
 from mrct.normalization.intensity import MrScaling, hu_to_signed, signed_to_hu
-from mrct.selection.classify import plane
 
 AIR_HU = -1024.0
 #: Synthetic MR has no unit: [0, 1] is written as 0..1000.

@@ -1,21 +1,36 @@
-"""One CT and one MR a patient: a deterministic choice among what the rules leave, each loser listed.
+"""One CT and one MR of a patient: a deterministic choice among the series that the rules leave.
 
-The stage `select` and the dry run share it, so that what `check` announces is what happens.
+A criterion of `select.prefer` measures a series as a cost. It decides only by a difference that matters: every series
+within its tolerance of the best one goes on to the next criterion.
+
+The stage `select` and the dry run of `mrct check` share this module, so that the dry run shows what the stage will do.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from mrct.core.contracts import SelectionStatus, SeriesVerdict
+from mrct.dicom.errors import GeometryError
 from mrct.dicom.series import Series
-from mrct.dicom.stack import GeometryError, Stack, stack
-from mrct.selection.classify import Rules, Verdict, classify
-from mrct.selection.extent import falls_short
-from mrct.selection.prefer import Candidate, best
+from mrct.dicom.stack import Stack, stack
+from mrct.selection.acquisition import kernel_class
+from mrct.selection.classify import BY_NAME, NOT_CHOSEN, PIXELS, Verdict, classify, classify_stack, rejected
+from mrct.selection.parameters import Rules
+
+_KERNEL_RANK = {"soft": 0, "unknown": 1, "sharp": 2}
+# from the skull base to the vertex; what a series covers beyond it is neck
+_WHOLE_HEAD_MM = 150.0
+# two slices at the ends depend only on how the block was placed
+_COVERAGE_TOLERANCE_MM = 10.0
+# pixels and slices that differ by less are another rounding of the same prescription
+_TENTH = float(np.log(1.1))
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A series with its verdict; an empty rule means that it is the patient's chosen CT or MR."""
+    """A series with its verdict; without a rule it is the chosen CT or MR of the patient."""
 
     series: Series
     verdict: Verdict
@@ -23,36 +38,136 @@ class Decision:
     notes: tuple[str, ...] = ()
 
     @property
+    def outcome(self) -> SeriesVerdict:
+        return SeriesVerdict.REJECTED if self.verdict.rule else SeriesVerdict.KEPT
+
+    @property
     def kept(self) -> bool:
-        return not self.verdict.rule
+        return self.outcome == SeriesVerdict.KEPT
+
+    @property
+    def reason(self) -> str:
+        """Why the series is rejected, and what was left out or corrected in its stack."""
+        return "; ".join(filter(None, [self.verdict.reason, *self.notes]))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A patient: every series' decision (in the order given), the chosen two, and the patient's status."""
+    """A patient: a decision about each series (in the order given), the chosen two, and the status."""
 
     patient: str
     decisions: tuple[Decision, ...]
     ct: Series | None
     mr: Series | None
-    status: str
+    status: SelectionStatus
     days_between: int | None
     reason: str
+
+    @property
+    def same_frame(self) -> bool:
+        """Whether both headers name one frame of reference, and so claim that the images are registered."""
+        if self.ct is None or self.mr is None:
+            return False
+        return self.ct.first.frame_of_reference == self.mr.first.frame_of_reference != ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A usable series with its stack, and the days to the nearest (or the chosen) series of the other modality."""
+
+    series: Series
+    stack: Stack
+    days: int | None
+
+    @property
+    def n_slices(self) -> int:
+        return self.stack.n_slices
+
+    @property
+    def coverage_mm(self) -> float:
+        return self.stack.n_slices * self.stack.slice_spacing_mm
+
+    @property
+    def pixel_mm(self) -> float:
+        return max(self.stack.instances[0].pixel_spacing_mm or (np.inf,))
+
+    @property
+    def kernel(self) -> str:
+        return kernel_class(self.series.first) if self.series.modality == "CT" else "unknown"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """`cost` of a candidate, less is better; the `tolerance` of the cost; `why` (loser, better) a candidate lost."""
+
+    cost: Callable[[Candidate], float]
+    tolerance: float
+    why: Callable[[Candidate, Candidate], str]
+
+
+#: The criteria that `select.prefer` may name.
+CRITERIA: dict[str, Criterion] = {
+    "soft_kernel": Criterion(
+        lambda one: _KERNEL_RANK[one.kernel],
+        0,
+        lambda loser, better: f"has a {loser.kernel} kernel, a better one a {better.kernel} one",
+    ),
+    "nearest_date": Criterion(
+        lambda one: np.inf if one.days is None else one.days,
+        0,
+        lambda loser, better: f"is {_days(loser)} from the {_other(loser)}, a better one {_days(better)}",
+    ),
+    "more_coverage": Criterion(
+        lambda one: -min(one.coverage_mm, _WHOLE_HEAD_MM),
+        _COVERAGE_TOLERANCE_MM,
+        lambda loser, better: f"covers {loser.coverage_mm:.0f} mm, a better one {better.coverage_mm:.0f} mm",
+    ),
+    "finer_pixels": Criterion(
+        lambda one: np.log(one.pixel_mm),
+        _TENTH,
+        lambda loser, better: (
+            f"has pixels of {loser.pixel_mm:.3g} mm, a better one of {better.pixel_mm:.3g} mm"
+        ),
+    ),
+    "more_slices": Criterion(
+        lambda one: -np.log(one.n_slices),
+        _TENTH,
+        lambda loser, better: f"has {loser.n_slices} usable slices, a better one {better.n_slices}",
+    ),
+    "first": Criterion(
+        lambda one: one.series.first.series_number,
+        0,
+        lambda loser, better: "is as good, the chosen one comes first",
+    ),
+    "last": Criterion(
+        lambda one: -one.series.first.series_number,
+        0,
+        lambda loser, better: "is as good, the chosen one comes last",
+    ),
+}
 
 
 def choose(
     patient: str, series: Sequence[Series], rules: Rules, broken: Mapping[str, str] | None = None
 ) -> Choice:
-    """Classify all series and choose; `broken` names series whose pixels proved unusable, with the reason."""
+    """Classify all series of a patient and choose one CT and one MR.
+
+    First the MR nearest in time to any CT is preferred, then the CT nearest to that MR.
+
+    Args:
+        patient: Name of the patient, fit to be shown.
+        series: All series of the patient.
+        rules: The parameters of the selection.
+        broken: Reasons by the names of series whose pixels proved unusable.
+    """
     stacks: dict[str, Stack] = {}
     verdicts = {item.name: _verdict(item, rules, broken or {}, stacks) for item in series}
     usable = [item for item in series if not verdicts[item.name].rule]
     chosen: dict[str, Series | None] = {}
     for modality in ("MR", "CT"):
-        # the MR nearest to any CT, then the CT nearest to that MR
         others = [chosen["MR"]] if "MR" in chosen else [item for item in usable if item.modality == "CT"]
         candidates = [
-            Candidate(item, stacks[item.name], nearest_days(item, others))
+            Candidate(item, stacks[item.name], _nearest_days(item, others))
             for item in usable
             if item.modality == modality
         ]
@@ -64,22 +179,31 @@ def choose(
         verdicts |= {loser: _not_chosen(reason, winner.series) for loser, reason in why.items()}
     ct, mr = chosen["CT"], chosen["MR"]
     decisions = tuple(_decision(item, verdicts[item.name], stacks.get(item.name)) for item in series)
-    days = days_between(ct, mr)
+    days = _days_between(ct, mr)
     status, reason = _status(ct, mr, days, rules)
     return Choice(patient, decisions, ct, mr, status, days, reason)
 
 
-def days_between(one: Series | None, other: Series | None) -> int | None:
-    """Whole days between the two acquisitions; None without both dates."""
-    if one is None or other is None or one.first.acquired is None or other.first.acquired is None:
-        return None
-    return abs((one.first.acquired - other.first.acquired).days)
+def best(candidates: Sequence[Candidate], prefer: Sequence[str]) -> tuple[Candidate, dict[str, str]]:
+    """Find the best of one or more candidates.
 
+    Each criterion drops the candidates whose cost exceeds the best one's by more than the tolerance. The name of the
+    series decides what the criteria leave open.
 
-def nearest_days(item: Series, others: Iterable[Series | None]) -> int | None:
-    """Whole days to the nearest of the others; None where no date tells."""
-    known = [days for other in others if (days := days_between(item, other)) is not None]
-    return min(known, default=None)
+    Returns:
+        The best candidate, and why each other series lost, by its name.
+    """
+    left = sorted(candidates, key=lambda one: one.series.name)
+    why: dict[str, str] = {}
+    for name in prefer:
+        criterion = CRITERIA[name]
+        lead = min(left, key=criterion.cost)
+        limit = criterion.cost(lead) + criterion.tolerance
+        dropped = {one.series.name: one for one in left if criterion.cost(one) > limit}
+        why |= {loser: f"{criterion.why(one, lead)} (by {name})" for loser, one in dropped.items()}
+        left = [one for one in left if one.series.name not in dropped]
+    why |= {one.series.name: "is as good by all of select.prefer; the name decided" for one in left[1:]}
+    return left[0], why
 
 
 def _verdict(item: Series, rules: Rules, broken: Mapping[str, str], stacks: dict[str, Stack]) -> Verdict:
@@ -89,12 +213,10 @@ def _verdict(item: Series, rules: Rules, broken: Mapping[str, str], stacks: dict
     try:
         stacks[item.name] = stack(item)
     except GeometryError as error:
-        return Verdict("geometry", str(error), ("geometry",))
-    rule, reason = falls_short(item, stacks[item.name], rules)
-    if rule:
-        return Verdict(rule, reason, (rule,))
-    if item.name in broken:
-        return Verdict("pixels", broken[item.name], ("pixels",))
+        return rejected(BY_NAME["geometry"], str(error))
+    verdict = classify_stack(item, stacks[item.name], rules)
+    if not verdict.rule and item.name in broken:
+        return rejected(PIXELS, broken[item.name])
     return verdict
 
 
@@ -105,16 +227,39 @@ def _decision(item: Series, verdict: Verdict, layout: Stack | None) -> Decision:
 
 
 def _not_chosen(why: str, winner: Series) -> Verdict:
-    reason = f"series {winner.name} of this patient was chosen; this one {why}"
-    return Verdict("not_chosen", reason, ("not_chosen",))
+    return rejected(NOT_CHOSEN, f"series {winner.name} of this patient was chosen; this one {why}")
 
 
-def _status(ct: Series | None, mr: Series | None, days: int | None, rules: Rules) -> tuple[str, str]:
+def _days_between(one: Series | None, other: Series | None) -> int | None:
+    """Whole days between the two acquisitions; None if a date is missing."""
+    if one is None or other is None or one.first.acquired is None or other.first.acquired is None:
+        return None
+    return abs((one.first.acquired - other.first.acquired).days)
+
+
+def _nearest_days(item: Series, others: Iterable[Series | None]) -> int | None:
+    """Whole days to the nearest of the others; None if no dates are known."""
+    known = [days for other in others if (days := _days_between(item, other)) is not None]
+    return min(known, default=None)
+
+
+def _status(
+    ct: Series | None, mr: Series | None, days: int | None, rules: Rules
+) -> tuple[SelectionStatus, str]:
     if ct is None or mr is None:
         lacking = " and ".join(name for name, item in (("CT", ct), ("MR", mr)) if item is None)
-        return "unpaired", f"no usable {lacking}"
+        return SelectionStatus.UNPAIRED, f"no usable {lacking}"
     if rules.max_days_between and days is None:  # de-identified exports often come without dates
-        return "paired", "the days between CT and MR are unknown: a date is missing"
+        return SelectionStatus.PAIRED, "the days between CT and MR are unknown: a date is missing"
     if rules.max_days_between and days is not None and days > rules.max_days_between:
-        return "left_out", f"CT and MR are {days} days apart, more than {rules.max_days_between}"
-    return "paired", ""
+        reason = f"CT and MR are {days} days apart, more than {rules.max_days_between}"
+        return SelectionStatus.LEFT_OUT, reason
+    return SelectionStatus.PAIRED, ""
+
+
+def _other(one: Candidate) -> str:
+    return "CT" if one.series.modality == "MR" else "MR"
+
+
+def _days(one: Candidate) -> str:
+    return "an unknown time" if one.days is None else f"{one.days} days"

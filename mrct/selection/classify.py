@@ -1,193 +1,129 @@
-"""Is a series wanted? Ordered rules, each with a reason that a radiographer understands.
+"""Is a series wanted? The table of all rules in their order, and the verdict that they give.
 
-The first rule that matches names the verdict; all that match are kept, so that an empty cohort can say
-which single rule, relaxed, would bring series back. Reasons quote numbers and our own vocabulary, never
-a header's free text.
+The first rule that applies names the verdict. The verdict keeps all rules that apply, so that the explanation of an
+empty cohort can say which single rule keeps series away.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from mrct.dicom.series import Series
-from mrct.dicom.stack import GeometryError, axes, orientations
-from mrct.selection import kinds, technique
-from mrct.selection.weighting import weighting
-
-RejectRule = Literal[
-    "localizer",
-    "calibration",
-    "timing",
-    "derived",
-    "fieldmap",
-    "phase",
-    "body_part",
-    "cone_beam",
-    "low_dose",
-    "tube_voltage",
-    "sagittal",
-    "coronal",
-    "oblique",
-    "angiography",
-    "swi",
-    "perfusion",
-    "dwi",
-    "epi",
-    "flair",
-    "t1",
-    "pd",
-    "fat_suppressed",
-    "contrast",
-    "sharp_kernel",
-    "tse",
-    "uneven",
-]
-REJECTABLE: tuple[str, ...] = get_args(RejectRule)
-Preference = Literal[
-    "soft_kernel", "nearest_date", "more_coverage", "finer_pixels", "more_slices", "first", "last"
-]
-DEFAULT_PREFER: tuple[str, ...] = get_args(Preference)[:-1]
+from mrct.dicom.stack import Stack
+from mrct.selection import rules as check
+from mrct.selection.parameters import Rules
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The params section `select`: what is wanted and what is refused.
+class Rule:
+    """One reason to reject a series.
 
-    `reject` names rules of REJECTABLE. The weighting that is asked for is not refused by its own name, so
-    that `weighting: t1` works beside a list that holds t1. A limit of 0 is none, except of `max_angle_deg`; the
-    last three are asked of the stack (mrct/selection/extent), and "uneven" of `reject` is as well.
+    Attributes:
+        name: As `select.reject`, `select.accept` and the column `rule` of series.csv have it.
+        meaning: What the rule rejects, in one line.
+        limit: The parameter of `select` whose value 0 lifts the rule; "" if there is none.
     """
 
-    weighting: str = "t2"
-    reject: tuple[str, ...] = REJECTABLE
-    prefer: tuple[str, ...] = DEFAULT_PREFER
-    max_angle_deg: float = 20.0
-    max_days_between: int = 0
-    min_coverage_mm: float = 0.0
-    min_field_mm: float = 0.0
-    max_spacing_mm: float = 0.0
+    name: str
+    meaning: str
+    limit: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class HeaderRule(Rule):
+    """A rule about the headers of a series; `function` returns the reason, or ""."""
+
+    function: Callable[[Series, Rules], str]
+
+
+@dataclass(frozen=True)
+class StackRule(Rule):
+    """A rule about the even slices of a series that no header rule rejects; `function` returns the reason, or ""."""
+
+    function: Callable[[Series, Stack, Rules], str]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`rule` is empty for a series that may be used; `matches` are all rules against it, in order."""
+    """`rule` and `reason` are empty for a series that may be used; `matches` are all rules against it, in order."""
 
     rule: str
     reason: str
     matches: tuple[str, ...]
 
 
-Rule = Callable[[Series, Rules], str]
+# The order matters: first what is no volume at all, then the body part, the technique of a CT, the plane, the
+# contrast, and the readout last.
+HEADER_RULES = (
+    HeaderRule("modality", "neither CT nor MR", check.modality),
+    HeaderRule("multiframe", "multi-frame file whose frames have no geometry of their own", check.multiframe),
+    HeaderRule("mosaic", "many slices tiled into one image", check.mosaic),
+    HeaderRule("localizer", "localizer: several orientations, or a few slices far apart", check.localizer),
+    HeaderRule("calibration", "calibration, reference or quality scan", check.calibration),
+    HeaderRule("timing", "timing scan of a contrast bolus", check.timing),
+    HeaderRule("derived", "no original image: reformat, projection, map, subtraction", check.derived),
+    HeaderRule("fieldmap", "field, phase or parameter map", check.fieldmap),
+    HeaderRule("phase", "phase, or another part of the complex signal, without magnitude", check.phase),
+    HeaderRule("geometry", "no usable geometry in the header, or slices that form no volume", check.geometry),
+    HeaderRule("rescale", "CT without rescale slope and intercept: its numbers are not HU", check.rescale),
+    HeaderRule("body_part", "another part of the body, or only a part of the head", check.body_part),
+    HeaderRule("cone_beam", "cone-beam CT, whose numbers are not HU", check.cone_beam),
+    HeaderRule("low_dose", "low-dose CT, as for attenuation correction", check.low_dose),
+    HeaderRule("tube_voltage", "CT below 100 kV or above 140 kV, where bone has other HU", check.tube_voltage),
+    HeaderRule("sagittal", "sagittal slices by their orientation", check.sagittal),
+    HeaderRule("coronal", "coronal slices by their orientation", check.coronal),
+    HeaderRule("oblique", "slices tilted from axial by more than `select.max_angle_deg`", check.oblique),
+    HeaderRule("angiography", "angiography", check.angiography),
+    HeaderRule("swi", "susceptibility-weighted", check.swi),
+    HeaderRule("perfusion", "perfusion, function: many scans of the same slices", check.perfusion),
+    HeaderRule("dwi", "diffusion imaging, b = 0 included", check.dwi),
+    HeaderRule("epi", "echo planar imaging", check.epi),
+    HeaderRule("flair", "FLAIR: an inversion time that suppresses CSF, or a name that says so", check.flair),
+    HeaderRule("t1", "T1-weighted by its times", check.t1),
+    HeaderRule("pd", "proton-density-weighted by its times", check.pd),
+    HeaderRule("fat_suppressed", "fat-suppressed, STIR included", check.fat_suppressed),
+    HeaderRule("contrast", "contrast-enhanced, CT or MR", check.contrast),
+    HeaderRule("sharp_kernel", "CT reconstructed with a sharp kernel, as for bone or lung", check.sharp_kernel),
+    HeaderRule("tse", "turbo or fast spin echo", check.tse),
+    HeaderRule("weighting", "another weighting than `select.weighting`, or an unknown one", check.other_weighting),
+)  # fmt: skip
+STACK_RULES = (
+    StackRule("uneven", "less than four fifths of the slices form an even stack", check.uneven),
+    StackRule("coverage", "less height than `select.min_coverage_mm`", check.coverage, limit="min_coverage_mm"),
+    StackRule("field_of_view", "a field smaller than `select.min_field_mm`", check.field_of_view, limit="min_field_mm"),
+    StackRule("spacing", "slices further apart than `select.max_spacing_mm`", check.spacing, limit="max_spacing_mm"),
+)  # fmt: skip
+PIXELS = Rule("pixels", "pixels that cannot be decoded, or are not finite")
+NOT_CHOSEN = Rule("not_chosen", "usable, but `select.prefer` chose another series of the patient")
+UNREADABLE = Rule("unreadable", "a volume file that cannot be read, in a source of volumes")
+#: All rules, in the order in which they are asked.
+RULES: tuple[Rule, ...] = (*HEADER_RULES, *STACK_RULES, PIXELS, NOT_CHOSEN, UNREADABLE)
+BY_NAME = {rule.name: rule for rule in RULES}
 
 
 def classify(series: Series, rules: Rules) -> Verdict:
-    """The verdict of the ordered rules; a series without any match may be used."""
-    active = {
-        name: rule
-        for name, rule in RULES.items()
-        if name not in REJECTABLE or (name in rules.reject and name != rules.weighting)
-    }
-    reasons = {name: reason for name, rule in active.items() if (reason := rule(series, rules))}
-    rule = next(iter(reasons), "")
-    return Verdict(rule, reasons.get(rule, ""), tuple(reasons))
+    """Apply the rules about headers.
+
+    Args:
+        series: A series with at least one image.
+        rules: The parameters of the selection.
+
+    Returns:
+        The verdict; its `rule` is empty if no rule applies.
+    """
+    active = [rule for rule in HEADER_RULES if rules.holds(rule.name)]
+    reasons = {rule.name: reason for rule in active if (reason := rule.function(series, rules))}
+    first = next(iter(reasons), "")
+    return Verdict(first, reasons.get(first, ""), tuple(reasons))
 
 
-def plane(series: Series) -> tuple[str, float | None]:
-    """(axial | coronal | sagittal | unknown, degrees between the slices and the axial plane)."""
-    groups = orientations(series)
-    if not groups:
-        return "unknown", None
-    try:
-        normal = np.abs(axes(groups[0][0].orientation or ())[2])
-    except GeometryError:
-        return "unknown", None
-    name = ("sagittal", "coronal", "axial")[int(normal.argmax())]
-    return name, round(float(np.degrees(np.arccos(min(1.0, normal[2])))), 2)
+def classify_stack(series: Series, stack: Stack, rules: Rules) -> Verdict:
+    """Apply the rules about the stack of a series, up to the first that applies."""
+    for rule in STACK_RULES:
+        if rules.holds(rule.name) and (reason := rule.function(series, stack, rules)):
+            return rejected(rule, reason)
+    return Verdict("", "", ())
 
 
-def _modality(series: Series, rules: Rules) -> str:
-    return "" if series.modality in ("CT", "MR") else "neither CT nor MR"
-
-
-def _geometry(series: Series, rules: Rules) -> str:
-    if plane(series)[0] == "unknown":
-        return "no usable image position, orientation and pixel spacing in the header"
-    return ""
-
-
-def _is(kind: Callable[[Series], str]) -> Rule:
-    return lambda series, rules: kind(series)
-
-
-def _in_plane(wanted: str) -> Rule:
-    def rule(series: Series, rules: Rules) -> str:
-        name, angle = plane(series)
-        return f"{wanted} slices, {angle:.0f}° from axial by their orientation" if name == wanted else ""
-
-    return rule
-
-
-def _oblique(series: Series, rules: Rules) -> str:
-    name, angle = plane(series)
-    if name != "axial" or angle is None or angle <= rules.max_angle_deg:
-        return ""
-    return f"oblique: {angle:.1f}° from axial, more than select.max_angle_deg = {rules.max_angle_deg:g}"
-
-
-def _weighted(kind: str, text: str) -> Rule:
-    def rule(series: Series, rules: Rules) -> str:
-        if weighting(series.first) != kind:
-            return ""
-        return f"{text} (TE {series.first.te_ms:g} ms, TR {series.first.tr_ms:g} ms)"
-
-    return rule
-
-
-def _weighting(series: Series, rules: Rules) -> str:
-    got = weighting(series.first)
-    if series.modality != "MR" or rules.weighting in ("any", got):
-        return ""
-    if got == "unknown":
-        return (
-            f"weighting unknown, {rules.weighting.upper()} wanted: the header's echo, repetition and "
-            "inversion times do not tell it"
-        )
-    return f"{got} by its times, {rules.weighting.upper()} wanted (select.weighting)"
-
-
-# order matters: what is no volume at all, then the plane, then the contrast, the readout last
-RULES: dict[str, Rule] = {
-    "modality": _modality,
-    "multiframe": _is(kinds.multiframe),
-    "mosaic": _is(kinds.mosaic),
-    "localizer": _is(kinds.localizer),
-    "calibration": _is(kinds.calibration),
-    "timing": _is(kinds.timing),
-    "derived": _is(kinds.derived),
-    "fieldmap": _is(kinds.fieldmap),
-    "phase": _is(kinds.phase),
-    "geometry": _geometry,
-    "rescale": _is(kinds.rescale),
-    "body_part": _is(kinds.body_part),
-    "cone_beam": _is(technique.cone_beam),
-    "low_dose": _is(technique.low_dose),
-    "tube_voltage": _is(technique.tube_voltage),
-    "sagittal": _in_plane("sagittal"),
-    "coronal": _in_plane("coronal"),
-    "oblique": _oblique,
-    "angiography": _is(kinds.angiography),
-    "swi": _is(kinds.swi),
-    "perfusion": _is(kinds.perfusion),
-    "dwi": _is(kinds.dwi),
-    "epi": _is(kinds.epi),
-    "flair": _is(technique.flair),
-    "t1": _weighted("t1", "T1-weighted"),
-    "pd": _weighted("pd", "proton density"),
-    "fat_suppressed": _is(technique.fat_suppressed),
-    "contrast": _is(technique.contrast),
-    "sharp_kernel": _is(technique.sharp_kernel),
-    "tse": _is(technique.tse),
-    "weighting": _weighting,
-}
+def rejected(rule: Rule, reason: str) -> Verdict:
+    """Make the verdict of a single rule."""
+    return Verdict(rule.name, reason, (rule.name,))

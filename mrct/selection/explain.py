@@ -1,29 +1,45 @@
-"""An empty cohort explained: which rule costs most, how many series of which vendor, which key relaxes it."""
+"""Why no patient has both images: which rule costs most, how many series of which vendor, which parameter lifts it."""
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from mrct.core.contracts import SelectionStatus
 from mrct.selection.choose import Choice, Decision
-from mrct.selection.classify import REJECTABLE, Rules
+from mrct.selection.classify import BY_NAME
+from mrct.selection.parameters import REJECTABLE, Rules
 
 _ADVICE = {
     "tse": "routine T2w is usually TSE",
     "body_part": "BodyPartExamined is often the protocol's, not the patient's",
     "oblique": "select.max_angle_deg admits more tilt",
 }
-# rules that ask the stack, and the key whose 0 lifts each
-_LIMITS = {"coverage": "min_coverage_mm", "field_of_view": "min_field_mm", "spacing": "max_spacing_mm"}
+
+
+class _Cost(NamedTuple):
+    """What a rule did to the series of a modality."""
+
+    modality: str
+    rule: str
 
 
 def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
-    """Why no patient has both: the rule that costs most, its count per vendor, the key that relaxes it."""
+    """Explain why no patient has both a CT and a wanted MR.
+
+    Args:
+        choices: One for each patient; none of them is paired.
+        rules: The parameters of the selection.
+
+    Returns:
+        A message with the rule that costs most, how many series of each vendor it rejected, and the parameter that
+        lifts it, as DVC's option -S takes it.
+    """
     wanted = "MR" if rules.weighting == "any" else f"{rules.weighting.upper()} MR"
     head = f"select: no patient has both a CT and a {wanted}."
     decisions = [decision for choice in choices for decision in choice.decisions]
-    far = [choice for choice in choices if choice.status == "left_out"]
-    if far and len(far) >= sum(
-        any(_is_missed(one, choice) for one in choice.decisions) for choice in choices
-    ):
+    far = [choice for choice in choices if choice.status == SelectionStatus.LEFT_OUT]
+    lacking = [choice for choice in choices if any(_is_missed(one, choice) for one in choice.decisions)]
+    if far and len(far) >= len(lacking):
         return (
             f"{head} {len(far)} patients were left out by select.max_days_between = {rules.max_days_between} "
             f"({far[0].reason}); relax it with -S select.max_days_between=0 (0 means any)."
@@ -34,12 +50,13 @@ def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
             f"{head} Among {len(decisions)} series of {len(choices)} patients there is no "
             f"{' and no '.join(missing)}; add the missing export to the folder named by `source`."
         )
-    modality, rule = _costliest_rule(choices)
-    if not rule:
+    costliest = _costliest_rule(choices)
+    if costliest is None:
         return (
             f"{head} The {len(choices)} patients have CT or MR, none has both; if one person's CT and MR "
             "carry two PatientIDs, give them one before the export (ids are never joined by guessing)."
         )
+    modality, rule = costliest
     removed = [d for d in decisions if d.verdict.rule == rule and d.series.modality == modality]
     vendors = Counter(decision.series.first.vendor for decision in removed)
     counts = ", ".join(f"{vendor} {count}" for vendor, count in sorted(vendors.items()))
@@ -49,32 +66,31 @@ def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
 
 def _relax(rule: str, rules: Rules, removed: Sequence[Decision]) -> str:
     if rule in REJECTABLE:
-        others = ",".join(name for name in rules.reject if name != rule)
         advice = f"{_ADVICE[rule]}: " if rule in _ADVICE else ""
-        return f"{advice}keep them with -S 'select.reject=[{others}]'."
-    if rule in _LIMITS:
-        return f"admit them with -S select.{_LIMITS[rule]}=0."
+        return f"{advice}keep them with -S 'select.accept=[{','.join((*rules.accept, rule))}]'."
+    if BY_NAME[rule].limit:
+        return f"admit them with -S select.{BY_NAME[rule].limit}=0."
     if rule == "weighting":
         kinds = ", ".join(sorted({decision.verdict.reason.split(" ")[0] for decision in removed}))
         return f"they are: {kinds}; accept others with -S select.weighting=any (or t1, t2)."
     return f"reason: {removed[0].verdict.reason}."
 
 
-def _costliest_rule(choices: Sequence[Choice]) -> tuple[str, str]:
-    """(modality, rule) that alone keeps most series from a patient who lacks that modality, then by count."""
-    alone: Counter[tuple[str, str]] = Counter()
-    all_removed: Counter[tuple[str, str]] = Counter()
+def _costliest_rule(choices: Sequence[Choice]) -> _Cost | None:
+    """The rule that alone keeps most series from patients who lack their modality, then the one of most series."""
+    alone: Counter[_Cost] = Counter()
+    all_removed: Counter[_Cost] = Counter()
     for choice in choices:
         for decision in choice.decisions:
-            modality, verdict = decision.series.modality, decision.verdict
             if not _is_missed(decision, choice):
                 continue
-            all_removed[modality, verdict.rule] += 1
-            alone[modality, verdict.rule] += len(verdict.matches) == 1
-    ranked = sorted(all_removed, key=lambda key: (-alone[key], -all_removed[key], key))
-    return ranked[0] if ranked else ("", "")
+            cost = _Cost(decision.series.modality, decision.verdict.rule)
+            all_removed[cost] += 1
+            alone[cost] += len(decision.verdict.matches) == 1
+    ranked = sorted(all_removed, key=lambda cost: (-alone[cost], -all_removed[cost], cost))
+    return ranked[0] if ranked else None
 
 
 def _is_missed(decision: Decision, choice: Choice) -> bool:
-    """Whether the patient has no series of this one's modality."""
+    """Whether the patient has no chosen series of this one's modality."""
     return {"CT": choice.ct, "MR": choice.mr}.get(decision.series.modality, decision) is None

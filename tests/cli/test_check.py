@@ -8,7 +8,7 @@ from rich.console import Console
 from helpers import series_factory
 from helpers.series_factory import smooth, stack_positions, write_series
 from mrct.cli.check import check, render
-from mrct.selection.classify import REJECTABLE, Rules
+from mrct.selection.parameters import REJECTABLE, Rules
 
 SECRETS = ("Quillfeather", "QF-77123", "19700203", "1.2.777", "SECRETWORD")
 

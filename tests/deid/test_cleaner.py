@@ -13,7 +13,7 @@ from mrct.deid import cleaner
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import read_dataset
-from mrct.dicom.save import save_dataset
+from mrct.dicom.write import save_dataset
 
 KEYS = demonstration()
 KOREAN = {"SpecificCharacterSet": ["", "ISO 2022 IR 149"]}

@@ -13,7 +13,7 @@ from helpers.phi_factory import person_dataset
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import read_dataset
-from mrct.dicom.save import save_dataset
+from mrct.dicom.write import save_dataset
 
 DCIODVFY = shutil.which("dciodvfy")
 pytestmark = pytest.mark.skipif(DCIODVFY is None, reason="dicom3tools is not installed")

@@ -19,7 +19,7 @@ from mrct.deid.dates import shift_date, shift_date_time
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import Unreadable
-from mrct.dicom.save import save_dataset
+from mrct.dicom.write import save_dataset
 from mrct.leaks.vocabulary import clean
 
 KEYS = demonstration()

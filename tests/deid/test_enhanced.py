@@ -15,7 +15,7 @@ from mrct.deid.attribute_rules import Context, apply_rule
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import read_dataset
-from mrct.dicom.save import save_dataset
+from mrct.dicom.write import save_dataset
 
 secrets_in = enhanced_factory.factory["secrets_in"]
 KEYS = demonstration()

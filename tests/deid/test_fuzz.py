@@ -16,7 +16,7 @@ from helpers import fuzz_factory, phi_factory
 from helpers.enhanced_factory import enhanced_dataset
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
-from mrct.dicom.save import save_dataset
+from mrct.dicom.write import save_dataset
 from mrct.leaks.phi_values import PhiValues
 
 # writing bad values, which is the purpose here, makes pydicom complain
@@ -29,11 +29,11 @@ STAGE = """
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
-from mrct.dicom import codec
+from mrct.dicom import decoding
 from mrct.deid.pseudonyms import demonstration
-from mrct.dicom.save import save_dataset
+from mrct.dicom.write import save_dataset
 from stages.anonymize import Params, Source, run
-codec.FRAME_SECONDS = 0.5
+decoding.FRAME_SECONDS = 0.5
 root = Path(sys.argv[2])
 params = Params(key_file="unused", max_shift_days=365, retain_age_and_sex=False)
 run(params, Source(source=str(root / "raw"), source_layout="dicom"), root / "out", root / "work", demonstration())

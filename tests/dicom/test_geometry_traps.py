@@ -13,10 +13,9 @@ import pytest
 import SimpleITK as sitk
 
 from helpers.series_factory import smooth, stack_positions, write_series
-from mrct.dicom.runs import even_slices
-from mrct.dicom.scans import scan_numbers
-from mrct.dicom.series import Series, group, read_instance
-from mrct.dicom.stack import GeometryError, stack
+from mrct.dicom.errors import GeometryError
+from mrct.dicom.series import Series, group, read_instances, scan_numbers
+from mrct.dicom.stack import even_slices, stack
 from mrct.dicom.volume import build_volume
 from mrct.imaging.volumes import read_volume, write_volume
 
@@ -25,7 +24,8 @@ TILT_DEG = 18.5
 
 
 def all_series(folder: Path) -> list[Series]:
-    return group((read_instance(path) for path in sorted(folder.rglob("*.dcm"))), lambda _: ("P", "S"))
+    instances = [one for path in sorted(folder.rglob("*.dcm")) for one in read_instances(path)]
+    return group(instances, lambda _: ("P", "S"))
 
 
 def one_series(folder: Path) -> Series:

@@ -27,11 +27,11 @@ from pydicom.uid import (
 from helpers.phi_factory import person_dataset, secrets_in
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
-from mrct.dicom import codec
+from mrct.dicom import decoding
 from mrct.dicom.decoding import PixelFormat, decode_pixels, make_native
+from mrct.dicom.errors import DecoderError, Unreadable
 from mrct.dicom.pixels import without_unused_bits
 from mrct.dicom.read import read_dataset
-from mrct.dicom.unreadable import Unreadable
 
 NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 FORMATS = {
@@ -286,7 +286,7 @@ def _endless() -> pydicom.Dataset:
 
 
 def test_a_decoder_that_does_not_end_is_ended_and_the_next_image_decodes(monkeypatch):
-    monkeypatch.setattr(codec, "FRAME_SECONDS", 0.3)
+    monkeypatch.setattr(decoding, "FRAME_SECONDS", 0.3)
     with pytest.raises(Unreadable, match="cannot be decoded"):
         make_native(_endless())
     whole = pydicom.dcmread(get_testdata_file("MR_small_jpeg_ls_lossless.dcm"))
@@ -296,7 +296,7 @@ def test_a_decoder_that_does_not_end_is_ended_and_the_next_image_decodes(monkeyp
 def test_a_frame_that_is_too_slow_ends_its_decoder(monkeypatch):
     image = image_of(np.random.default_rng(0).integers(0, 2**16, (512, 512), "<u2"), 16)
     image.compress(JPEG2000Lossless)
-    monkeypatch.setattr(codec, "FRAME_SECONDS", 0.001)
+    monkeypatch.setattr(decoding, "FRAME_SECONDS", 0.001)
     with pytest.raises(Unreadable, match="cannot be decoded"):
         make_native(image)
 
@@ -305,17 +305,16 @@ def test_a_decoder_that_crashes_takes_nothing_with_it():
     image = person_dataset(size=32)
     expected = image.pixel_array.copy()
     image.compress(JPEG2000Lossless)
-    codec.decode(bytes(image.PixelData), JPEG2000Lossless, _options())
-    os.kill(codec._running[os.getpid()].pid, signal.SIGSEGV)
+    _decoded(image)
+    os.kill(decoding._running[os.getpid()].pid, signal.SIGSEGV)
     for _ in range(2):  # the dead one may be noticed before or after it is asked
         try:
-            decoded = codec.decode(bytes(image.PixelData), JPEG2000Lossless, _options())
-        except codec.CodecError:
+            decoded = _decoded(image)
+        except DecoderError:
             continue
     assert np.array_equal(np.frombuffer(decoded, "<u2").reshape(32, 32), expected)
 
 
-def _options() -> dict[str, object]:
-    size = {"rows": 32, "columns": 32, "number_of_frames": 1, "samples_per_pixel": 1}
-    bits = {"bits_allocated": 16, "bits_stored": 16, "pixel_representation": 0}
-    return size | bits | {"photometric_interpretation": "MONOCHROME2"}
+def _decoded(image: pydicom.Dataset) -> bytes:
+    form = PixelFormat(rows=32, columns=32, frames=1, bits_allocated=16, bits_stored=16, signed=False)
+    return decoding.decode_stream(bytes(image.PixelData), JPEG2000Lossless, form, "MONOCHROME2")

@@ -15,8 +15,8 @@ from pydicom.uid import MPEG2MPML, DeflatedExplicitVRLittleEndian, JPEG2000Lossl
 from helpers import phi_factory
 from helpers.phi_factory import person_dataset, save
 from mrct.dicom.decoding import decode_pixels
+from mrct.dicom.errors import MissingCodec, Unreadable
 from mrct.dicom.read import find_files, read_dataset
-from mrct.dicom.unreadable import MissingCodec, Unreadable
 
 
 def test_finds_everything_that_is_no_folder_at_any_depth_sorted(tmp_path):

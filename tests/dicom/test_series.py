@@ -11,14 +11,14 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from helpers import series_factory
+from mrct.dicom.errors import Unreadable
 from mrct.dicom.header import vendor_name
-from mrct.dicom.read import Unreadable
 from mrct.dicom.series import (
     Instance,
     Series,
     group,
     instance_of,
-    read_instance,
+    read_instances,
     split_echoes,
     split_types,
 )
@@ -60,7 +60,7 @@ def test_unknown_vr_is_unreadable_not_a_crash(tmp_path: Path) -> None:
     at = content.index(b"\x18\x00\x81\x00DS")
     path.write_bytes(content[: at + 4] + b"ZZ" + content[at + 6 :])
     with pytest.raises(Unreadable, match="damaged"):
-        read_instance(path)
+        read_instances(path)
 
 
 @pytest.mark.parametrize(

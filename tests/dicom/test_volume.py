@@ -12,14 +12,16 @@ from pydicom import Dataset
 from scipy.spatial.transform import Rotation
 
 from helpers.series_factory import smooth, stack_positions, write_series
-from mrct.dicom.series import Series, group, read_instance
-from mrct.dicom.stack import GeometryError, stack
+from mrct.dicom.errors import GeometryError
+from mrct.dicom.series import Series, group, read_instances
+from mrct.dicom.stack import stack
 from mrct.dicom.volume import build_volume, padding, read_slice
 from mrct.selection.thumbnail import HEIGHT_PX, save_thumbnail, series_thumbnail
 
 
 def series_in(folder: Path) -> Series:
-    [item] = group((read_instance(path) for path in sorted(folder.glob("*.dcm"))), lambda _: ("P", "S"))
+    instances = [one for path in sorted(folder.glob("*.dcm")) for one in read_instances(path)]
+    [item] = group(instances, lambda _: ("P", "S"))
     return item
 
 
@@ -162,7 +164,7 @@ def test_truncated_pixels_name_the_slice_not_the_file(tmp_path: Path) -> None:
 def one_slice(folder: Path, stored: list[list[int]], dtype: type, **attributes: Any) -> np.ndarray:
     modality = attributes.pop("modality", "CT")
     path = write_series(folder, modality, np.array([stored], dtype), [(0.0, 0.0, 0.0)], **attributes)[0]
-    return read_slice(read_instance(path), modality)
+    return read_slice(read_instances(path)[0], modality)
 
 
 def test_twelve_bits_signed_with_rubbish_above(tmp_path: Path) -> None:

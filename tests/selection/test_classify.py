@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrct.dicom.series import Instance, Series
+from mrct.dicom.stack import plane
+from mrct.selection.acquisition import contrast_agent, kernel_class, turbo_spin_echo, weighting
 from mrct.selection.choose import choose
-from mrct.selection.classify import REJECTABLE, Rules, classify, plane
+from mrct.selection.classify import RULES, classify
 from mrct.selection.explain import explain_empty
-from mrct.selection.weighting import contrast_agent, kernel_class, turbo_spin_echo, weighting
+from mrct.selection.parameters import REJECTABLE, Rules
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -370,8 +372,28 @@ def test_an_empty_cohort_names_rule_vendors_and_key() -> None:
     choices = [choose(str(n), patient(n, "Philips" if n else "GE"), rules) for n in range(3)]
     text = explain_empty(choices, rules)
     assert "Rule 'tse' removed 3 MR series (GE 1, Philips 2)" in text
-    others = ",".join(name for name in rules.reject if name != "tse")
-    assert f"-S 'select.reject=[{others}]'" in text
+    assert text.endswith("keep them with -S 'select.accept=[tse]'.")
+    more = replace(rules, accept=("body_part", "flair"))
+    text = explain_empty([choose("1", patient(1, "GE"), more)], more)
+    assert text.endswith("keep them with -S 'select.accept=[body_part,flair,tse]'.")
+
+
+def test_an_accepted_rule_does_not_hold_whatever_the_list_of_refused_kinds() -> None:
+    turbo = series(echo_train_length=15, contrast_agent=True)
+    assert rule_of(turbo) == "contrast"
+    assert rule_of(turbo, accept=("contrast",)) == "tse"
+    assert rule_of(turbo, accept=("contrast", "tse")) == ""
+    assert rule_of(turbo, accept=("contrast", "tse"), reject=("tse", "flair")) == ""
+    assert rule_of(series(), accept=("tse",), reject=()) == ""  # a rule that `reject` does not hold
+
+
+def test_the_table_holds_every_rule_once_with_its_meaning() -> None:
+    names = [rule.name for rule in RULES]
+    assert len(names) == len(set(names)) == 38
+    assert set(REJECTABLE) < set(names)
+    assert all(rule.meaning and "\n" not in rule.meaning for rule in RULES)
+    assert {rule.limit for rule in RULES} - {""} == {"min_coverage_mm", "min_field_mm", "max_spacing_mm"}
+    assert all(getattr(Rules(), rule.limit) == 0 for rule in RULES if rule.limit)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from mrct.dicom.series import Instance, Series
 from mrct.selection.choose import choose
-from mrct.selection.classify import Rules
 from mrct.selection.explain import explain_empty
+from mrct.selection.parameters import Rules
 
 LIMITS = Rules(min_coverage_mm=60.0, min_field_mm=150.0, max_spacing_mm=8.0)
 FIRST = Instance(

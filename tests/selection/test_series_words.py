@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from mrct.leaks.vocabulary import clean, words
-from mrct.selection import naming
+from mrct.selection import acquisition
 
 USES = ("descriptor", "code", "device")
-TABLE = Path(naming.__file__).with_name("series_words.txt")
+TABLE = Path(acquisition.__file__).with_name("series_words.txt")
 # surnames as well, so de-identification takes them: the dry run on raw data knows more than the stage
 SURNAMES = {"FINGER", "FOOT", "LEG", "ARM", "HEART", "BECKEN", "COU", "JET"}
 NOT_ASCII = {"SCHÄDEL"}
@@ -45,5 +45,5 @@ def test_a_word_that_speaks_against_a_series_survives_de_identification(section:
     """In one of its spellings, as a name or as a code; an entry that ends in * by some word of that stem."""
     known = sorted(words("descriptor")) if entry.endswith("*") else []
     texts = [*spellings(entry), *(word for word in known if word.startswith(tuple(spellings(entry))))]
-    survivors = [text for text in texts for use in USES if naming._word(section, clean(text, use))]
+    survivors = [text for text in texts for use in USES if acquisition.word_of(section, clean(text, use))]
     assert bool(survivors) != (entry in SURNAMES | NOT_ASCII)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from mrct.dicom.series import Instance, Series
-from mrct.selection.classify import Rules, classify
-from mrct.selection.naming import named, named_contrast
+from mrct.selection.acquisition import named, named_contrast
+from mrct.selection.classify import classify
+from mrct.selection.parameters import Rules
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 with Path(__file__).with_name("vendor_headers.csv").open(newline="", encoding="utf-8") as stream:

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import SimpleITK as sitk
 
 from helpers.series_factory import smooth, stack_positions, write_series
-from mrct.core import files, params
-from mrct.selection.classify import DEFAULT_PREFER, REJECTABLE
-from mrct.selection.table import SERIES_COLUMNS
+from mrct.core import contracts, files, params
+from mrct.selection.parameters import DEFAULT_PREFER, REJECTABLE
 from stages.select import Params, run
 
 
@@ -66,7 +64,7 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_committed_lists_are_the_defaults_of_the_room() -> None:
+def test_the_committed_lists_are_the_defaults_of_the_package() -> None:
     assert set(settings().reject) == set(REJECTABLE)
     assert settings().prefer == DEFAULT_PREFER
 
@@ -74,12 +72,11 @@ def test_the_committed_lists_are_the_defaults_of_the_room() -> None:
 def test_outputs_follow_the_contract(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "selected"
     run(settings(), source, out)
-    table = files.read_table(out / "series.csv")
-    assert list(table.columns) == SERIES_COLUMNS
-    rules = dict(zip(table["series"], table["rule"].fillna(""), strict=True))
+    table = contracts.SELECTED_SERIES.read(out)
+    rules = dict(zip(table["series"], table["rule"], strict=True))
     assert rules == {"S1": "", "S2": "", "S3": "tse", "S4": "coronal", "S5": "", "S6": "", "S7": "tse"}
-    assert table.loc[table["rule"].notna(), "reason"].notna().all()
-    patients = files.read_table(out / "patients.csv").set_index("patient")
+    assert table.loc[table["rule"] != "", "reason"].ne("").all()
+    patients = contracts.SELECTED_PATIENTS.read(out).set_index("patient")
     assert patients["status"].to_dict() == {
         "P0000000001": "paired",
         "P0000000002": "unpaired",
@@ -110,7 +107,7 @@ def test_a_series_whose_pixels_fail_gives_way_to_the_next_best(source: Path, tmp
     paths = add(source, "P0000000001", "S8", "MR", positions=stack_positions(9))
     paths[4].write_bytes(paths[4].read_bytes()[:-200])
     run(settings(), source, tmp_path / "out")
-    table = files.read_table(tmp_path / "out" / "series.csv").set_index("series")
+    table = contracts.SELECTED_SERIES.read(tmp_path / "out").set_index("series")
     assert table.loc["S8", "rule"] == "pixels"
     assert table.loc["S8", "reason"].startswith("slice 5 of 9: truncated")
     assert table.loc["S2", "decision"] == "kept"
@@ -123,7 +120,7 @@ def test_an_empty_cohort_stops_and_leaves_nothing(tmp_path: Path) -> None:
     files.write_json(
         source / "manifest.json", {"layout": "dicom", "registered": False, "mr_weighting": "unknown"}
     )
-    with pytest.raises(ValueError, match=r"Rule 'tse' removed 1 MR series \(Siemens 1\).*select\.reject="):
+    with pytest.raises(ValueError, match=r"Rule 'tse' removed 1 MR series \(Siemens 1\).*select\.accept="):
         run(settings(), source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     run(settings(reject=["coronal"]), source, tmp_path / "out")
@@ -172,7 +169,7 @@ def volumes(tmp_path: Path) -> Path:
 def test_volumes_pass_oriented(volumes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(settings(weighting="t1"), volumes, out)
-    patients = files.read_table(out / "patients.csv").set_index("patient")["status"].to_dict()
+    patients = contracts.SELECTED_PATIENTS.read(out).set_index("patient")["status"].to_dict()
     assert patients == {"Pa": "paired", "Pb": "paired", "Pc": "unpaired", "Pd": "unpaired"}
     assert files.read_json(out / "manifest.json") == {"registered": True}
     assert sorted(path.name for path in (out / "Pa").iterdir()) == ["ct.nii.gz", "mask.nii.gz", "mr.nii.gz"]
@@ -182,8 +179,7 @@ def test_volumes_pass_oriented(volumes: Path, tmp_path: Path) -> None:
     flipped = sitk.ReadImage(str(out / "Pb" / "mr.nii.gz"))
     np.testing.assert_allclose(np.reshape(flipped.GetDirection(), (3, 3)), np.eye(3), atol=1e-6)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(flipped), smooth(4)[:, ::-1, ::-1] + 1)
-    table = files.read_table(out / "series.csv")
-    assert list(table.columns) == SERIES_COLUMNS
+    table = contracts.SELECTED_SERIES.read(out)
     assert table.loc[table["patient"] == "Pd", "rule"].tolist()[-1] == "unreadable"
     assert set(table.loc[table["modality"] == "MR", "weighting"]) == {"t1"}
 
@@ -200,4 +196,4 @@ def test_a_declared_weighting_that_is_not_wanted_names_the_key(
     with pytest.raises(ValueError, match=rf"-S select\.weighting={key}$"):
         run(settings(weighting=wanted), volumes, tmp_path / "out")
     run(settings(weighting="any"), volumes, tmp_path / "out")
-    assert isinstance(files.read_table(tmp_path / "out" / "series.csv"), pd.DataFrame)
+    assert len(contracts.SELECTED_SERIES.read(tmp_path / "out"))

@@ -20,7 +20,7 @@ from helpers.series_factory import (
     write_enhanced,
     write_series,
 )
-from mrct.core import files, params
+from mrct.core import contracts, files, params
 from stages.select import Params, run
 
 # the series of these tests are 24 pixels wide and a few slices high
@@ -52,8 +52,7 @@ class Hospital:
         """series.csv by series, after the stage."""
         settings = params.parse(Params, params.read()["select"] | SMALL | changes, "select")
         run(settings, self.source, self.out)
-        table = files.read_table(self.out / "series.csv").set_index("series")
-        return table.assign(**{name: table[name].astype(object).fillna("") for name in ("rule", "reason")})
+        return contracts.SELECTED_SERIES.read(self.out).set_index("series")
 
 
 @pytest.fixture
@@ -121,8 +120,7 @@ def test_trap_32_echo_planar_and_diffusion_without_weighting_look_t2_and_are_ref
     table = hospital.select()
     assert table.loc[["D", "E", "G"], "rule"].tolist() == ["dwi", "epi", "dwi"]
     assert table.loc["E", "weighting"] == "t2"  # by its times; the readout speaks against it
-    without = [name for name in params.read()["select"]["reject"] if name != "epi"]
-    relaxed = hospital.select(reject=without)
+    relaxed = hospital.select(accept=["epi"])
     assert relaxed.loc["E", "rule"] == "not_chosen"
     assert relaxed.loc["D", "rule"] == "dwi"
 
@@ -185,9 +183,8 @@ def test_trap_37_a_cohort_of_turbo_spin_echoes_stops_and_says_which_key_relaxes_
         ValueError, match=r"Rule 'tse' removed 3 MR series \(GE 1, Philips 1, Siemens 1\)"
     ) as stop:
         hospital.select()
-    assert "-S 'select.reject=[" in str(stop.value)
-    without = [name for name in params.read()["select"]["reject"] if name != "tse"]
-    assert (hospital.select(reject=without)["decision"] == "kept").sum() == 2
+    assert str(stop.value).endswith("-S 'select.accept=[tse]'.")
+    assert (hospital.select(accept=["tse"])["decision"] == "kept").sum() == 2
 
 
 def test_trap_38_the_echoes_of_one_series_are_parted_by_echo_time(hospital: Hospital) -> None:
@@ -226,8 +223,7 @@ def test_trap_39_a_soft_kernel_is_chosen_and_the_bone_kernel_listed(hospital: Ho
     table = hospital.select()
     assert table.loc["S", "decision"] == "kept"
     assert table.loc["B", "reason"] == "reconstructed with a sharp kernel, as for bone or lung"
-    admitted = [name for name in params.read()["select"]["reject"] if name != "sharp_kernel"]
-    reason = hospital.select(reject=admitted).loc["B", "reason"]
+    reason = hospital.select(accept=["sharp_kernel"]).loc["B", "reason"]
     assert reason.startswith("series S of this patient was chosen; this one has a sharp kernel, a better one")
 
 
@@ -364,5 +360,7 @@ def test_another_body_part_is_refused_and_the_head_in_a_name_wins(hospital: Hosp
 def test_a_mistyped_rule_or_preference_names_the_nearest(hospital: Hospital) -> None:
     with pytest.raises(params.ParamsError, match=r"reject\.1 = 'angiografy'; did you mean 'angiography'\?"):
         hospital.select(reject=["tse", "angiografy"])
+    with pytest.raises(params.ParamsError, match=r"accept\.0 = 'tsee'; did you mean 'tse'\?"):
+        hospital.select(accept=["tsee"])
     with pytest.raises(params.ParamsError, match=r"prefer\.0 = 'softkernel'; did you mean 'soft_kernel'\?"):
         hospital.select(prefer=["softkernel"])

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from mrct.core.params import load
-from mrct.dicom.frames import instances_of
-from mrct.dicom.header import IMAGE_CLASSES
-from mrct.dicom.series import Instance, group
+from mrct.dicom.series import Instance, group, instances_of
+from mrct.dicom.uids import IMAGE_CLASSES
 from mrct.leaks.vocabulary import clean
 from mrct.selection.choose import Choice, choose
 from stages import select

@@ -1,8 +1,10 @@
-"""A process of its own for decoders written in C: what crashes there, or never ends, stops no run.
+"""Decode compressed frames in a separate process, so that a decoder that crashes or never ends stops no run.
 
-Asked on stdin, answers on stdout: for each frame one line of JSON, then as many bytes as it says. A frame
-that takes more processor time than the request allows ends the process; memory is limited as well, because
-decoders believe the sizes that a damaged stream claims. Started as a script; imports nothing of ours.
+The decoders are libraries in C. This script reads requests from stdin. For each frame it writes one line of JSON and
+then as many bytes as that line says. A frame that takes more processor time than the request allows ends the
+process. Memory is limited as well, because decoders believe the sizes that a damaged stream claims.
+
+`mrct.dicom.decoding` starts the script, which imports nothing of mrct.
 """
 
 import json
@@ -18,11 +20,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydicom.pixels import get_decoder
 
-_MOST_MEMORY_BYTES = 4 << 30
+_MAX_MEMORY_BYTES = 4 << 30
 
 
 def main() -> None:
-    """Answers until stdin ends. What the libraries print goes nowhere: it may quote the stream."""
+    """Answer requests until stdin ends; what the libraries print is discarded, because it may quote the stream."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -30,13 +32,13 @@ def main() -> None:
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = _MOST_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(_MOST_MEMORY_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    limit = _MAX_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(_MAX_MEMORY_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     serve(sys.stdin.buffer, answers)
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """An answer a frame; the first that is not "ok", because the decoder refuses the stream, is the last."""
+    """Write one answer per frame; after the first frame that the decoder refuses the request is over."""
     while line := requests.readline():
         request = json.loads(line)
         stream = requests.read(request["n_bytes"])
@@ -53,14 +55,14 @@ def _answer(answers: BinaryIO, ok: bool, frame: bytes) -> None:
 
 
 def _frames(stream: bytes, request: dict[str, Any]) -> Iterator[bytes]:
-    """The frames that the header counts, as little-endian values of the size that it allocates."""
+    """Yield as many frames as the header counts, as little-endian values of the size that the header allocates."""
     options = request["options"]
     kind = "i" if options["pixel_representation"] else "u"
     wanted = np.dtype(f"<{kind}{options['bits_allocated'] // 8}")
     decoded = get_decoder(request["syntax"]).iter_array(stream, raw=True, **options)
     for _ in range(options["number_of_frames"]):
-        # counts the time on the processor, so that a busy machine changes no verdict; its signal ends
-        # the process even inside C
+        # the timer counts processor time, so that a busy machine changes no result; its signal ends the process
+        # even inside C
         signal.setitimer(signal.ITIMER_PROF, request["frame_seconds"])
         frame, _properties = next(decoded)
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -1,0 +1,32 @@
+"""The errors of this package. Their texts hold no header value, so that they may be listed and logged."""
+
+from mrct.core.errors import DataError, RunError
+
+
+class Unreadable(DataError):  # noqa: N818  # a state of a file, not a defect
+    """A file that cannot be used.
+
+    Attributes:
+        reason: Why, without any header value.
+        damaged: True for a broken DICOM image (it is quarantined), False for a file that is no CT or MR image.
+    """
+
+    def __init__(self, reason: str, damaged: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.damaged = damaged
+
+    def __reduce__(self) -> tuple[type["Unreadable"], tuple[str, bool]]:
+        return type(self), (self.reason, self.damaged)
+
+
+class MissingCodec(Unreadable):
+    """The pixels are compressed in a way that no installed decoder knows."""
+
+
+class DecoderError(RunError):
+    """A compressed stream cannot be decoded, or the process of the decoder died."""
+
+
+class GeometryError(DataError):
+    """The slices of a series form no volume; the text holds no header values but numbers."""

@@ -1,0 +1,73 @@
+"""The parameters of a selection, and the names that they may hold."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+RejectRule = Literal[
+    "localizer",
+    "calibration",
+    "timing",
+    "derived",
+    "fieldmap",
+    "phase",
+    "body_part",
+    "cone_beam",
+    "low_dose",
+    "tube_voltage",
+    "sagittal",
+    "coronal",
+    "oblique",
+    "angiography",
+    "swi",
+    "perfusion",
+    "dwi",
+    "epi",
+    "flair",
+    "t1",
+    "pd",
+    "fat_suppressed",
+    "contrast",
+    "sharp_kernel",
+    "tse",
+    "uneven",
+]
+#: The rules that `select.reject` and `select.accept` may name; the others always hold.
+REJECTABLE: tuple[RejectRule, ...] = get_args(RejectRule)
+Preference = Literal[
+    "soft_kernel", "nearest_date", "more_coverage", "finer_pixels", "more_slices", "first", "last"
+]
+DEFAULT_PREFER: tuple[Preference, ...] = get_args(Preference)[:-1]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The parameters of a selection: the section `select` of params.yaml.
+
+    Attributes:
+        weighting: t2, t1 or any. The wanted weighting is never rejected by the rule of its name: `weighting: t1` works
+            beside a list `reject` that holds t1.
+        reject: Names of REJECTABLE, the rules that hold.
+        accept: Rules of `reject` that do not hold after all.
+        prefer: Criteria that decide between series that are left, in their order.
+        max_angle_deg: Largest tilt from axial.
+        max_days_between: Most days between CT and MR; 0 is no limit.
+        min_coverage_mm: Least height of the even slices; 0 is no limit.
+        min_field_mm: Least field of view; 0 is no limit.
+        max_spacing_mm: Largest distance between slices; 0 is no limit.
+    """
+
+    weighting: str = "t2"
+    reject: tuple[str, ...] = REJECTABLE
+    accept: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = DEFAULT_PREFER
+    max_angle_deg: float = 20.0
+    max_days_between: int = 0
+    min_coverage_mm: float = 0.0
+    min_field_mm: float = 0.0
+    max_spacing_mm: float = 0.0
+
+    def holds(self, name: str) -> bool:
+        """Whether the rule of this name is applied."""
+        if name not in REJECTABLE:
+            return True
+        return name in self.reject and name not in self.accept and name != self.weighting

@@ -1,0 +1,371 @@
+"""One function for each rule that can reject a series.
+
+A function gets the series and the parameters of the selection; a rule of the stack also gets the even slices of the
+series. It returns the reason, or "" if the rule does not apply. It asks the geometry first, then the tags of the
+acquisition, and the names last (mrct/selection/acquisition.py). Reasons quote numbers and words of this program, never
+the free text of a header.
+
+`mrct.selection.classify.RULES` lists the rules in their order and says what each of them rejects. A new rule needs a
+function here, its name in `RejectRule` (mrct/selection/parameters.py), a row in RULES, its words in series_words.txt
+and in mrct/leaks/vocabulary.txt, and a case in tests/selection/vendor_headers.csv.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from mrct.dicom.errors import GeometryError
+from mrct.dicom.series import TIME_POINTS, Instance, Series
+from mrct.dicom.stack import MAIN_SHARE, SAME_LEVEL_MM, Stack, axes, orientations, plane
+from mrct.selection.acquisition import (
+    contrast_agent,
+    diffusion,
+    echo_planar,
+    kernel_class,
+    named,
+    named_device,
+    other_body_part,
+    turbo_spin_echo,
+    weighting,
+)
+from mrct.selection.parameters import Rules
+
+# words of ImageType (PS3.3 C.7.6.1.1.2)
+_DERIVED_TYPES = {
+    "DERIVED": "derived",
+    "SECONDARY": "secondary",
+    "MPR": "a reformat (MPR)",
+    "REFORMATTED": "a reformat",
+    "MIP": "a projection (MIP)",
+    "MAXIP": "a projection (MIP)",
+    "MINIP": "a projection (MinIP)",
+    "MNIP": "a projection (MinIP)",
+    "PROJECTION IMAGE": "a projection",
+    "ADC": "an ADC map",
+    "FA": "an anisotropy map",
+    "PHASE MAP": "a phase map",
+    "T1MAP": "a T1 map",
+    "T2MAP": "a T2 map",
+    "SUBTRACT": "a subtraction",
+    "SUBTRACTION": "a subtraction",
+    "VRT": "a volume rendering",
+    "SCREEN SAVE": "a screen shot",
+}
+_NO_MAGNITUDE = {"P", "PHASE", "R", "REAL", "I", "IMAGINARY", "VELOCITY"}
+_FIELD_MAP_TYPES = {"B0 MAP", "B1 MAP", "FIELD MAP"}
+_PERFUSION_TYPES = {"PERFUSION", "ASL", "CBF", "CBV", "RCBF", "RCBV", "MTT", "TTP", "FMRI", "TMAX"}
+_ANGIOGRAPHY_TYPES = {"ANGIO", "TOF", "TIME OF FLIGHT", "FLOW ENCODED", "PHASE CONTRAST"}
+_SWI_TYPES = {"SWI", "SUSCEPTIBILITY", "MSUM"}
+# the few slices of a localizer lie far apart; those of a diagnostic series of a head do not
+_LOCALIZER_SLICES = 9
+_LOCALIZER_GAP_MM = 15.0
+# slices that are reconstructed (CT) or interpolated (MR) overlap by half or two thirds, sliding slabs by more
+_SLAB_OVERLAP = 4.0
+# the range of head protocols of adults; the lower the voltage, the higher the HU of bone
+_TUBE_KV = (100.0, 140.0)
+
+
+# --- is it a volume at all? ---------------------------------------------------------------
+
+
+def modality(series: Series, rules: Rules) -> str:
+    return "" if series.modality in ("CT", "MR") else "neither CT nor MR"
+
+
+def multiframe(series: Series, rules: Rules) -> str:
+    if series.first.frames > 1 and series.first.frame is None:
+        return "multi-frame file whose frames have no own geometry; export single-frame or enhanced images"
+    return ""
+
+
+def mosaic(series: Series, rules: Rules) -> str:
+    return "mosaic: many slices tiled into one image" if _typed(series, {"MOSAIC"}) else ""
+
+
+def localizer(series: Series, rules: Rules) -> str:
+    if _typed(series, {"LOCALIZER", "SCOUT"}):
+        return "localizer by its image type"
+    groups = orientations(series)
+    turned = len({group[0].orientation for group in groups}) > 1
+    if turned and len(groups[0]) < MAIN_SHARE * len(series.instances):
+        return f"localizer: {len(groups)} orientations in one series"
+    gap_mm, count = _slice_gap_mm(series), len(series.instances)
+    if gap_mm >= _LOCALIZER_GAP_MM and count <= _LOCALIZER_SLICES:
+        return f"localizer: {count} slices {gap_mm:.0f} mm apart"
+    return _by_name("localizer", series, "localizer")
+
+
+def calibration(series: Series, rules: Rules) -> str:
+    return _by_name("calibration, reference or quality scan", series, "calibration")
+
+
+def timing(series: Series, rules: Rules) -> str:
+    return _by_name("timing scan of a contrast bolus", series, "timing")
+
+
+def derived(series: Series, rules: Rules) -> str:
+    found = next((text for word, text in _DERIVED_TYPES.items() if _typed(series, {word})), "")
+    if found:
+        return f"not an original image: {found} by its image type"
+    if series.first.from_images:
+        return "not an original image: its header names the images it was computed from"
+    gap_mm, thickness_mm = _slice_gap_mm(series), _thickness_mm(series)
+    if gap_mm and thickness_mm >= _SLAB_OVERLAP * gap_mm:
+        slabs = f"slabs of {thickness_mm:g} mm every {gap_mm:.3g} mm"
+        return f"not an original image: {slabs}, as projections are"
+    return _by_name("not an original image", series, "derived")
+
+
+def fieldmap(series: Series, rules: Rules) -> str:
+    if _typed(series, _FIELD_MAP_TYPES):
+        return "field map by its image type"
+    return _by_name("field, phase or parameter map", series, "fieldmap")
+
+
+def phase(series: Series, rules: Rules) -> str:
+    if series.modality == "MR" and _share(series, _is_no_magnitude):
+        return "phase or a part of the complex signal, no magnitude, by its image type"
+    return ""
+
+
+def _is_no_magnitude(instance: Instance) -> bool:
+    words = set(instance.image_type[2:])
+    return bool(words & _NO_MAGNITUDE) and not words & {"M", "MAGNITUDE"}
+
+
+def geometry(series: Series, rules: Rules) -> str:
+    if plane(series)[0] == "unknown":
+        return "no usable image position, orientation and pixel spacing in the header"
+    return ""
+
+
+# --- body part, and CT technique ----------------------------------------------------------
+
+
+def rescale(series: Series, rules: Rules) -> str:
+    if series.modality != "CT" or all(instance.has_rescale for instance in series.instances):
+        return ""
+    return "CT without rescale slope and intercept: its numbers are not HU"
+
+
+def body_part(series: Series, rules: Rules) -> str:
+    return other_body_part(series.first)
+
+
+def cone_beam(series: Series, rules: Rules) -> str:
+    found = named_device(series.first, "cone_beam") if series.modality == "CT" else ""
+    return f"cone-beam CT, whose numbers are no HU: {found}" if found else ""
+
+
+def low_dose(series: Series, rules: Rules) -> str:
+    found = named(series.first, "low_dose") if series.modality == "CT" else ""
+    return f"low-dose CT, as for attenuation correction: {found}" if found else ""
+
+
+def tube_voltage(series: Series, rules: Rules) -> str:
+    kv = series.first.tube_kv
+    if series.modality != "CT" or not kv or _TUBE_KV[0] <= kv <= _TUBE_KV[1]:
+        return ""
+    return f"taken at {kv:g} kV: bone has other HU than at 120 kV"
+
+
+# --- plane --------------------------------------------------------------------------------
+
+
+def sagittal(series: Series, rules: Rules) -> str:
+    return _in_plane(series, "sagittal")
+
+
+def coronal(series: Series, rules: Rules) -> str:
+    return _in_plane(series, "coronal")
+
+
+def oblique(series: Series, rules: Rules) -> str:
+    name, angle = plane(series)
+    if name != "axial" or angle is None or angle <= rules.max_angle_deg:
+        return ""
+    return f"oblique: {angle:.1f}° from axial, more than select.max_angle_deg = {rules.max_angle_deg:g}"
+
+
+def _in_plane(series: Series, unwanted: str) -> str:
+    name, angle = plane(series)
+    return f"{unwanted} slices, {angle:.0f}° from axial by their orientation" if name == unwanted else ""
+
+
+# --- contrast and readout -----------------------------------------------------------------
+
+
+def angiography(series: Series, rules: Rules) -> str:
+    if series.first.angiography:
+        return "angiography by its tag"
+    if _typed(series, _ANGIOGRAPHY_TYPES):
+        return "angiography by its image type"
+    return _by_name("angiography", series, "angiography")
+
+
+def swi(series: Series, rules: Rules) -> str:
+    if _typed(series, _SWI_TYPES):
+        return "susceptibility weighted by its image type"
+    return _by_name("susceptibility weighted", series, "swi")
+
+
+def perfusion(series: Series, rules: Rules) -> str:
+    if series.first.time_points > 1:
+        return f"time series: {series.first.time_points} time points"
+    visits = Counter(item.position for item in series.instances if item.position is not None)
+    scans = sorted(visits.values())[len(visits) // 2] if visits else 1
+    if scans >= TIME_POINTS:
+        return f"time series: every slice was imaged {scans} times"
+    if _typed(series, _PERFUSION_TYPES):
+        return "perfusion or function by its image type"
+    return _by_name("perfusion or function", series, "perfusion")
+
+
+def dwi(series: Series, rules: Rules) -> str:
+    found = diffusion(series.first)
+    return f"diffusion imaging: {found}" if found else ""
+
+
+def epi(series: Series, rules: Rules) -> str:
+    found = echo_planar(series.first)
+    return f"echo planar imaging: {found}" if found else ""
+
+
+def flair(series: Series, rules: Rules) -> str:
+    first = series.first
+    if weighting(first) == "flair":
+        return f"FLAIR: inversion time {first.ti_ms:.0f} ms suppresses CSF"
+    if "FLUID ATTENUATED" in first.image_type:
+        return "FLAIR by its acquisition contrast"
+    found = "" if first.modality != "MR" or first.ti_ms else named(first, "flair")
+    return f"FLAIR: {found}; the header holds no inversion time" if found else ""
+
+
+def t1(series: Series, rules: Rules) -> str:
+    return _weighted(series, "t1", "T1-weighted")
+
+
+def pd(series: Series, rules: Rules) -> str:
+    return _weighted(series, "pd", "proton density")
+
+
+def _weighted(series: Series, unwanted: str, words: str) -> str:
+    if weighting(series.first) != unwanted:
+        return ""
+    return f"{words} (TE {series.first.te_ms:g} ms, TR {series.first.tr_ms:g} ms)"
+
+
+def fat_suppressed(series: Series, rules: Rules) -> str:
+    first = series.first
+    if series.modality != "MR":
+        return ""
+    if weighting(first) == "stir":
+        return f"STIR: inversion time {first.ti_ms:.0f} ms suppresses fat"
+    if "FS" in first.scan_options:  # fat saturation, PS3.3 C.8.3.1.1
+        return "fat suppressed by its scan options"
+    found = named(first, "fat_suppressed")
+    return f"fat suppressed: {found}" if found else ""
+
+
+def contrast(series: Series, rules: Rules) -> str:
+    found = contrast_agent(series.first)
+    return f"contrast-enhanced: {found}" if found else ""
+
+
+def sharp_kernel(series: Series, rules: Rules) -> str:
+    kind = kernel_class(series.first) if series.modality == "CT" else ""
+    if kind == "sharp":
+        return "reconstructed with a sharp kernel, as for bone or lung"
+    found = named(series.first, "bone_kernel") if kind == "unknown" else ""
+    return f"reconstructed for bone: {found}; the header tells no kernel" if found else ""
+
+
+def tse(series: Series, rules: Rules) -> str:
+    found = turbo_spin_echo(series.first) if series.modality == "MR" else ""
+    return f"turbo or fast spin echo: {found}" if found else ""
+
+
+def other_weighting(series: Series, rules: Rules) -> str:
+    got, wanted = weighting(series.first), rules.weighting.upper()
+    if series.modality != "MR" or rules.weighting in ("any", got):
+        return ""
+    if got == "unknown":
+        missing = "the header's echo, repetition and inversion times do not tell it"
+        return f"weighting unknown, {wanted} wanted: {missing}"
+    return f"{got} by its times, {wanted} wanted (select.weighting)"
+
+
+# --- the stack: does it show enough of a head, finely enough? -----------------------------
+
+
+def uneven(series: Series, stack: Stack, rules: Rules) -> str:
+    """Slices beyond a gap are missing from the stack; a stray slice at an end is none of them."""
+    places = {item.position for item in orientations(series)[0]}
+    used = len(stack.instances)
+    if used >= MAIN_SHARE * len(places):
+        return ""
+    return f"only {used} of {len(places)} slices form an even stack"
+
+
+def coverage(series: Series, stack: Stack, rules: Rules) -> str:
+    coverage_mm = stack.n_slices * stack.slice_spacing_mm
+    if coverage_mm >= rules.min_coverage_mm:
+        return ""
+    limit = f"less than select.min_coverage_mm = {rules.min_coverage_mm:g}"
+    return f"its even slices cover {coverage_mm:.0f} mm of the head, {limit}"
+
+
+def field_of_view(series: Series, stack: Stack, rules: Rules) -> str:
+    """The longer side of a slice counts."""
+    first = stack.instances[0]
+    rows_mm, columns_mm = first.pixel_spacing_mm or (0.0, 0.0)
+    field_mm = max(first.rows * rows_mm, first.columns * columns_mm)
+    if field_mm >= rules.min_field_mm:
+        return ""
+    limit = f"less than select.min_field_mm = {rules.min_field_mm:g}"
+    return f"a field of view of {field_mm:.0f} mm cuts the head, {limit}"
+
+
+def spacing(series: Series, stack: Stack, rules: Rules) -> str:
+    if not rules.max_spacing_mm or stack.slice_spacing_mm <= rules.max_spacing_mm:
+        return ""
+    limit = f"more than select.max_spacing_mm = {rules.max_spacing_mm:g}"
+    return f"slices {stack.slice_spacing_mm:.3g} mm apart, {limit}"
+
+
+# --- what the functions share -------------------------------------------------------------
+
+
+def _slice_gap_mm(series: Series) -> float:
+    """Median distance between adjacent slices of the main orientation; 0 if there is none."""
+    groups = orientations(series)
+    if not groups:
+        return 0.0
+    try:
+        normal = axes(groups[0][0].orientation or ())[2]
+    except GeometryError:
+        return 0.0
+    gaps = np.diff(np.sort([float(np.dot(item.position or (), normal)) for item in groups[0]]))
+    gaps = gaps[gaps > SAME_LEVEL_MM]
+    return float(np.median(gaps)) if len(gaps) else 0.0
+
+
+def _thickness_mm(series: Series) -> float:
+    """Median over the slices that name a thickness: a series may be thin at the skull base and thick above it."""
+    known = [item.thickness_mm for item in series.instances if item.thickness_mm]
+    return float(np.median(known)) if known else 0.0
+
+
+def _by_name(what: str, series: Series, kind: str) -> str:
+    found = named(series.first, kind)
+    return f"{what}: {found}" if found else ""
+
+
+def _typed(series: Series, words: set[str]) -> bool:
+    return _share(series, lambda item: bool(words & set(item.image_type)))
+
+
+def _share(series: Series, holds: Callable[[Instance], bool]) -> bool:
+    """Whether it holds for more slices than may be strays."""
+    return sum(map(holds, series.instances)) > (1 - MAIN_SHARE) * len(series.instances)
