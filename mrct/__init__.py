@@ -1,0 +1,11 @@
+"""MR-CT synthesis of the brain, from hospital DICOM to metrics. The stages of the pipeline are in stages/.
+
+One package per stage holds what only that stage does; the others serve several:
+
+- data: `deid` and `leaks` (anonymize), `selection` (select), `registration` (register), `pairing` (pair),
+  `normalization` (normalize);
+- learning: `methods` (one module per published system), `training`, `networks`, `losses` (train);
+- results: `metrics` (evaluate), `reporting` (report), `inference` (a trained model on new images);
+- shared: `core` (parameters, files, tables, errors, resuming), `dicom`, `imaging`, `tracking` (MLflow), `terminal`;
+- `cli`: the command `mrct`.
+"""

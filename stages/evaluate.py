@@ -104,7 +104,7 @@ def summarize(params: Params, patients: pd.DataFrame, method: str) -> dict[str, 
 
 
 def split_members(data: NormalizedData, split: str) -> set[str]:
-    """Return the patients of a split by the manifest, which testing follows, and by the pairs, which training follows."""
+    """Return the patients of a split: those of the manifest, as in testing, and those of the pairs, as in training."""
     return {patient.name for patient in data.split(split)} | {
         patient for patient, _ in data.split_pairs(split)
     }

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mrct.core.errors import MrctError
 from mrct.core.params import load
 
 app = typer.Typer(
@@ -39,7 +40,7 @@ def check(
 
     try:
         report = dry_run(source, load(select.Params, "select").rules())
-    except (ValueError, OSError) as error:
+    except (MrctError, OSError) as error:
         raise _fail(error) from None
     console.print(render(report))
     if report.problem:
@@ -65,7 +66,7 @@ def synthesize(
 
     try:
         files, notes = apply(source, out, load_model(model))
-    except (ValueError, OSError) as error:
+    except (MrctError, OSError) as error:
         raise _fail(error) from None
     for note in notes:
         console.print(f"note: {note}", highlight=False)
@@ -89,7 +90,7 @@ def sweep(
 
     try:
         report = sweep_project(paths, against, ignore or [])
-    except (ValueError, OSError) as error:
+    except (MrctError, OSError) as error:
         _fail(error)
         raise typer.Exit(2) from None
     for part in render(report):
@@ -122,7 +123,7 @@ def preset(
             rows = preset.differences(read())
             console.print(_table(("key", "params.yaml", name), [tuple(map(_shown, row)) for row in rows]))
             return
-    except (ValueError, OSError) as error:
+    except (MrctError, OSError) as error:
         raise _fail(error) from None
     command = [sys.executable, "-m", "dvc", *presets.dvc_command(preset, arguments or [])]
     raise typer.Exit(subprocess.run(command, check=False).returncode)

@@ -1,0 +1,7 @@
+"""Training of a method on normalized pairs: deterministic, resumable, chosen on validation patients.
+
+- `method`: `TrainedMethod` and `FittedMethod`, what a method must offer.
+- `configuration.load_configuration`: a method with its parameters from params.yaml.
+- `run.train`: the whole training of a method, from data/normalized to models/<method>.
+- `dataset.open_normalized`: the data; `model_file`: weights on disk.
+"""

@@ -156,4 +156,4 @@ def test_vgg16_weights_are_known_by_their_content(vgg16_file, tmp_path):
 def test_missing_vgg16_weights_stop_before_any_work(tmp_path):
     values = with_change("structure_features", "vgg16", tmp_path / "none.pth")
     with pytest.raises(FileNotFoundError, match=r"none\.pth: no such file"):
-        configuration_of(values, tmp_path).provenance
+        _ = configuration_of(values, tmp_path).provenance
