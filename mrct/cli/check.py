@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mrct.cli.check_view import patient_table, possible_pairs, series_table
+from mrct.core.files import VOLUME_SUFFIXES
 from mrct.core.parallel import map_processes
 from mrct.dicom.frames import read_instances
 from mrct.dicom.header import IMAGE_CLASSES
@@ -23,7 +24,6 @@ from mrct.selection.choose import Choice, choose
 from mrct.selection.classify import Rules
 from mrct.selection.explain import explain_empty
 
-_VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 _CHUNK = 200
 
 # fitted on one core to the data stages up to `normalize`, over one patient of 197 files of 512 x 512 (50 s)
@@ -128,7 +128,7 @@ def _seconds(n_files: int, n_bytes: int, n_paired: int) -> float:
 
 
 def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(_VOLUME_SUFFIXES)
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
 
 
 def _check_volumes(paths: Sequence[Path]) -> CheckReport:
