@@ -24,7 +24,6 @@ from mrct.metrics.grey import grey_metrics, mr_overlap
 from mrct.metrics.hu import bone_iou, head_region, volume_metrics
 from mrct.metrics.image import intersection_over_union
 from mrct.metrics.statistics import bootstrap_interval, mean_over_slices
-from mrct.normalization.intensity import signed_to_hu
 from mrct.terminal import track
 from mrct.tracking import record
 from mrct.training.dataset import NormalizedData, Patient, open_normalized
@@ -120,12 +119,10 @@ def key_figures(summary: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def predict(model: Model, data: NormalizedData, patient: Patient) -> np.ndarray:
-    """Translate a patient: (D, H, W) float32, HU for synthetic CT, [0, 1] for synthetic MR."""
-    spacing_mm = data.slice_spacing_mm(patient.name)
-    if model.direction == "mr_to_ct":
-        window = (float(data.manifest["hu_window"][0]), float(data.manifest["hu_window"][1]))
-        return signed_to_hu(model.translate(patient.mr, spacing_mm), window).astype(np.float32)
-    return ((model.translate(patient.ct, spacing_mm) + 1) / 2).astype(np.float32)
+    """Translate a patient's whole volume: (D, H, W) float32, HU for synthetic CT and [0, 1] for synthetic MR."""
+    source, _ = patient.images(model.direction)
+    signed = model.translate(source, patient.slice_spacing_mm)
+    return data.normalization.inverse_transform(signed, model.target)
 
 
 def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]:

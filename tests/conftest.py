@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from mrct.core.contracts import NORMALIZED_PAIRS
 from mrct.normalization.intensity import MrScaling
+from mrct.normalization.normalization import Normalization
 
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -59,13 +60,8 @@ def normalized(tmp_path) -> Path:
             "affine": np.diag([2.0, 2.0, 5.0, 1.0]).tolist(),
         }
         rows += [(name, k, split) for k in np.flatnonzero(arrays["valid"])]
-    manifest = {
-        "image_size": size,
-        "pixel_spacing_mm": 2.0,
-        "hu_window": [-1024.0, 3000.0],
-        "mr": MrScaling("percentile", (0.5, 99.5)).to_json(),
-        "patients": patients,
-    }
+    normalization = Normalization(size, 2.0, (-1024.0, 3000.0), MrScaling("percentile", (0.5, 99.5)))
+    manifest = normalization.to_json() | {"patients": patients}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    pd.DataFrame(rows, columns=["patient", "k", "split"]).to_csv(folder / "pairs.csv", index=False)
+    NORMALIZED_PAIRS.write(folder, [{"patient": p, "k": int(k), "split": s} for p, k, s in rows])
     return folder

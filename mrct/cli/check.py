@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mrct.core.contracts import SelectionStatus
+from mrct.core.files import VOLUME_SUFFIXES
 from mrct.core.parallel import map_processes
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.read import find_files
@@ -26,7 +27,6 @@ from mrct.selection.choose import Choice, choose
 from mrct.selection.explain import explain_empty
 from mrct.selection.parameters import Rules
 
-_VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 _CHUNK = 200
 # of the data stages up to `normalize`, on one core (docs/decisions/dry-run-estimates.md)
 _SECONDS_PER_FILE = 0.008
@@ -150,7 +150,7 @@ def _seconds(n_files: int, n_bytes: int, n_paired: int) -> float:
 
 
 def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(_VOLUME_SUFFIXES)
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
 
 
 def _check_volumes(paths: Sequence[Path]) -> CheckReport:

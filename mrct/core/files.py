@@ -17,6 +17,9 @@ from mrct.core.errors import DataError
 if TYPE_CHECKING:  # half a second and 50 MB in every worker process, of which most write no table
     import pandas as pd
 
+#: Endings of the files that hold one volume each: NIfTI and MetaImage.
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
+
 
 @contextmanager
 def output_folder(path: Path) -> Iterator[Path]:

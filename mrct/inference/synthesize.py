@@ -1,7 +1,6 @@
-"""A trained model on a new patient: an MR series in, a synthetic CT series out (or the other way round).
+"""A trained model on a new patient: an MR series in, a synthetic CT series out, or the other way round.
 
-Repeats what `normalize` did to the training data from the input alone, translates it, inverts
-the normalization exactly and puts the result back on the input's own voxels.
+The input is normalized as the training volumes were, from its own voxels alone; the result lies on the input's voxels.
 """
 
 from collections.abc import Sequence
@@ -13,33 +12,34 @@ import SimpleITK as sitk
 from pydicom import Dataset
 
 from mrct.core.errors import DataError, OutputExistsError
+from mrct.core.files import VOLUME_SUFFIXES
 from mrct.dicom.header import frame_dataset
 from mrct.dicom.read import Unreadable, find_files, read_dataset
 from mrct.dicom.series import Series, group, read_instances
 from mrct.dicom.stack import plane
 from mrct.dicom.volume import build_volume
 from mrct.dicom.write import write_synthetic_series
-from mrct.imaging.grid import from_grid, make_grid, to_grid
 from mrct.imaging.volumes import read_volume, to_array, write_volume
 from mrct.inference.model import Model
-from mrct.normalization.bias import without_bias
-from mrct.normalization.intensity import MrScaling, hu_to_signed, signed_to_hu
+from mrct.normalization.normalization import Modality
 
-AIR_HU = -1024.0
-#: Synthetic MR has no unit: [0, 1] is written as 0..1000.
-MR_SCALE = 1000.0
+#: Synthetic MR has no unit: [0, 1] is written as 0 to 1000.
+MR_UNITS = 1000.0
 MAX_ANGLE_DEG = 20.0
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
-SOURCE_MODALITY = {"mr_to_ct": "MR", "ct_to_mr": "CT"}
+#: Limits for the first percentile of a volume: below the one it is no MR, and from the other on it is no CT in HU.
+NO_MR_BELOW, NO_CT_FROM = -500.0, 0.0
 
 
 class WrongInputError(DataError):
-    """The input is nothing this model may be applied to."""
+    """The model cannot be applied to this input."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The volume to translate and, for DICOM, the headers that the result belongs beside."""
+    """The volume to translate and, for DICOM, the headers of its images, which the result refers to.
+
+    `notes` are remarks for the user.
+    """
 
     volume: sitk.Image
     headers: Sequence[Dataset] | None
@@ -47,59 +47,68 @@ class Source:
 
 
 def synthesize(path: Path, out: Path, model: Model) -> tuple[list[Path], tuple[str, ...]]:
-    """Translate `path` (one DICOM series: a folder or a multi-frame file; or a NIfTI or MetaImage file) into `out`.
+    """Translate one patient's series or volume and write the result.
 
-    DICOM gives a DICOM series in the folder `out`; a volume file gives a volume file, or a DICOM series where
-    `out` has no volume suffix. Returns the files written and notes worth telling. Raises WrongInputError for a
-    wrong modality, an oblique or coronal series, more than one series; FileExistsError for a full folder.
+    Args:
+        path: One DICOM series (a folder or a multi-frame file), or a NIfTI or MetaImage file.
+        out: A new folder for a DICOM series, or a file with the suffix of a volume.
+        model: What translates it.
+
+    Returns:
+        The files written, and remarks for the user.
+
+    Raises:
+        WrongInputError: The input has another modality, is not roughly axial, or is not exactly one series.
+        OutputExistsError: The folder `out` is not empty.
+        DataError: The volume has no contrast.
     """
-    as_volume = out.name.endswith(VOLUME_SUFFIXES)
     if out.is_dir() and any(out.iterdir()):
         raise OutputExistsError(
             f"{out}: not empty; name a new folder, so that nothing is mixed or overwritten"
         )
-    source = read_source(path, SOURCE_MODALITY[model.direction])
+    source = _read_source(path, model.source)
     synthetic = translate_volume(source.volume, model)
-    if as_volume:
+    if out.name.endswith(VOLUME_SUFFIXES):
         write_volume(out, synthetic)
         return [out], source.notes
-    modality = "CT" if model.direction == "mr_to_ct" else "MR"
-    return write_synthetic_series(synthetic, source.headers, out, modality), source.notes
+    return write_synthetic_series(synthetic, source.headers, out, model.target), source.notes
 
 
 def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
-    """LPS volume in the model's source modality -> synthetic volume on the same voxels (HU, or MR 0..1000)."""
-    normalization = model.normalization
-    window = (float(normalization["hu_window"][0]), float(normalization["hu_window"][1]))
-    grid = make_grid(volume, int(normalization["image_size"]), float(normalization["pixel_spacing_mm"]))
-    to_ct = model.direction == "mr_to_ct"
-    if to_ct:
-        scaling = MrScaling.from_json(normalization["mr"])
-        flat = without_bias(volume) if scaling.n4 else volume
-        scale = scaling.fit(to_array(flat))
-        signed = scale.to_signed(to_grid(flat, grid, fill=scale.low))
-    else:
-        signed = hu_to_signed(to_grid(volume, grid, fill=AIR_HU), window)
-    translated = model.translate(signed, grid.spacing_mm()[2])
-    if to_ct:
-        return from_grid(signed_to_hu(translated, window), grid, volume, fill=AIR_HU)
-    return from_grid((translated + 1) / 2 * MR_SCALE, grid, volume, fill=0.0)
+    """Translate a whole volume in LPS axes.
+
+    Args:
+        volume: An MR in any unit or a CT in HU, as the model's source says.
+        model: What translates it.
+
+    Returns:
+        float32 on the same voxels: HU, or MR from 0 to `MR_UNITS`.
+
+    Raises:
+        DataError: The MR has no contrast.
+    """
+    fitted = model.normalization.fit(volume, model.source)
+    signed = model.translate(fitted.transform(volume, model.source), fitted.slice_spacing_mm)
+    values = model.normalization.inverse_transform(signed, model.target)
+    if model.target == "MR":
+        values = values * MR_UNITS
+    return fitted.restore(values, model.target, volume)
 
 
-def read_source(path: Path, modality: str) -> Source:
-    """One series of the wanted modality, roughly axial; or one volume file, whose modality nobody can check."""
+def _read_source(path: Path, modality: Modality) -> Source:
+    """Read one roughly axial series of the modality; or one volume file, whose header does not tell the modality."""
     if not path.exists():
         raise WrongInputError(f"{path}: no such file or folder")
     if path.is_file() and path.name.endswith(VOLUME_SUFFIXES):
         volume = read_volume(path)
-        require_plausible(to_array(volume), modality, path.name)
+        _require_plausible(to_array(volume), modality, path.name)
         return Source(volume, None, (f"{path.name}: no header says that this is {modality}; taken as such",))
-    series = only_series(path, modality)
+    series = _only_series(path, modality)
     name, angle_deg = plane(series)
     if angle_deg is None:
         raise WrongInputError(
             f"the {modality} series does not tell how its slices or frames lie (no usable orientation); "
-            "expected one stack of axial slices: export it anew, as single images where it is one file"
+            "expected one stack of axial slices: export it again, as single images where it is one file"
         )
     if name != "axial" or angle_deg > MAX_ANGLE_DEG:
         raise WrongInputError(
@@ -107,12 +116,12 @@ def read_source(path: Path, modality: str) -> Source:
             f"{MAX_ANGLE_DEG:g} degrees, as the model was trained on"
         )
     volume, notes = build_volume(series)
-    require_plausible(to_array(volume), modality, "the series")
-    return Source(volume, image_headers(series), notes)
+    _require_plausible(to_array(volume), modality, "the series")
+    return Source(volume, _image_headers(series), notes)
 
 
-def image_headers(series: Series) -> list[Dataset]:
-    """The header of every image; a frame's own is told apart by ReferencedFrameNumber, which counts from 1."""
+def _image_headers(series: Series) -> list[Dataset]:
+    """Read the header of every image; that of a frame gets its ReferencedFrameNumber, which counts from 1."""
     files = {path: read_dataset(path, pixels=False) for path in {one.path for one in series.instances}}
     headers = []
     for one in series.instances:
@@ -123,14 +132,15 @@ def image_headers(series: Series) -> list[Dataset]:
     return headers
 
 
-def only_series(path: Path, modality: str) -> Series:
-    """The single series of the modality below `path`; its files' names and headers are not quoted."""
+def _only_series(path: Path, modality: Modality) -> Series:
+    """Find the single series of the modality below `path`; errors quote no header and no name of its files."""
     instances = []
     for file in find_files(path) if path.is_dir() else [path]:
         try:
             instances += read_instances(file)
         except Unreadable:
-            continue  # a folder from a CD holds viewers and indexes beside the images
+            # a CD holds viewers and indexes beside the images
+            continue
     series = group(instances, key=lambda instance: ("", instance.series_uid))
     wanted = [one for one in series if one.modality == modality]
     if len(wanted) != 1:
@@ -144,12 +154,12 @@ def only_series(path: Path, modality: str) -> Series:
     return wanted[0]
 
 
-def require_plausible(array: np.ndarray, modality: str, name: str) -> None:
-    """WrongInputError for a CT given as MR (values down to air in HU) and for an MR given as CT."""
+def _require_plausible(array: np.ndarray, modality: Modality, name: str) -> None:
+    """Raise WrongInputError for a CT given as MR and for an MR given as CT, by the darkest values."""
     low = float(np.percentile(array, 1))
-    if modality == "MR" and low < -500:
+    if modality == "MR" and low < NO_MR_BELOW:
         raise WrongInputError(f"{name}: its darkest values are {low:.0f}, as of a CT in HU; expected an MR")
-    if modality == "CT" and low >= 0:
+    if modality == "CT" and low >= NO_CT_FROM:
         raise WrongInputError(
             f"{name}: its darkest values are {low:.0f}; expected a CT in HU with air near -1000"
         )

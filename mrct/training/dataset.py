@@ -1,25 +1,36 @@
-"""Slice pairs of data/normalized as tensors, and the order in which an epoch takes them."""
+"""The patients and pairs of data/normalized, and the order in which an epoch takes the pairs."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from mrct.core.contracts import NORMALIZED_PAIRS, Direction, Split
 from mrct.core.errors import DataError, NotFoundError
-from mrct.core.files import open_array
+from mrct.core.files import open_array, read_json
+from mrct.normalization.normalization import Normalization
 
-#: What a model file must carry so that inference can repeat the normalization on a new patient.
-NORMALIZATION = ("image_size", "pixel_spacing_mm", "hu_window", "mr")
+#: (patient, k): slice k of the patient's volumes.
+SlicePair = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Patient:
-    """Memory-mapped volumes (D, H, W) of one patient; `valid` (D,) marks the slices that are pairs."""
+    """The volumes of one patient, memory-mapped, all (D, H, W) on one grid.
+
+    Attributes:
+        name: Pseudonym.
+        split: train, validation or test.
+        mr: float32 in [-1, 1].
+        ct: float32 in [-1, 1].
+        ct_hu: The CT in HU, float32, not clipped.
+        mask: The head, uint8.
+        valid: (D,) bool, true where the slice is a pair.
+        slice_spacing_mm: From one slice to the next.
+    """
 
     name: str
     split: str
@@ -28,60 +39,71 @@ class Patient:
     ct_hu: np.ndarray
     mask: np.ndarray
     valid: np.ndarray
+    slice_spacing_mm: float
+
+    def images(self, direction: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return source and target of a direction, each (D, H, W) in [-1, 1]."""
+        return (self.mr, self.ct) if direction == Direction.MR_TO_CT else (self.ct, self.mr)
 
 
 @dataclass(frozen=True)
 class NormalizedData:
-    """The folder that `normalize` wrote: its manifest, its pairs and its patients by name."""
+    """What the stage normalize has written.
 
-    manifest: dict[str, Any]
+    Attributes:
+        normalization: How the volumes became [-1, 1].
+        pairs: The table `NORMALIZED_PAIRS`.
+        patients: By pseudonym.
+    """
+
+    normalization: Normalization
     pairs: pd.DataFrame
     patients: dict[str, Patient]
 
     @property
-    def normalization(self) -> dict[str, Any]:
-        """How slices became [-1, 1], for the header of a model file."""
-        return {name: self.manifest[name] for name in NORMALIZATION}
-
-    @property
     def pair_counts(self) -> dict[str, int]:
         """Number of pairs of each split."""
-        return {split: len(self.split_pairs(split)) for split in ("train", "validation", "test")}
+        return {split.value: len(self.split_pairs(split)) for split in Split}
 
     def slice_spacing_mm(self, patient: str) -> float:
-        """From one slice of the patient's volumes to the next."""
-        return float(self.manifest["patients"][patient]["slice_spacing_mm"])
+        """Distance from one slice of the patient's volumes to the next."""
+        return self.patients[patient].slice_spacing_mm
 
     def require_pairs(self) -> None:
-        """ValueError where there is nothing to train on or to choose by."""
-        for split in ("train", "validation"):
+        """Raise DataError where there is no pair to train on or to choose the epoch by."""
+        for split in (Split.TRAIN, Split.VALIDATION):
             if not self.split_pairs(split):
                 raise DataError(
                     f"train: no {split} pair in data/normalized; add patients or change pair.*_fraction"
                 )
 
     def split(self, name: str) -> list[Patient]:
-        """The patients of train, validation or test, sorted by name."""
+        """Return the patients of train, validation or test, sorted by name."""
         return [patient for _, patient in sorted(self.patients.items()) if patient.split == name]
 
-    def split_pairs(self, name: str) -> list[tuple[str, int]]:
-        """(patient, k) of every pair of the split, in the table's order."""
+    def split_pairs(self, name: str) -> list[SlicePair]:
+        """Return every pair of train, validation or test, in the order of the table."""
         rows = self.pairs[self.pairs["split"] == name]
         return list(zip(rows["patient"].astype(str), rows["k"].astype(int), strict=True))
 
-    def slices(self, pairs: list[tuple[str, int]]) -> tuple[Tensor, Tensor]:
-        """MR and CT, each (B, 1, H, W) in [-1, 1]."""
+    def slices(self, pairs: list[SlicePair]) -> tuple[Tensor, Tensor]:
+        """Load MR and CT of the pairs, each (B, 1, H, W) in [-1, 1]."""
         mr = np.stack([self.patients[name].mr[k] for name, k in pairs])[:, None]
         ct = np.stack([self.patients[name].ct[k] for name, k in pairs])[:, None]
         return torch.from_numpy(mr), torch.from_numpy(ct)
 
 
 def open_normalized(folder: Path) -> NormalizedData:
-    """Map data/normalized; errors name the folder and the stage to rerun."""
+    """Map the arrays of data/normalized.
+
+    Raises:
+        NotFoundError: A file is missing; the text names it and the stage to run.
+        DataError: The manifest or the table is not what the stage normalize writes.
+    """
     manifest_file = folder / "manifest.json"
     if not manifest_file.is_file():
         raise NotFoundError(f"{manifest_file}: missing; run the normalize stage first (dvc repro normalize)")
-    manifest = json.loads(manifest_file.read_text())
+    manifest = read_json(manifest_file)
     patients = {
         name: Patient(
             name,
@@ -90,16 +112,15 @@ def open_normalized(folder: Path) -> NormalizedData:
                 part: open_array(folder / name / f"{part}.npy")
                 for part in ("mr", "ct", "ct_hu", "mask", "valid")
             },
+            slice_spacing_mm=float(entry["slice_spacing_mm"]),
         )
         for name, entry in manifest["patients"].items()
     }
-    return NormalizedData(manifest, pd.read_csv(folder / "pairs.csv", dtype={"patient": str}), patients)
+    return NormalizedData(Normalization.from_json(manifest), NORMALIZED_PAIRS.read(folder), patients)
 
 
-def epoch_batches(
-    pairs: list[tuple[str, int]], batch_size: int, seed: int, epoch: int
-) -> list[list[tuple[str, int]]]:
-    """All pairs, shuffled by (seed, epoch) alone, so that a resumed run sees the same order.
+def epoch_batches(pairs: list[SlicePair], batch_size: int, seed: int, epoch: int) -> list[list[SlicePair]]:
+    """Divide all pairs into batches, shuffled by (seed, epoch) alone, so that a resumed run sees the same order.
 
     The last batch may be smaller.
     """

@@ -68,7 +68,7 @@ class SlicePairs:
         """Load the slices in [-1, 1], with their motion and contrast changed by their draws."""
         mr, ct = (images.to(device) for images in self.data.slices(items))
         other = {name: _sections(volumes, items).to(device) for name, volumes in self.others.items()}
-        spacing_mm = float(self.data.manifest["pixel_spacing_mm"])
+        spacing_mm = self.data.normalization.pixel_spacing_mm
         return augment(Batch(mr, ct, other), draws, self.augmentation, spacing_mm)
 
     def validation(
@@ -80,7 +80,7 @@ class SlicePairs:
 
 def brain_volumes(data: NormalizedData) -> dict[str, np.ndarray]:
     """Compute (D, H, W) float32 per training patient, from the CT: 1 in the brain, -1 elsewhere."""
-    pixel_mm = float(data.manifest["pixel_spacing_mm"])
+    pixel_mm = data.normalization.pixel_spacing_mm
     volumes = {}
     for patient in data.split("train"):
         slice_mm = data.slice_spacing_mm(patient.name)

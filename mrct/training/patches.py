@@ -86,7 +86,7 @@ class VolumePatches:
         data.require_pairs()
         for patient in data.patients.values():
             _require_whole(patient, data.slice_spacing_mm(patient.name), params)
-        pixel_mm, slice_mm = float(data.manifest["pixel_spacing_mm"]), params.resample_slices_mm
+        pixel_mm, slice_mm = data.normalization.pixel_spacing_mm, params.resample_slices_mm
         self.places = {
             name: find_places(
                 data.patients[name], params.window.made, data.slice_spacing_mm(name), pixel_mm, slice_mm

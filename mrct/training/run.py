@@ -186,14 +186,14 @@ def _write_model(
     """<direction>.safetensors from the weights and the configuration of each direction; model.json with the facts."""
     for direction, (weights, config) in made.items():
         file = folder / f"{direction}.safetensors"
-        save_model(file, method, direction, dict(weights), config, data.normalization)
-    described = {"method": method, "normalization": data.normalization, "n_pairs": data.pair_counts}
+        save_model(file, method, direction, dict(weights), config, data.normalization.to_json())
+    described = {"method": method, "normalization": data.normalization.to_json(), "n_pairs": data.pair_counts}
     write_json(folder / "model.json", described | facts)
 
 
 def _start_tracking(configuration: Configuration, data: NormalizedData, facts: dict[str, Any]) -> Run:
     tracked = Run(facts["fingerprint"], configuration.name)
-    tracked.params(facts["params"] | data.normalization)
+    tracked.params(facts["params"] | data.normalization.to_json())
     tracked.tags({"method": configuration.name, "data.sha256": facts["data_sha256"]} | origin_tags())
     return tracked
 

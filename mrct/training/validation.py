@@ -1,4 +1,4 @@
-"""What an epoch is judged by: the error on the validation patients, inside the head."""
+"""The validation error of an epoch: how far the synthetic images are off, inside the head."""
 
 from collections.abc import Mapping
 
@@ -6,13 +6,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from mrct.core.contracts import Direction
 from mrct.networks.whole_volume import translate
 from mrct.training import distributed
 from mrct.training.dataset import NormalizedData, Patient
 
 #: Unit of each direction's validation error; its lowest value chooses the weights.
-UNITS = {"mr_to_ct": "HU", "ct_to_mr": "8-bit grey"}
-
+UNITS: dict[str, str] = {Direction.MR_TO_CT: "HU", Direction.CT_TO_MR: "8-bit grey"}
+#: Levels of gray that one unit of [-1, 1] stands for in 8 bits.
+GRAY_PER_UNIT = 255.0 / 2
 
 #: Name -> patient -> a further image on the patient's grid.
 Others = Mapping[str, Mapping[str, np.ndarray]]
@@ -22,12 +24,21 @@ NO_OTHERS: Others = {}
 def validation_metrics(
     generators: dict[str, nn.Module], data: NormalizedData, device: torch.device, others: Others = NO_OTHERS
 ) -> dict[str, float]:
-    """validation_mr_to_ct (MAE in HU, window-clipped) and validation_ct_to_mr (MAE on 0..255), in the head.
+    """Compute the mean absolute error in the head of each direction.
 
-    Mean over the validation patients of the mean over their paired slices. `others`: further images that networks of
-    volumes are given.
+    Of several processes each translates its share of the patients; all get the same result.
+
+    Args:
+        generators: The network of each direction.
+        data: Where the validation patients come from.
+        device: Where the networks are.
+        others: Further images that networks of volumes are given.
+
+    Returns:
+        validation_mr_to_ct in HU, with HU clipped to the window, and validation_ct_to_mr in levels of 0 to 255: the
+        mean over the validation patients of the mean over the head in their paired slices.
     """
-    scale = {"mr_to_ct": float(np.ptp(data.manifest["hu_window"])) / 2, "ct_to_mr": 255.0 / 2}
+    scale = {Direction.MR_TO_CT: data.normalization.hu_per_unit, Direction.CT_TO_MR: GRAY_PER_UNIT}
     patients = [patient for patient in data.split("validation") if patient.valid.any()]
     metrics = {}
     for direction, network in generators.items():
@@ -35,9 +46,9 @@ def validation_metrics(
         for place in range(distributed.rank(), len(patients), distributed.size()):
             patient = patients[place]
             known = {name: volumes[patient.name] for name, volumes in others.items()}
-            spacing_mm = data.slice_spacing_mm(patient.name)
-            errors[place] = _error(network, patient, direction, spacing_mm, device, known)
-        metrics[f"validation_{direction}"] = float(distributed.sum_up(errors).mean()) * scale[direction]
+            errors[place] = _error(network, patient, direction, device, known)
+        mean = float(distributed.sum_up(errors).mean())
+        metrics[f"validation_{direction}"] = mean * scale[Direction(direction)]
     return metrics
 
 
@@ -45,12 +56,11 @@ def _error(
     network: nn.Module,
     patient: Patient,
     direction: str,
-    slice_spacing_mm: float,
     device: torch.device,
     others: Mapping[str, np.ndarray],
 ) -> float:
-    """Mean over the paired slices of |prediction - target| in the head, in [-1, 1] units."""
+    """Mean of |prediction - target| in the head of the paired slices, in units of [-1, 1]."""
     valid = np.flatnonzero(patient.valid)
-    source, target = (patient.mr, patient.ct) if direction == "mr_to_ct" else (patient.ct, patient.mr)
-    predicted = translate(network, source, slice_spacing_mm, device, others, valid)
+    source, target = patient.images(direction)
+    predicted = translate(network, source, patient.slice_spacing_mm, device, others, valid)
     return float(np.abs(predicted - target[valid])[patient.mask[valid] > 0].mean())

@@ -10,22 +10,21 @@ import torch
 from typer.testing import CliRunner
 
 from mrct.cli.main import app
+from mrct.core.contracts import Direction
+from mrct.core.errors import DataError
 from mrct.dicom.write import write_synthetic_series
 from mrct.imaging.volumes import affine, read_volume
 from mrct.inference.model import Model, load_model
 from mrct.inference.synthesize import WrongInputError, synthesize, translate_volume
 from mrct.methods.intensity_map import IntensityMapNetwork
+from mrct.networks.whole_volume import VolumeNetwork
 from mrct.normalization.intensity import MrScaling
+from mrct.normalization.normalization import Normalization
 from mrct.training.model_file import save_model
 from virtual_hospital.geometry import Grid
 from virtual_hospital.images import to_multiframe
 
-NORMALIZATION = {
-    "image_size": 64,
-    "pixel_spacing_mm": 4.0,
-    "hu_window": [-1024.0, 3000.0],
-    "mr": MrScaling("percentile", (0.5, 99.5)).to_json(),
-}
+NORMALIZATION = Normalization(64, 4.0, (-1024.0, 3000.0), MrScaling("percentile", (0.5, 99.5)))
 
 
 @pytest.fixture
@@ -35,7 +34,9 @@ def model_file(tmp_path) -> Path:
     hu = torch.linspace(-1024, 1000, 256)
     network.table.copy_((hu + 1024) / 4024 * 2 - 1)
     file = tmp_path / "mr_to_ct.safetensors"
-    save_model(file, "intensity_map", "mr_to_ct", network.state_dict(), {"bins": 256}, NORMALIZATION)
+    save_model(
+        file, "intensity_map", "mr_to_ct", network.state_dict(), {"bins": 256}, NORMALIZATION.to_json()
+    )
     return file
 
 
@@ -51,6 +52,29 @@ def mr() -> sitk.Image:
     tilt = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.05, 0.0, 0.03)
     image.SetDirection(tilt.GetMatrix())
     return image
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"direction": "pet_to_ct"}, {"normalization": {"image_size": 64}}],
+    ids=["direction", "normalization"],
+)
+def test_a_header_that_this_version_does_not_know_is_an_error_that_names_the_file(tmp_path, change):
+    header = {"direction": "mr_to_ct", "normalization": NORMALIZATION.to_json()} | change
+    save_model(tmp_path / "odd.safetensors", "intensity_map", weights={}, config={"bins": 2}, **header)
+    with pytest.raises(DataError, match=r"odd\.safetensors: its header"):
+        load_model(tmp_path / "odd.safetensors")
+
+
+def test_synthetic_mr_lies_between_0_and_1000_on_the_voxels_of_the_ct(mr):
+    """An identity: the CT's HU window becomes the range of the MR."""
+    model = Model("identity", Direction.CT_TO_MR, torch.nn.Identity(), NORMALIZATION)
+    ct = mr * 2.0 - 1024.0
+    synthetic = translate_volume(ct, model)
+    assert np.allclose(affine(synthetic), affine(ct))
+    values = sitk.GetArrayFromImage(synthetic)
+    assert values.min() >= 0
+    assert values[5, 26, 28] == pytest.approx(1000 * 2 * 610 / 4024, rel=0.03)
 
 
 def _dicom(folder: Path, image: sitk.Image, modality: str) -> Path:
@@ -71,13 +95,13 @@ def test_nifti_keeps_the_grid_and_gives_hu(tmp_path, mr, model_file):
 
 
 def test_a_network_of_volumes_sees_the_whole_volume_and_how_far_apart_its_slices_are(mr):
-    class Whole(torch.nn.Module):
+    class Whole(VolumeNetwork):
         def translate_volume(self, volume, slice_spacing_mm, device, others):
             assert volume.shape == (10, 64, 64)
             assert slice_spacing_mm == pytest.approx(5.0)
             return np.asarray(volume)
 
-    model = Model("whole", "mr_to_ct", Whole(), NORMALIZATION)
+    model = Model("whole", Direction.MR_TO_CT, Whole(), NORMALIZATION)
     hu = sitk.GetArrayFromImage(translate_volume(mr, model))
     assert hu[5, 26, 28] > 2000
     assert hu[5, 2, 2] < -900

@@ -4,16 +4,19 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from mrct.core.files import open_array, read_table
+from mrct.core.contracts import NORMALIZED_PAIRS, PAIRS, Direction
+from mrct.core.files import open_array
 from mrct.core.params import ParamsError, parse
-from mrct.imaging.grid import Grid, from_grid, make_grid, to_grid
+from mrct.imaging.grid import Grid, from_grid, make_grid
 from mrct.imaging.volumes import read_volume, to_array
-from mrct.normalization.bias import without_bias
-from mrct.normalization.intensity import MrScaling, signed_to_hu
+from mrct.inference.model import Model
+from mrct.inference.synthesize import translate_volume
+from mrct.networks.whole_volume import VolumeNetwork
+from mrct.normalization.intensity import MrScaling
+from mrct.normalization.normalization import Normalization
 from stages import normalize
 
 PARAMS = normalize.Params(
@@ -49,12 +52,18 @@ def write_patient(folder: Path, center: tuple[int, int], depth: int) -> None:
         sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
 
 
+def pair(patient: str, k: int, split: str) -> dict[str, object]:
+    numbers = {"position_mm": 4.0 * k, "head_area_cm2": 50.0, "coverage": 1.0}
+    scores = {"quality": 0.2, "mask_overlap": 1.0, "edge_agreement": 0.5}
+    return {"patient": patient, "k": k, "split": split} | numbers | scores
+
+
 def write_cohort(root: Path, trainable: bool = True) -> None:
     for number, patient in enumerate(PATIENTS):
         write_patient(root / "registered" / patient, (48 + number, 60 - number), depth=1 + 2 * number)
-    rows = [(p, k, s) for n, (p, s) in enumerate(PATIENTS.items()) for k in range(1 + 2 * n) if k != 1]
+    rows = [pair(p, k, s) for n, (p, s) in enumerate(PATIENTS.items()) for k in range(1 + 2 * n) if k != 1]
     (root / "pairs").mkdir()
-    pd.DataFrame(rows, columns=["patient", "k", "split"]).to_csv(root / "pairs" / "pairs.csv", index=False)
+    PAIRS.write(root / "pairs", rows)
     reason = "" if trainable else "2 patients with pairs, and training needs at least 3: one each to train on"
     (root / "pairs" / "summary.json").write_text(json.dumps({"trainable": trainable, "reason": reason}))
 
@@ -90,7 +99,7 @@ def test_arrays_and_manifest_follow_the_contract(tmp_path: Path) -> None:
         assert np.abs(got["mr"]).max() <= 1
         assert np.abs(got["ct"]).max() <= 1
         assert got["valid"].tolist() == [k != 1 for k in range(entry["depth"])]
-    assert list(read_table(tmp_path / "out" / "pairs.csv")) == ["patient", "k", "split"]
+    assert list(NORMALIZED_PAIRS.read(tmp_path / "out")) == ["patient", "k", "split"]
 
 
 def test_padding_is_air_and_the_head_sits_in_the_middle(tmp_path: Path) -> None:
@@ -120,7 +129,8 @@ def test_padding_of_an_mr_with_negative_values_is_its_lowest(tmp_path: Path) -> 
 def test_at_the_own_spacing_ct_hu_is_the_ct_unclipped_and_invertible(tmp_path: Path) -> None:
     write_cohort(tmp_path)
     fine = PARAMS.model_copy(update={"pixel_spacing_mm": 1.0})
-    entry = run(tmp_path, fine, 128)["patients"]["P0000000002"]
+    manifest = run(tmp_path, fine, 128)
+    entry = manifest["patients"]["P0000000002"]
     got = arrays(tmp_path, "P0000000002")
     ct = read_volume(tmp_path / "registered" / "P0000000002" / "ct.nii.gz")
     grid = Grid.from_json(entry | {"image_size": 128})
@@ -129,7 +139,9 @@ def test_at_the_own_spacing_ct_hu_is_the_ct_unclipped_and_invertible(tmp_path: P
     assert got["ct_hu"].max() == 9000
     assert got["ct_hu"].min() == -3024
     clipped = np.clip(got["ct_hu"], -1024, 3000)
-    np.testing.assert_allclose(signed_to_hu(got["ct"], (-1024, 3000)), clipped, atol=5e-4)
+    np.testing.assert_allclose(
+        Normalization.from_json(manifest).inverse_transform_ct(got["ct"]), clipped, atol=5e-4
+    )
 
 
 def test_inference_can_repeat_grid_and_scale_from_the_mr_alone(tmp_path: Path) -> None:
@@ -188,9 +200,8 @@ def test_too_few_patients_is_refused_here(tmp_path: Path) -> None:
 
 def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    table = read_table(tmp_path / "pairs" / "pairs.csv")
-    leak = pd.DataFrame([("P0000000003", 1, "train")], columns=["patient", "k", "split"])
-    pd.concat([table, leak]).to_csv(tmp_path / "pairs" / "pairs.csv", index=False)
+    rows = PAIRS.read(tmp_path / "pairs").to_dict("records")
+    PAIRS.write(tmp_path / "pairs", [*rows, pair("P0000000003", 1, "train")])
     with pytest.raises(ValueError, match="P0000000003 is in the splits"):
         run(tmp_path)
 
@@ -218,14 +229,12 @@ def test_bad_params_are_refused(change: dict[str, object]) -> None:
         parse(normalize.Params, PARAMS.model_dump() | change, "params.yaml: normalize")
 
 
-def signed_mr(root: Path, manifest: dict, patient: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The stored MR, and what inference would make of the same volume with the manifest alone."""
-    mr = read_volume(root / "registered" / patient / "mr.nii.gz")
-    scaling = MrScaling.from_json(manifest["mr"])
-    flat = without_bias(mr) if scaling.n4 else mr
-    scale = scaling.fit(to_array(flat))
-    grid = make_grid(mr, manifest["image_size"], manifest["pixel_spacing_mm"])
-    return arrays(root, patient, name)["mr"], scale.to_signed(to_grid(flat, grid, fill=scale.low))
+class Recorder(VolumeNetwork):
+    """Keep the volume that inference shows to a network."""
+
+    def translate_volume(self, volume, slice_spacing_mm, device, others):
+        self.seen = volume
+        return volume
 
 
 @pytest.mark.parametrize(
@@ -246,8 +255,11 @@ def test_inference_repeats_every_normalization_from_the_manifest_alone(tmp_path:
     manifest = run(tmp_path, PARAMS.model_copy(update=change), out="changed")
     assert manifest["mr"] != plain["mr"]
     for patient in PATIENTS:
-        stored, repeated = signed_mr(tmp_path, manifest, patient, "changed")
-        np.testing.assert_array_equal(stored, repeated)
+        stored = arrays(tmp_path, patient, "changed")["mr"]
+        network = Recorder()
+        model = Model("recorder", Direction.MR_TO_CT, network, Normalization.from_json(manifest))
+        translate_volume(read_volume(tmp_path / "registered" / patient / "mr.nii.gz"), model)
+        np.testing.assert_array_equal(stored, network.seen)
         assert stored.min() == -1
 
 

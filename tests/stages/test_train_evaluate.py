@@ -58,7 +58,7 @@ def test_train_writes_models_that_stand_alone_and_the_same_bytes_twice(normalize
         ).read_bytes()
     assert not any((tmp_path / "work").iterdir())
     model = load_model(tmp_path / "a/sc_cyclegan/mr_to_ct.safetensors")
-    assert model.normalization["hu_window"] == [-1024.0, 3000.0]
+    assert model.normalization.hu_window == (-1024.0, 3000.0)
     assert model.translate(np.zeros((3, 32, 32), np.float32), 5.0).shape == (3, 32, 32)
 
 

@@ -23,7 +23,7 @@ def patient(depth: int, size: int = 24, valid: slice = slice(None), head: slice 
     mask[:, head, head] = 1
     paired = np.zeros(depth, bool)
     paired[valid] = True
-    return Patient("P0123456789", "train", volume, -volume, volume * 1000, mask, paired)
+    return Patient("P0123456789", "train", volume, -volume, volume * 1000, mask, paired, 5.0)
 
 
 def uniform(seed: int, **changes) -> torch.Tensor:

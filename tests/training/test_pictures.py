@@ -23,9 +23,8 @@ def test_panels_are_mr_synthetic_ct_ct_synthetic_mr(normalized):
     hu = patient.ct_hu[k]
     low, high = WINDOW_HU
     assert np.abs(panels[2] - ((hu - low) / (high - low)).clip(0, 1) * 255).max() <= 0.6
-    assert (
-        np.abs(panels[3] - (patient.ct[k] + 1) / 2 * 255).max() <= 0.5
-    )  # identity: the CT, in the MR's scale
+    # the network is an identity: the CT, in the MR's scale
+    assert np.abs(panels[3] - (patient.ct[k] + 1) / 2 * 255).max() <= 0.5
     assert not np.array_equal(panels[1], panels[2])
 
 
