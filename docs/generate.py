@@ -383,15 +383,17 @@ def selection() -> str:
     from mrct.selection.classify import RULES
     from mrct.selection.parameters import REJECTABLE
 
-    rows = [(f"`{rule.name}`", rule.meaning, "yes" if rule.name in REJECTABLE else "") for rule in RULES]
+    rows = []
+    for rule in RULES:
+        lifted = f"`select.accept=[{rule.name}]`" if rule.name in REJECTABLE else ""
+        rows.append((f"`{rule.name}`", rule.meaning, f"`select.{rule.limit}=0`" if rule.limit else lifted))
     intro = prose(
         """A series is used if no rule of this page matches. The rules are asked in this order; the first that matches
-        is named in the column `rule` of `data/selected/series.csv`, with its reason in the column `reason`. A rule
-        marked in the last column can be switched off: `-S 'select.accept=[tse]'`, see
-        [Relax a rule](../how-to/relax-a-rule.md). Limits in mm or degrees are parameters of their own; 0 switches them
-        off, except `select.max_angle_deg`."""
+        is named in the column `rule` of `data/selected/series.csv`, with its reason in the column `reason`. The last
+        column is the parameter that switches a rule off, for example `-S 'select.accept=[tse]'`; see
+        [Relax a rule](../how-to/relax-a-rule.md). A rule without one always holds."""
     )
-    return page("Selection rules", intro, table(("rule", "rejects", "`select.accept`"), rows))
+    return page("Selection rules", intro, table(("rule", "rejects", "switched off by"), rows))
 
 
 # --- methods -----------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The documentation against the project: generated pages, links, parameters, commands, and the paths it names."""
 
-import ast
 import importlib.util
 import re
 import textwrap
@@ -161,52 +160,6 @@ def test_every_page_that_the_code_names_exists():
     for file in [*code, ROOT / "params.yaml", ROOT / "dvc.yaml", *(ROOT / "presets").glob("*.yaml")]:
         for path in re.findall(r"docs/[\w/-]+\.\w+", file.read_text(encoding="utf-8")):
             assert (ROOT / path).is_file(), f"{name(file)}: {path}"
-
-
-def may_import() -> dict[str, set[str]]:
-    """The table of CONTRIBUTING.md: package -> packages that it may import, both without `mrct.`."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = text.split("| package | purpose | may import |")[1].split("\n\n")[0].strip().split("\n")[1:]
-    table: dict[str, set[str]] = {}
-    for row in rows:
-        packages, _, allowed = (cell.strip() for cell in row.strip("| ").split(" | "))
-        for package in re.findall(r"`([\w.]+)`", packages):
-            table[package.removeprefix("mrct.")] = {
-                one.removeprefix("mrct.") for one in re.findall(r"`([\w.]+)`", allowed)
-            }
-    return table
-
-
-def imports(package: str) -> set[str]:
-    """What the modules of a package import of ours, at their top or inside a function; without `mrct.`."""
-    place = ROOT / package if package == "virtual_hospital" else ROOT / "mrct" / package
-    files = [place.with_suffix(".py")] if place.with_suffix(".py").is_file() else sorted(place.rglob("*.py"))
-    found: set[str] = set()
-    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = (
-                [node.module] if "." in node.module else [f"{node.module}.{one.name}" for one in node.names]
-            )
-        else:
-            continue
-        for parts in (one.split(".") for one in names):
-            if parts[0] in ("mrct", "stages", "virtual_hospital"):
-                found.add(parts[1] if parts[0] == "mrct" else parts[0])
-    return found - {package}
-
-
-def test_the_table_of_packages_lists_each_of_them():
-    ours = {file.stem for file in (ROOT / "mrct").glob("*.py")} | {
-        file.parent.name for file in (ROOT / "mrct").glob("*/*.py")
-    }
-    assert set(may_import()) == (ours - {"__init__"}) | {"virtual_hospital"}
-
-
-@pytest.mark.parametrize("package", sorted(may_import().keys() - {"cli"}))
-def test_a_package_imports_only_what_the_table_of_packages_allows(package):
-    assert imports(package) <= may_import()[package]
 
 
 def test_the_readme_and_the_results_state_the_same_figures():
