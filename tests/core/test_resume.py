@@ -12,19 +12,27 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from mrct.core import resume
+from mrct.core import fingerprints, resume
 from mrct.core.files import output_folder, read_json, write_json
 from mrct.core.parallel import running
 from mrct.core.params import Section
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 PATIENTS = ("P1", "P2", "P3", "P4")
 KILLED = """
-import sys; sys.path.insert(0, sys.argv[2])
+import sys
 from pathlib import Path
+from mrct.core import resume
 import test_resume
+resume.code_fingerprint = test_resume.fingerprint_of_the_test
 test_resume.run(Path(sys.argv[1]))
 """
+
+
+def fingerprint_of_the_test(stage):
+    """The stage `shout` is not in dvc.yaml."""
+    return f"code of {stage}"
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +40,7 @@ def functions(monkeypatch):
     """A module that worker processes can import: they inherit sys.path."""
     monkeypatch.syspath_prepend(str(ROOT / "tests"))
     monkeypatch.setenv("MRCT_WORKERS", "1")
+    monkeypatch.setattr(resume, "code_fingerprint", fingerprint_of_the_test)
     return importlib.import_module("helpers.worker_functions")
 
 
@@ -61,8 +70,9 @@ def run(folder, out="out", **changes):
 
 def kill_at(folder, patient, **environment):
     """A run that gets SIGKILL half-way through the patient."""
-    command = [sys.executable, "-c", KILLED, str(folder), str(ROOT / "tests")]
-    changes = {"MRCT_TEST_KILL": patient, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", HERE)))
+    changes = {"MRCT_TEST_KILL": patient, "PYTHONPATH": path, **environment}
     return subprocess.run(command, env=os.environ | changes, check=False, capture_output=True).returncode
 
 
@@ -193,31 +203,37 @@ def test_a_field_that_json_cannot_tell_wholly_is_refused(tmp_path):
         resume.job_hash(job, "code")
 
 
-def test_code_tables_and_libraries_are_part_of_the_name(tmp_path, monkeypatch):
-    hashes = set()
-    module, room = tmp_path / "stage.py", tmp_path / "room"
-    monkeypatch.setattr(resume, "ROOMS", room)
-    for file in (module, room / "masks.py", room / "deeper" / "words.txt"):
-        file.parent.mkdir(exist_ok=True)
-        for content in ("one", "two"):
-            file.write_text(content)
-            resume._code.cache_clear()
-            hashes.add(resume._code(str(module)))
-    monkeypatch.setattr(resume, "distributions", lambda: [])
-    resume._code.cache_clear()
-    hashes.add(resume._code(str(module)))
-    resume._code.cache_clear()
-    assert len(hashes) == 7
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of one stage, whose code is a module and a package."""
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {shout: {deps: [data/in, stages/shout.py, mrct/masks]}, whisper: {deps: [data/in]}}"
+    )
+    for file in ("stages/shout.py", "mrct/masks/fill.py", "mrct/masks/deeper/words.txt", "mrct/other.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("one")
+    monkeypatch.setattr(fingerprints, "_ROOT", tmp_path)
+    return tmp_path
 
 
-def test_compiled_code_is_no_part_of_the_hash(tmp_path):
+def test_code_tables_and_libraries_are_part_of_the_fingerprint(project, monkeypatch):
+    found = [fingerprints.code_fingerprint("shout")]
+    for file in ("stages/shout.py", "mrct/masks/fill.py", "mrct/masks/deeper/words.txt"):
+        (project / file).write_text("two")
+        found.append(fingerprints.code_fingerprint("shout"))
+    monkeypatch.setattr(fingerprints, "_libraries", lambda: ("torch 2.13.0",))
+    found.append(fingerprints.code_fingerprint("shout"))
+    assert len(set(found)) == len(found)
+    (project / "mrct/other.py").write_text("two")
+    assert fingerprints.code_fingerprint("shout") == found[-1]
+
+
+def test_compiled_code_is_no_part_of_the_fingerprint(project):
     """Python writes it, under names of its own for a moment, while another process may look."""
-    (tmp_path / "room/__pycache__").mkdir(parents=True)
-    (tmp_path / "room/masks.py").write_text("one")
-    before = resume.code_hash([tmp_path / "room"], [])
-    (tmp_path / "room/__pycache__/masks.cpython-311.pyc.4711").write_bytes(b"half")
-    assert resume.code_hash([tmp_path / "room"], []) == before
-    assert resume.code_hash([tmp_path / "room"], ["torch 2.13.0"]) != before
+    before = fingerprints.code_fingerprint("shout")
+    (project / "mrct/masks/__pycache__").mkdir()
+    (project / "mrct/masks/__pycache__/masks.cpython-311.pyc.4711").write_bytes(b"half")
+    assert fingerprints.code_fingerprint("shout") == before
 
 
 def test_a_second_run_at_the_same_time_is_refused_and_disturbs_nothing(folder):

@@ -10,6 +10,7 @@ from pydicom.uid import LegacyConvertedEnhancedMRImageStorage
 
 from helpers import enhanced_factory
 from helpers.enhanced_factory import FRAMES, enhanced_dataset
+from helpers.phi_factory import secrets_in
 from mrct.deid.allow_list import Rule, allowed_attributes
 from mrct.deid.attribute_rules import Context, apply_rule
 from mrct.deid.deidentify import Options, deidentify
@@ -17,7 +18,6 @@ from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import read_dataset
 from mrct.dicom.write import save_dataset
 
-secrets_in = enhanced_factory.factory["secrets_in"]
 KEYS = demonstration()
 
 
