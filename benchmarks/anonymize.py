@@ -19,11 +19,10 @@ from time import perf_counter
 import pydicom
 
 from mrct.core.parallel import running
-from mrct.deid import planning
 from mrct.deid.deidentify import Options
-from mrct.deid.intake import Inspected, inspect
-from mrct.deid.patient import Task, sweep_images, write_images
 from mrct.deid.pseudonyms import demonstration
+from mrct.deid.survey import Survey, chunked, exclude_mixed_patients, inspect, plan_chunks
+from mrct.deid.writing import Chunk, sweep_images, write_images
 from mrct.dicom.read import find_files
 from stages import anonymize, cohort
 
@@ -52,17 +51,14 @@ def _virtual_export(folder: Path) -> Path:
 
 
 def _images(source: Path) -> list[Path]:
-    return [entry.path for entry in _inspect(source).entries if not entry.action]
+    return [entry.path for entry in _survey(source).entries if entry.action is None]
 
 
-def _inspect(source: Path) -> Inspected:
-    found = Inspected()
-    for chunk in planning.chunked(list(enumerate(find_files(source)))):
-        part = inspect(chunk)
-        found.entries += part.entries
-        for patient_id, phi_values in part.phi_values.items():
-            found.phi_values.setdefault(patient_id, phi_values).merge(phi_values)
-    return found
+def _survey(source: Path) -> Survey:
+    survey = Survey()
+    for chunk in chunked(list(enumerate(find_files(source)))):
+        survey.add(inspect(chunk))
+    return survey
 
 
 def _compare_phases(source: Path, kept: list[Path], scratch: Path, repeats: int) -> None:
@@ -94,17 +90,16 @@ def _plain_loop(kept: list[Path], out: Path, seconds: dict[str, list[float]]) ->
 
 def _stage_phases(source: Path, out: Path, seconds: dict[str, list[float]]) -> None:
     start = perf_counter()
-    found = _inspect(source)
+    survey = _survey(source)
     seconds["headers and values"].append(perf_counter() - start)
-    chunks = planning.plan_chunks(planning.stop_mixed_patients(found.entries), MAPPING.person)
     writing = sweeping = 0.0
-    for chunk in chunks:
-        phi_values = found.phi_values[chunk[0].patient_id]
-        task = Task(chunk, out, MAPPING, Options(), phi_values, out / "record.json")
+    for entries in plan_chunks(exclude_mixed_patients(survey.entries), MAPPING):
+        phi_values = survey.phi_values[entries[0].patient_id]
+        chunk = Chunk(source, out, entries, MAPPING, Options(), phi_values)
         start = perf_counter()
-        written = write_images(task)
+        written = write_images(chunk)
         middle = perf_counter()
-        sweep_images(written, phi_values, out)
+        sweep_images(written, chunk)
         writing, sweeping = writing + middle - start, sweeping + perf_counter() - middle
     seconds["writing"].append(writing)
     seconds["sweep"].append(sweeping)

@@ -1,9 +1,10 @@
-"""Going on where a killed run stopped: what a job makes is a folder of its own, which appears whole or not at all.
+"""Continue where a stopped run left off: each job writes a folder of its own, which appears whole or not at all.
 
-A job is a frozen dataclass of plain values with `source`, the folder that it reads, and `out`, the folder that it
-fills. It is known by a hash over all that decides its result: the bytes below `source`, its other fields, and the code
-(`code_fingerprint`). `<work>/<hash>/` holds `files/`, what the job wrote, and `result.json`, what it returned;
-one rename makes it appear, and nothing in it changes afterwards. So whatever is found there may be used.
+A job is a frozen dataclass with `source`, the folder that it reads, and `out`, the folder that it fills. Its name is a
+hash of all that decides its result: by default the bytes below `source`, the other fields and the code of the stage
+(`job_hash`); a caller may give another function. `<work>/<name>/` holds `files/`, what the job wrote, and
+`result.json`, what it returned and how many bytes it wrote. One rename makes the folder appear, and nothing in it
+changes afterwards.
 """
 
 import hashlib
@@ -13,22 +14,27 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from mrct.core.errors import RunError
 from mrct.core.files import read_json, write_json
 from mrct.core.fingerprints import code_fingerprint, folder_hash
 from mrct.core.parallel import map_processes
 
+# the file system writes its journal once for flushes that come together: hundreds of files take a tenth of the time
+_FLUSHES_AT_ONCE = 32
+
 
 class Job(Protocol):
-    """A frozen dataclass; its other fields are plain values or sections of parameters."""
+    """A frozen dataclass; the other fields are plain values or sections of parameters, unless it has its own name."""
 
     @property
     def source(self) -> Path: ...
@@ -40,20 +46,44 @@ class Job(Protocol):
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
-@contextmanager
-def work_folder(out: Path) -> Iterator[Path]:
-    """The folder beside `out` as a stopped run left it; it goes when the block ends well, and stays otherwise.
+class _Done(NamedTuple):
+    """The name of a finished job, and whether an earlier run had finished it."""
 
-    There it is on the file system of `out`, and DVC, which empties `out` before a stage, does not know it.
+    name: str
+    found: bool
+
+
+@contextmanager
+def work_folder(out: Path, discard_after: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+    """Yield the folder beside `out` in which the jobs of one run are kept until the run succeeds.
+
+    It holds what a stopped run has left. It is removed when the block ends well and stays when the block fails, so that
+    the next run continues. It lies on the file system of `out`. DVC empties `out` before a stage and ignores this
+    folder.
+
+    Args:
+        out: Output folder of the stage; the work folder is `.<name>.work` beside it.
+        discard_after: Exceptions after which the work is removed as well, because it must not be used again.
+
+    Raises:
+        RunError: Another run uses the folder.
     """
     with locked_folder(out.with_name(f".{out.name}.work")) as work:
-        yield work
+        try:
+            yield work
+        except discard_after:
+            shutil.rmtree(work)
+            raise
         shutil.rmtree(work)
 
 
 @contextmanager
 def locked_folder(path: Path) -> Iterator[Path]:
-    """The folder `path`, for one run at a time; a second one gets a RuntimeError."""
+    """Create the folder `path` where needed, and yield it to one run at a time.
+
+    Raises:
+        RunError: Another run uses the folder.
+    """
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / "lock")
     try:
@@ -68,29 +98,19 @@ def locked_folder(path: Path) -> Iterator[Path]:
         lock.release()
 
 
-def map_resumable(
-    function: Callable[[AnyJob], Any], jobs: Sequence[AnyJob], stage: str, work: Path
-) -> list[Any]:
-    """`map_processes`, but jobs that stand in `work` are not done again; the files of every job appear in its `out`.
-
-    Work that other code of the `stage` has left (`code_fingerprint`) is never taken up.
-
-    Results are plain values as JSON knows them, fresh or found: both are read from the file, so that they are equal.
-    """
-    code = f"{function.__qualname__} {code_fingerprint(stage)}"
-    done = map_processes(partial(_do, function, work, code), jobs, stage)
-    found = sum(stood for _, stood in done)
-    if found:
-        print(f"{stage}: {found} of {len(jobs)} stand from a run that was stopped", file=sys.stderr)
-    for job, (name, _) in zip(jobs, done, strict=True):
-        files = work / name / "files"
-        if files.is_dir():
-            shutil.copytree(files, job.out, copy_function=_link, dirs_exist_ok=True)
-    return [read_json(work / name / "result.json") for name, _ in done]
-
-
 def job_hash(job: Job, code: str) -> str:
-    """32 hex digits; TypeError for a field of which JSON does not tell everything, as an array."""
+    """Hash the bytes below `source`, the other fields except `out`, and the code.
+
+    Args:
+        job: A frozen dataclass of plain values and sections of parameters.
+        code: Fingerprint of the code that does the job.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        TypeError: JSON cannot represent a field completely, for instance an array.
+    """
     fields = asdict(job)  # type: ignore[call-overload]
     del fields["source"], fields["out"]
     plain = json.dumps(fields, sort_keys=True, default=_plain)
@@ -98,42 +118,107 @@ def job_hash(job: Job, code: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _plain(value: Any) -> Any:
-    if hasattr(value, "model_dump"):  # a section of parameters
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):  # a section of parameters
         return value.model_dump(mode="json")
     raise TypeError(f"a field of the job is {type(value).__name__}; expected plain values")
 
 
-def _do(function: Callable[[AnyJob], Any], work: Path, code: str, job: AnyJob) -> tuple[str, bool]:
-    """The job's name in `work`, and whether it stood there."""
-    name = job_hash(job, code)
-    if (work / name).is_dir():
-        return name, True
-    # a name of its own: a worker elsewhere that outlived its killed run may be at the same job
+def map_resumable(
+    function: Callable[[AnyJob], Any],
+    jobs: Sequence[AnyJob],
+    stage: str,
+    work: Path,
+    name: Callable[[AnyJob, str], str] = job_hash,
+) -> list[Any]:
+    """Call `function` for each job over workers, except for the jobs that `work` already holds.
+
+    The files of every job appear in its `out`, as hard links where the file system has them. Several jobs may share an
+    `out`. Work that other code of the stage has left (`code_fingerprint`) has another name and is never used.
+
+    Args:
+        function: Function at the top of a module; it fills `job.out` and returns a value that JSON can represent.
+        jobs: The jobs, in the order of the results.
+        stage: Name of the stage in dvc.yaml.
+        work: Folder of `work_folder`.
+        name: Names a job by all that decides its result; the second argument is a fingerprint of the code. A job whose
+            fields are not plain values, or must not be guessed from a hash, needs a function of its own.
+
+    Returns:
+        The results as JSON reads them, so that a new result equals one of an earlier run.
+
+    Raises:
+        OSError: A file cannot be linked or copied, for instance because two jobs wrote files of the same name.
+    """
+    code = f"{function.__qualname__} {code_fingerprint(stage)}"
+    done = map_processes(partial(_do, function, name, work, code), jobs, stage)
+    found = sum(one.found for one in done)
+    if found:
+        print(f"{stage}: {found} of {len(jobs)} stand from a run that was stopped", file=sys.stderr)
+    for job, one in zip(jobs, done, strict=True):
+        files = work / one.name / "files"
+        if files.is_dir():
+            shutil.copytree(files, job.out, copy_function=_link, dirs_exist_ok=True)
+    return [read_json(work / one.name / "result.json")["result"] for one in done]
+
+
+def _do(
+    function: Callable[[AnyJob], Any],
+    name_of: Callable[[AnyJob, str], str],
+    work: Path,
+    code: str,
+    job: AnyJob,
+) -> _Done:
+    """Do the job, unless `work` holds it."""
+    name = name_of(job, code)
+    folder = work / name
+    if folder.is_dir():
+        if _is_whole(folder):
+            return _Done(name, found=True)
+        shutil.rmtree(folder)
+    # each attempt has a folder of its own: a worker elsewhere may have outlived its killed run and do the same job
     attempt = Path(tempfile.mkdtemp(prefix=".", dir=work))
     result = function(replace(job, out=attempt / "files"))  # type: ignore[type-var]
-    write_json(attempt / "result.json", result)
+    write_json(attempt / "result.json", {"bytes": _size(attempt / "files"), "result": result})
     _to_disk(attempt)
     try:
-        attempt.rename(work / name)
+        attempt.rename(folder)
     except OSError:
-        if not (work / name).is_dir():
+        if not folder.is_dir():
             raise
         shutil.rmtree(attempt)  # the other worker was faster, with the same bytes
-    return name, False
+    return _Done(name, found=False)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the folder holds as many bytes as its job wrote."""
+    try:
+        return read_json(folder / "result.json")["bytes"] == _size(folder / "files")
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _to_disk(folder: Path) -> None:
-    """After a power cut a folder with its last name must not hold files that were never written."""
-    for path in folder.rglob("*"):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    """Flush all files: after a power cut, a folder with its final name must not hold files without content."""
+    with ThreadPoolExecutor(_FLUSHES_AT_ONCE) as pool:
+        list(pool.map(_flush, folder.rglob("*")))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def _link(source: str, target: str) -> None:
-    """No second copy on the disk, where the file system has links."""
+    """Link the file, or copy it where the file system has no links; another job must not have written the target."""
     try:
         os.link(source, target)
+    except FileExistsError:
+        raise
     except OSError:
         shutil.copyfile(source, target)

@@ -1,32 +1,42 @@
-"""What happens to an attribute that is on the allow-list: one small function a rule of attributes.csv.
+"""What happens to an attribute that is on the allow-list: one small function per rule of attributes.csv.
 
-A rule turns one value into its safe form; "" empties it, None drops it. A value of multiplicity n is
-treated value by value. Every text that comes out is ASCII. What the IOD wants filled (type 1) gets a dummy
+A rule turns one value into its safe form; "" empties it, None drops it. Each value of a multi-valued attribute is
+treated alone. Every text that comes out is ASCII. An attribute that the IOD wants filled (type 1) gets a dummy value
 instead of nothing (PS3.15 E.1.1, action D).
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import date, timedelta
+from functools import cache
+from importlib import import_module
+from typing import NamedTuple
 
-from pydicom import DataElement
+from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import format_number_as_ds
 
+from mrct.core.contracts import AttributeAction
 from mrct.deid.allow_list import Rule
-from mrct.deid.dates import shift_date, shift_date_time
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.leaks.vocabulary import clean
 
+Value = str | int | float | bytes
+
+# DA; the dots are the spelling of ACR-NEMA, which is still read (PS3.5 6.2)
+_DATE = re.compile(r"(\d{4})(?:(\d{2})(\d{2})|\.(\d{2})\.(\d{2}))")
+# DT: at least a whole date; a time, a fraction and an offset from UTC may follow
+_DATE_TIME = re.compile(r"(\d{8})(?:\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?")
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _NO_AGENT = {"NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}
 _INTEGER = {"IS", "US", "UL", "SS", "SL", "UV", "SV", "AT"}
 # PS3.5 table 6.2-1: characters of a value
 _LONGEST = {"CS": 16, "SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
-# ids and dates have seven digits and more; letters read as a double are huge or tiny, as 16 bits two blanks and more
+# Numbers outside these bounds are no measurements: ids and dates have seven digits and more, letters read as a double
+# are huge or tiny, and two letters read as 16 bits are at least two blanks.
 _TOO_LARGE, _TOO_SMALL, _TWO_LETTERS = 1e6, 1e-9, 0x2020
 _POSITIONAL = {Tag("ImageType"), Tag("FrameType")}
 # defined terms made of words that are names too: kept as the whole value only
@@ -42,7 +52,15 @@ _DUMMIES = {
 
 @dataclass(frozen=True)
 class Context:
-    """What the rules need to know of a file. `shift_days` None: dates were removed before and stay so."""
+    """What the rules need to know of a file.
+
+    Attributes:
+        pseudonyms: The mapping of identities.
+        patient: Pseudonym of the patient.
+        shift_days: Shift of the dates; None if another tool removed the dates, then all are emptied.
+        retain_age_and_sex: Whether age and sex stay.
+        signed: Whether stored pixels are signed.
+    """
 
     pseudonyms: Pseudonyms
     patient: str
@@ -51,64 +69,101 @@ class Context:
     signed: bool
 
 
-def apply_rule(rule: Rule, element: DataElement, context: Context) -> tuple[DataElement | None, str]:
-    """The safe element (None drops it), and what was done: kept, changed, emptied or dropped."""
+class SafeElement(NamedTuple):
+    """An element without anything personal, or None if it is dropped, and what was done to the original."""
+
+    element: DataElement | None
+    action: AttributeAction
+
+
+def apply_rule(rule: Rule, element: DataElement, context: Context) -> SafeElement:
+    """Return the safe form of an element that is no sequence.
+
+    Raises:
+        Exception: pydicom cannot convert a damaged value; the class depends on the value.
+    """
     vr = _representation(element.tag, context)
     if element.is_empty:
-        return nothing(element.tag, vr), "kept"
-    values, kept = _safe_values(rule.name, element, vr, context)
+        return SafeElement(nothing(element.tag, vr), AttributeAction.KEPT)
+    values = list(element.value) if isinstance(element.value, MultiValue | list) else [element.value]
+    kept = _safe_values(rule.name, element.tag, values, vr, context)
     if kept:
         same = [str(value).strip() for value in values] == [str(result) for result in kept]
-        value = kept if len(kept) > 1 else kept[0]
-        return DataElement(element.tag, vr, value), "kept" if same else "changed"
+        safe = DataElement(element.tag, vr, kept if len(kept) > 1 else kept[0])
+        return SafeElement(safe, AttributeAction.KEPT if same else AttributeAction.CHANGED)
     if kept is None:
-        return None, "dropped"
+        return SafeElement(None, AttributeAction.DROPPED)
     if rule.type == 1 and vr in _DUMMIES:
-        return DataElement(element.tag, vr, _DUMMIES[vr]), "changed"
-    return nothing(element.tag, vr), "emptied"
+        return SafeElement(DataElement(element.tag, vr, _DUMMIES[vr]), AttributeAction.CHANGED)
+    return SafeElement(nothing(element.tag, vr), AttributeAction.EMPTIED)
 
 
 def nothing(tag: BaseTag, vr: str) -> DataElement:
-    """The element without a value."""
+    """Return the element without a value."""
     return DataElement(tag, vr, [] if vr == "SQ" else None)
 
 
-def _safe_values(name: str, element: DataElement, vr: str, context: Context) -> tuple[list, list | None]:
-    """The values, and their safe forms; [] empties the element, None drops it."""
-    values = list(element.value) if isinstance(element.value, MultiValue | list) else [element.value]
+def _safe_values(
+    name: str, tag: BaseTag, values: list[Value], vr: str, context: Context
+) -> list[Value] | None:
+    """The safe forms of the values; [] empties the element, None drops it."""
     results = [_RULES[name](value, vr, context) for value in values]
-    if element.tag in _POSITIONAL:
-        results = [result or "OTHER" for result in results]  # their meaning is their position
-    kept = [result for result in results if result not in (None, "")]
+    if tag in _POSITIONAL:
+        results = [result or "OTHER" for result in results]  # the meaning of a value is its position
+    kept: list[Value] = [result for result in results if result is not None and result != ""]
     if name in ("number", "pointer") and len(kept) < len(values):
-        return values, None  # a vector that lost a component means nothing
-    return values, None if not kept and results[0] is None else kept
+        return None  # a vector that lost a component means nothing
+    return None if not kept and results[0] is None else kept
 
 
 def _representation(tag: BaseTag, context: Context) -> str:
-    """The VR of the standard's dictionary, whatever the file claims; "US or SS" by the pixels' sign."""
+    """The VR of the standard's dictionary, whatever the file says; "US or SS" by the sign of the pixels."""
     vr = dictionary_VR(tag)
     return vr if " or " not in vr else "SS" if context.signed else "US"
 
 
-def _uid(value: Any, vr: str, context: Context) -> str:
+def _uid(value: Value, vr: str, context: Context) -> str:
     return context.pseudonyms.uid(str(value))
 
 
-def _pseudonym(value: Any, vr: str, context: Context) -> str:
+def _pseudonym(value: Value, vr: str, context: Context) -> str:
     return context.patient
 
 
-def _date(value: Any, vr: str, context: Context) -> str:
+def _date(value: Value, vr: str, context: Context) -> str:
     return "" if context.shift_days is None else shift_date(str(value), context.shift_days)
 
 
-def _date_time(value: Any, vr: str, context: Context) -> str:
+def _date_time(value: Value, vr: str, context: Context) -> str:
     return "" if context.shift_days is None else shift_date_time(str(value), context.shift_days)
 
 
-def _words(use: str) -> Callable[[Any, str, Context], str]:
-    def rule(value: Any, vr: str, context: Context) -> str:
+def shift_date(text: str, days: int) -> str:
+    """Move a DA value (YYYYMMDD) by `days` on the calendar; "" for a partial, impossible or unrepresentable date.
+
+    This is the option Modified Dates of PS3.15 annex E: the days between two dates of a patient stay the same.
+    """
+    match = _DATE.fullmatch(text.strip())
+    if match is None:
+        return ""
+    year, month, day = (int(part) for part in match.groups() if part is not None)
+    try:
+        return f"{date(year, month, day) + timedelta(days):%Y%m%d}".zfill(8)
+    except (ValueError, OverflowError):
+        return ""
+
+
+def shift_date_time(text: str, days: int) -> str:
+    """Turn a DT value into the shifted local date; "" as in `shift_date`.
+
+    Time of day and time zone are removed: a hospital's schedule tells who was scanned in which second.
+    """
+    match = _DATE_TIME.fullmatch(text.strip())
+    return shift_date(match.group(1), days) if match else ""
+
+
+def _words(use: str) -> Callable[[Value, str, Context], str]:
+    def rule(value: Value, vr: str, context: Context) -> str:
         if use == "code" and str(value).strip() in _WHOLE_TERMS:
             return str(value).strip()
         text = clean(str(value), use)
@@ -117,17 +172,17 @@ def _words(use: str) -> Callable[[Any, str, Context], str]:
     return rule
 
 
-def _agent(value: Any, vr: str, context: Context) -> str:
-    """That an agent was given (or none) is kept, even if its name is not known."""
+def _agent(value: Value, vr: str, context: Context) -> str:
+    """Keep whether an agent was given, even if its name is not known."""
     if str(value).strip().upper() in _NO_AGENT:
         return "NONE"
     return clean(str(value), "descriptor") or ("AGENT" if str(value).strip() else "")
 
 
-def _number(value: Any, vr: str, context: Context) -> Any:
-    """A finite number in the form of its VR; text VR may hold three digits at most; None otherwise.
+def _number(value: Value, vr: str, context: Context) -> str | int | float | None:
+    """Keep a finite number in the form of its VR; a text VR may hold three digits at most.
 
-    A number too large to be measured here is an id, a date or letters: None; one too small is 0.
+    A number that is too large for a measurement is an id, a date or letters: None. One that is too small is 0.
     """
     text = str(value).strip()
     if vr in ("CS", "SH"):
@@ -144,25 +199,25 @@ def _number(value: Any, vr: str, context: Context) -> Any:
     return number
 
 
-def _pointer(value: Any, vr: str, context: Context) -> int | None:
-    """The tag of a standard attribute; None for a private one, and for text that a damaged length made a tag."""
+def _pointer(value: Value, vr: str, context: Context) -> int | None:
+    """Keep the tag of a standard attribute; a private tag, or text that a damaged length made a tag, is None."""
     return int(value) if keyword_for_tag(int(value)) else None
 
 
-def _padding(value: Any, vr: str, context: Context) -> int:
-    """A stored value: bytes where the reader did not know the sign; wrapped into 16 bits of that sign."""
+def _padding(value: Value, vr: str, context: Context) -> int:
+    """Wrap a stored value into 16 bits of the pixels' sign; it is bytes where the reader did not know the sign."""
     number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
     number %= 1 << 16
     return number - (1 << 16) if vr == "SS" and number >= 1 << 15 else number
 
 
-def _sex(value: Any, vr: str, context: Context) -> str:
+def _sex(value: Value, vr: str, context: Context) -> str:
     text = str(value).strip().upper()
     return text if context.retain_age_and_sex and text in ("M", "F", "O") else ""
 
 
-def _age(value: Any, vr: str, context: Context) -> str | None:
-    """Over 89 years becomes 090Y (HIPAA safe harbor, 45 CFR 164.514(b)(2)(i)(C))."""
+def _age(value: Value, vr: str, context: Context) -> str | None:
+    """Turn an age of 90 years and more into 090Y (HIPAA safe harbor, 45 CFR 164.514(b)(2)(i)(C))."""
     match = _AGE.fullmatch(str(value).strip().upper())
     if not context.retain_age_and_sex or match is None:
         return None
@@ -170,11 +225,11 @@ def _age(value: Any, vr: str, context: Context) -> str | None:
     return "090Y" if years >= 90 else match[0]
 
 
-def _empty(value: Any, vr: str, context: Context) -> str:
+def _empty(value: Value, vr: str, context: Context) -> str:
     return ""
 
 
-_RULES: dict[str, Callable[[Any, str, Context], Any]] = {
+_RULES: dict[str, Callable[[Value, str, Context], str | int | float | None]] = {
     "uid": _uid,
     "pseudonym": _pseudonym,
     "date": _date,
@@ -190,3 +245,41 @@ _RULES: dict[str, Callable[[Any, str, Context], Any]] = {
     "age": _age,
     "empty": _empty,
 }
+
+
+def known_code(item: Dataset) -> Dataset | None:
+    """Return a code sequence item (PS3.3 8.8) whose code PS3.16 publishes, with the published meaning.
+
+    The item's own meaning is free text and is replaced. None for a code of the hospital, which is free text as well.
+    """
+    value = str(item.get("CodeValue", "") or "").strip()
+    scheme = str(item.get("CodingSchemeDesignator", "") or "").strip()
+    meaning = _meanings().get((scheme, value))
+    if meaning is None:
+        return None
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code
+
+
+@cache
+def _meanings() -> dict[tuple[str, str], str]:
+    """(scheme, value) -> meaning, from the context groups of PS3.16; SNOMED codes in both spellings.
+
+    The import of pydicom's tables takes a second, and only enhanced images need them.
+    """
+    concepts = import_module("pydicom.sr._concepts_dict").concepts
+    retired = import_module("pydicom.sr._snomed_dict").mapping["SRT"]
+    published = [
+        (scheme, value, meaning)
+        for scheme in ("DCM", "SCT")
+        for values in concepts[scheme].values()
+        for value, (meaning, _) in values.items()
+    ]
+    # the last entry of a code wins: of several meanings the shortest
+    published.sort(key=lambda row: (-len(row[2]), row))
+    meanings = {(scheme, value): meaning for scheme, value, meaning in published}
+    old = {("SRT", code): meanings[("SCT", new)] for code, new in retired.items() if ("SCT", new) in meanings}
+    return {
+        key: meaning for key, meaning in (meanings | old).items() if meaning.isascii() and len(meaning) <= 64
+    }

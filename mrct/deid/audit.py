@@ -1,89 +1,189 @@
-"""What was kept, changed, dropped, quarantined and rejected, in tables and counts that hold no header value."""
+"""What happened to each file and attribute, as tables and counts that hold no header value."""
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-from mrct.core.files import write_json, write_rows
-from mrct.deid.deidentify import CODES, METHOD, Change, Options
-from mrct.deid.profile import EDITION
-from mrct.deid.resume import Result, Row
-from mrct.leaks.evidence import build_index
-from mrct.leaks.output_sweep import LeakError
+from mrct.core.contracts import AUDITED_ATTRIBUTES, AUDITED_FILES, AttributeAction, FileAction
+from mrct.core.errors import DataError
+from mrct.core.files import write_json
+from mrct.deid.allow_list import EDITION
+from mrct.deid.cleaner import Change
+from mrct.deid.deidentify import CODES, METHOD, Options
 from mrct.leaks.phi_values import PhiValues
+from mrct.leaks.strength import build_index
+from mrct.leaks.sweep import LeakError
 
+_SHOWN_REASONS = 8
 # places, counts and pseudonyms are our own; as digits they may equal a value by chance
 _OURS = re.compile(rb"^\d+,|,\d+$|: \d+,?$|images/P[0-9a-f]{10}(?:/[0-9a-f]+)*/[a-z0-9.]+$", re.MULTILINE)
 
 
-def write_files(folder: Path, rows: Iterable[Row]) -> None:
-    """audit/files.csv, one row a file of the source, in the order of its listing."""
-    write_rows(folder / "audit" / "files.csv", ("source_index", "action", "reason", "output"), sorted(rows))
+class Verdict(NamedTuple):
+    """What happened to one file of the source: a row of audit/files.csv (contracts.AuditedFile)."""
+
+    source_index: int
+    action: FileAction
+    reason: str = ""
+    output: str = ""
 
 
-def write_attributes(folder: Path, results: Sequence[Result]) -> None:
-    """audit/attributes.csv: how often which attribute was kept, changed, emptied or dropped."""
-    changes: Counter[Change] = Counter()
-    for result in results:
-        changes.update(result.changes)
-    rows = [(*change, count) for change, count in sorted(changes.items())]
-    write_rows(folder / "audit" / "attributes.csv", (*Change._fields, "count"), rows)
+@dataclass
+class Record:
+    """What happened to some files of the source.
+
+    Attributes:
+        verdicts: One per file.
+        changes: How often each change of an attribute was made in the images that are kept.
+        already_deidentified: Number of kept images that another tool has de-identified before.
+        bytes: Size of the kept images.
+    """
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    changes: Counter[Change] = field(default_factory=Counter)
+    already_deidentified: int = 0
+    bytes: int = 0
+
+    @property
+    def kept(self) -> list[Verdict]:
+        """The verdicts of the files that are kept."""
+        return [verdict for verdict in self.verdicts if verdict.action == FileAction.KEPT]
+
+    def add(self, other: "Record") -> None:
+        """Add what happened to other files."""
+        self.verdicts += other.verdicts
+        self.changes.update(other.changes)
+        self.already_deidentified += other.already_deidentified
+        self.bytes += other.bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON knows it."""
+        return {**vars(self), "changes": [[*change, count] for change, count in sorted(self.changes.items())]}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Record":
+        """Return the record that `to_json` has turned into `content`."""
+        verdicts = [
+            Verdict(index, FileAction(action), reason, output)
+            for index, action, reason, output in content["verdicts"]
+        ]
+        changes = Counter(
+            {
+                Change(tag, keyword, profile, AttributeAction(action)): count
+                for tag, keyword, profile, action, count in content["changes"]
+            }
+        )
+        return cls(verdicts, changes, content["already_deidentified"], content["bytes"])
 
 
-def write_summary(
-    folder: Path,
-    rows: Sequence[Row],
-    results: Sequence[Result],
-    options: Options,
-    joined_patient_ids: int,
-    values: int,
+def require_kept(root: Path, record: Record) -> None:
+    """Check that at least one file is kept.
+
+    Raises:
+        DataError: No file is kept; the message counts the commonest reasons.
+    """
+    if record.kept:
+        return
+    counts = Counter((verdict.action, verdict.reason) for verdict in record.verdicts)
+    lines = [
+        f"  {count} {action}: {reason}" for (action, reason), count in counts.most_common(_SHOWN_REASONS)
+    ]
+    raise DataError(
+        f"{root}: none of its {len(record.verdicts)} files can be used; expected CT and MR images in the layout "
+        "named by the key `source_layout` (dicom | synthrad | rire)\n" + "\n".join(lines)
+    )
+
+
+def require_distinct(pseudonyms: Iterable[str]) -> None:
+    """Check that no two patients share a pseudonym.
+
+    Raises:
+        DataError: Two patients got the same pseudonym.
+    """
+    counts = Counter(pseudonyms)
+    if counts and max(counts.values()) > 1:
+        raise DataError(
+            "two patients got the same pseudonym; use another key (MRCT_KEY or anonymize.key_file)"
+        )
+
+
+def write_manifest(
+    folder: Path, layout: Literal["dicom", "volumes"], registered: bool, mr_weighting: str
 ) -> None:
-    """audit/summary.json of a DICOM source; `values`: how many different ones were searched for."""
-    kept = [row for row in rows if row[1] == "kept"]
+    """Write manifest.json, which tells the stage select what it will find."""
+    content = {"layout": layout, "registered": registered, "mr_weighting": mr_weighting}
+    write_json(folder / "manifest.json", content)
+
+
+def write_export_audit(
+    folder: Path, record: Record, options: Options, joined_patient_ids: int, n_values: int
+) -> None:
+    """Write the audit of a DICOM export: audit/files.csv, audit/attributes.csv and audit/summary.json.
+
+    Args:
+        folder: Output folder of the stage.
+        record: What happened to all files.
+        options: What the user chose.
+        joined_patient_ids: How many PatientIDs of the export were joined to another one.
+        n_values: How many different values were searched for.
+    """
+    _write_files(folder, record)
+    rows = ({**change._asdict(), "count": count} for change, count in sorted(record.changes.items()))
+    AUDITED_ATTRIBUTES.write(folder, rows)
+    # what the images declare themselves; they add Clean Pixel Data where the source says that nothing is burned in
+    codes = ["113100", "113101", "113105", "113107", *["113108"] * options.retain_age_and_sex]
     summary = {
         "layout": "dicom",
         "method": METHOD,
         "standard": f"DICOM PS3.15 annex E, table E.1-1, edition {EDITION}",
-        "method_codes": _declared(options),
+        "method_codes": {code: CODES[code] for code in codes},
         "max_shift_days": options.max_shift_days,
         "retain_age_and_sex": options.retain_age_and_sex,
-        "already_deidentified_files": sum(result.already_deidentified for result in results),
+        "already_deidentified_files": record.already_deidentified,
         "joined_patient_ids": joined_patient_ids,
-        "sweep": swept(rows, sum(result.bytes for result in results), values),
-        **counts(rows, len({row[3].split("/")[1] for row in kept})),
+    }
+    n_patients = len({verdict.output.split("/")[1] for verdict in record.kept})
+    _write_summary(folder, summary, record, n_patients, n_values)
+
+
+def write_volume_audit(folder: Path, record: Record, layout: str, n_patients: int, n_values: int) -> None:
+    """Write the audit of a volume layout: audit/files.csv and audit/summary.json."""
+    _write_files(folder, record)
+    _write_summary(folder, {"layout": layout}, record, n_patients, n_values)
+
+
+def _write_files(folder: Path, record: Record) -> None:
+    AUDITED_FILES.write(folder, (verdict._asdict() for verdict in sorted(record.verdicts)))
+
+
+def _write_summary(
+    folder: Path, summary: dict[str, object], record: Record, n_patients: int, n_values: int
+) -> None:
+    """Add what all layouts have in common. A find of the search raises an error, so that there are no hits."""
+    files: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)
+    for verdict in record.verdicts:
+        files[verdict.action] += 1
+        if verdict.action not in (FileAction.KEPT, FileAction.DUPLICATE):
+            reasons[verdict.action][verdict.reason] += 1
+    summary |= {
+        "sweep": {"files": len(record.kept), "bytes": record.bytes, "values": n_values, "hits": 0},
+        "patients": n_patients,
+        "files": files,
+        "reasons": reasons,
     }
     write_json(folder / "audit" / "summary.json", summary)
 
 
-def swept(rows: Iterable[Row], n_bytes: int, values: int) -> dict[str, int]:
-    """What the sweep did; a hit raises, and no summary is written."""
-    return {"files": sum(row[1] == "kept" for row in rows), "bytes": n_bytes, "values": values, "hits": 0}
-
-
-def _declared(options: Options) -> dict[str, str]:
-    """What is declared in the images themselves; Clean Pixel Data where the source says that nothing is burned in."""
-    codes = ["113100", "113101", "113105", "113107", *["113108"] * options.retain_age_and_sex]
-    return {code: CODES[code] for code in codes}
-
-
-def counts(rows: Iterable[Row], n_patients: int) -> dict[str, object]:
-    """Patients, files by action, and the reasons of those that were turned away."""
-    files: Counter[str] = Counter()
-    reasons: dict[str, Counter[str]] = defaultdict(Counter)
-    for _, action, reason, _ in rows:
-        files[action] += 1
-        if action not in ("kept", "duplicate"):
-            reasons[action][reason] += 1
-    return {
-        "patients": n_patients,
-        "files": dict(files),
-        "reasons": {action: dict(counted) for action, counted in reasons.items()},
-    }
-
-
 def sweep_audit(folder: Path, patients: Sequence[PhiValues]) -> None:
-    """Searches what lies beside images/ for the values of all patients; LeakError names file and attribute."""
+    """Search the files beside images/ for the values of all patients.
+
+    Raises:
+        LeakError: A file holds a value; the message names the file and the attribute.
+    """
     index = build_index(patients)
     for path in sorted([*folder.glob("*.json"), *folder.glob("audit/*")]):
         found = index.find(_OURS.sub(b"", path.read_bytes()), cells=True)

@@ -1,7 +1,7 @@
-"""Elements of a dataset -> safe elements, encoded; what one file's bytes became is remembered for the next.
+"""The elements of a dataset, made safe and encoded; the result for equal bytes is remembered.
 
-Within a series nearly all elements have the same bytes, so each is converted, cleaned and encoded once. The
-memory is bounded, belongs to one patient and one character set, and changes no result.
+Within a series nearly all elements have the same bytes, so that each is converted, cleaned and encoded once. The memory
+is bounded, belongs to one patient and one character set, and changes no result.
 """
 
 from collections import Counter
@@ -19,52 +19,70 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from mrct.deid.allow_list import Rule, allowed_attributes
-from mrct.deid.attribute_rules import Context, apply_rule, nothing
-from mrct.deid.known_codes import known_code
-from mrct.deid.profile import basic_action
+from mrct.core.contracts import AttributeAction
+from mrct.deid.allow_list import Rule, allowed_attributes, basic_action
+from mrct.deid.attribute_rules import Context, SafeElement, apply_rule, known_code, nothing
 
-# nested deeper than any functional group of an enhanced image
+# no functional group of an enhanced image is nested as deeply
 _DEEPEST = 6
 _PIXEL_DATA = 0x7FE00010
-# an item for every frame, even if nothing of it stays
+# it has an item for every frame, even if nothing of the item stays
 _PER_FRAME = 0x52009230
-# what is remembered, bytes of a value and values: some ten megabytes at most
+# bounds of the memory, ten megabytes or so: bytes of a value, and number of values
 _LONGEST = 1024
 _MOST = 4096
 
 
 class Change(NamedTuple):
-    """A row of the audit. `profile`: the Basic Profile's action; `action`: kept, changed, emptied or dropped."""
+    """What happened to an attribute. `profile` is the action of the Basic Profile; see contracts.AuditedAttribute."""
 
     tag: str
     keyword: str
     profile: str
-    action: str
+    action: AttributeAction
 
 
 class _Outcome(NamedTuple):
+    """The encoded element, None if it is dropped, and the changes of it and of all elements in it."""
+
     element: RawDataElement | None
     changes: tuple[Change, ...]
 
 
+_DROPPED = SafeElement(None, AttributeAction.DROPPED)
+
+
+class Encoding(NamedTuple):
+    """What the meaning of an element's bytes depends on."""
+
+    implicit_vr: bool | None
+    little_endian: bool | None
+    character_set: str
+
+
 class Cleaner:
-    """The allow-list of an image's IODs with the rules of one patient."""
+    """Applies the allow-list of an image's IODs to the datasets of one patient.
+
+    Args:
+        context: What the rules need to know of the patient and the file.
+        iods: IODs of the image, as in `allow_list.IODS`.
+    """
 
     def __init__(self, context: Context, iods: tuple[str, ...]) -> None:
         self._context = context
         self._rules = allowed_attributes(iods)
-        self._memory: dict[tuple, _Outcome] = {}
+        self._memory: dict[tuple[int, str | None, object], _Outcome] = {}
 
     def clean(self, dataset: Dataset) -> tuple[Dataset, Counter[Change]]:
-        """A new dataset of explicit little endian elements, without pixels, and what happened to each element."""
+        """Return a new dataset of explicit VR little endian elements without pixels, and count what happened."""
         elements: dict[BaseTag, DataElement | RawDataElement] = {}
         changes: list[Change] = []
-        for tag, source in sorted(dataset.items(), key=lambda item: int(item[0])):  # BaseTag compares slowly
+        # as integers: BaseTag compares slowly
+        for tag, source in sorted(dataset.items(), key=lambda item: int(item[0])):
             number = int(tag)
             if number not in self._rules:
                 if number != _PIXEL_DATA:
-                    changes.append(_change(number, "dropped"))
+                    changes.append(_change(number, AttributeAction.DROPPED))
                 continue
             outcome = self._outcome(dataset, tag, source)
             changes += outcome.changes
@@ -76,7 +94,7 @@ class Cleaner:
 
     def _outcome(self, dataset: Dataset, tag: BaseTag, source: DataElement | RawDataElement) -> _Outcome:
         value = source.value
-        # raw bytes; or what the reader has converted before, where equal values have equal bytes
+        # raw bytes, or a value that the reader has converted already; equal values of these types have equal bytes
         size = len(value) if isinstance(value, bytes | str) else 0
         if type(value) not in (bytes, int, str, UID) or size > _LONGEST:
             return self._computed(dataset, tag)
@@ -97,38 +115,38 @@ class Cleaner:
         self, dataset: Dataset, tag: BaseTag, changes: list[Change], depth: int
     ) -> DataElement | None:
         rule = self._rules.get(int(tag))
-        if rule is None or (rule.name == "pseudonym" and depth > 0):  # an item may name another person
-            changes.append(_change(int(tag), "dropped"))
+        # an item of a sequence may name another person
+        if rule is None or (rule.name == "pseudonym" and depth > 0):
+            changes.append(_change(int(tag), AttributeAction.DROPPED))
             return None
         try:
             source = dataset[tag]
             if rule.name in ("sequence", "coded"):
-                cleaned, action = self._cleaned_sequence(source, rule, changes, depth)
+                safe = self._safe_sequence(source, rule, changes, depth)
             else:
-                cleaned, action = apply_rule(rule, source, self._context)
-        except (
-            Exception
-        ):  # a value that pydicom cannot convert fails in many ways; what is not understood goes
-            cleaned, action = None, "dropped"
-        if cleaned is None and rule.type == 2:
-            cleaned, action = nothing(tag, dictionary_VR(tag)), "emptied"
-        changes.append(_change(int(tag), action))
-        return cleaned
+                safe = apply_rule(rule, source, self._context)
+        except Exception:
+            # pydicom fails in many ways on values that it cannot convert; an unreadable value is dropped
+            safe = _DROPPED
+        if safe.element is None and rule.type == 2:
+            safe = SafeElement(nothing(tag, dictionary_VR(tag)), AttributeAction.EMPTIED)
+        changes.append(_change(int(tag), safe.action))
+        return safe.element
 
-    def _cleaned_sequence(
+    def _safe_sequence(
         self, source: DataElement, rule: Rule, changes: list[Change], depth: int
-    ) -> tuple[DataElement | None, str]:
-        """Items by the same allow-list; without an item left the sequence goes, or is empty where it must be."""
+    ) -> SafeElement:
+        """The sequence with its items cleaned by the same allow-list; dropped if it had items and none is left."""
         if depth >= _DEEPEST or source.VR != "SQ":
-            return None, "dropped"
+            return _DROPPED
         if rule.name == "coded":
             items = [item for item in map(known_code, source.value) if item is not None]
         else:
             items = [self._cleaned_item(item, changes, depth + 1) for item in source.value]
             items = [item for item in items if len(item) or int(source.tag) == _PER_FRAME]
         if items:
-            return DataElement(source.tag, "SQ", Sequence(items)), "kept"
-        return (None, "dropped") if source.value else (nothing(source.tag, "SQ"), "kept")
+            return SafeElement(DataElement(source.tag, "SQ", Sequence(items)), AttributeAction.KEPT)
+        return _DROPPED if source.value else SafeElement(nothing(source.tag, "SQ"), AttributeAction.KEPT)
 
     def _cleaned_item(self, item: Dataset, changes: list[Change], depth: int) -> Dataset:
         result = Dataset()
@@ -140,13 +158,13 @@ class Cleaner:
 
 
 @lru_cache(maxsize=4)
-def cleaner_for(context: Context, iods: tuple[str, ...], source: tuple) -> Cleaner:
-    """The cleaner of files that agree in all that decides; `source` is their encoding and character set."""
+def cleaner_for(context: Context, iods: tuple[str, ...], source: Encoding) -> Cleaner:
+    """Return the cleaner of files that agree in the arguments; `source` is their encoding and character set."""
     return Cleaner(context, iods)
 
 
 def encoded(element: DataElement) -> RawDataElement:
-    """The element as its bytes in explicit VR little endian, which pydicom writes as they are."""
+    """Encode the element in explicit VR little endian; `save_dataset` writes these bytes as they are."""
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = False, True
     write_data_element(buffer, element)
@@ -156,8 +174,8 @@ def encoded(element: DataElement) -> RawDataElement:
 
 
 @cache
-def _change(tag: int, action: str) -> Change:
-    """Tags that the standard does not define are lumped together: they too are data."""
+def _change(tag: int, action: AttributeAction) -> Change:
+    """The audit of a tag; private tags and unknown ones are counted together, since a tag may be personal data."""
     if Tag(tag).is_private:
         return Change("private", "", basic_action(tag), action)
     keyword = keyword_for_tag(tag)

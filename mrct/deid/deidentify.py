@@ -1,11 +1,10 @@
-"""A dataset without its person: an allow-list of attributes (attributes.csv), everything else dropped.
+"""De-identification of one dataset: attributes of an allow-list (attributes.csv) stay, all others are dropped.
 
-DICOM PS3.15 annex E, Basic Application Level Confidentiality Profile, with the options Clean Descriptors,
-Retain Longitudinal Temporal Information with Modified Dates and, where asked, Retain Patient Characteristics.
-Clean Pixel Data is met by turning images away (mrct.deid.intake), and declared where the source says that
-nothing is burned in.
-Departures from annex E, all to the strict side: what its table does not name is dropped as well, descriptors keep
-the words of a vocabulary only, times of day are removed or set to midnight instead of shifted.
+DICOM PS3.15 annex E, Basic Application Level Confidentiality Profile, with the options Clean Descriptors, Retain
+Longitudinal Temporal Information with Modified Dates and, where asked, Retain Patient Characteristics. The option Clean
+Pixel Data is met by excluding images (mrct.deid.survey); it is declared where the source says that no text is burned
+in. Departures from annex E, all stricter: attributes that its table does not name are dropped as well, descriptors keep
+only the words of a vocabulary, and times of day are removed or set to midnight instead of shifted.
 """
 
 from collections import Counter
@@ -17,16 +16,18 @@ from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
+from mrct.core.contracts import AttributeAction
 from mrct.deid.allow_list import IODS
 from mrct.deid.attribute_rules import Context
-from mrct.deid.cleaner import Change, cleaner_for, encoded
-from mrct.deid.pseudonyms import Pseudonyms, strip
+from mrct.deid.cleaner import Change, Encoding, cleaner_for, encoded
+from mrct.deid.pseudonyms import Pseudonyms, strip, stripped
 from mrct.dicom.pixels import native_pixels
 from mrct.dicom.read import Unreadable
 from mrct.leaks.vocabulary import clean
 
+#: Our entry in DeidentificationMethod.
 METHOD = "mrct allow-list after DICOM PS3.15 annex E"
-# PS3.16 CID 7050
+#: DeidentificationMethodCodeSequence (PS3.16 CID 7050): code -> meaning.
 CODES = {
     "113100": "Basic Application Confidentiality Profile",
     "113101": "Clean Pixel Data Option",
@@ -36,19 +37,27 @@ CODES = {
     "113107": "Retain Longitudinal Temporal Information Modified Dates Option",
     "113108": "Retain Patient Characteristics Option",
 }
-# of what an earlier tool declared: what it removed stays so, what it retained may be gone now, and
-# whether its pixels are clean only BurnedInAnnotation can say here
+# Declarations of an earlier tool that stay true. What it retained may be gone now, and only BurnedInAnnotation tells
+# here whether the pixels are clean.
 _LASTING = {"113100", "113103", "113104", "113105"}
-# type 2 attributes of the patient, study, series and equipment modules: present, even if empty
+# type 2 attributes of the patient, study, series and equipment modules: they are present, even if empty
 _EXPECTED = (
     "StudyDate", "StudyTime", "AccessionNumber", "Manufacturer", "ReferringPhysicianName", "PatientBirthDate",
     "PatientSex", "StudyID", "SeriesNumber", "InstanceNumber",
 )  # fmt: skip
 
 
+_PIXELS_KEPT = Change("(7fe0,0010)", "PixelData", "", AttributeAction.KEPT)
+
+
 @dataclass(frozen=True)
 class Options:
-    """`max_shift_days` bounds the date shift; `retain_age_and_sex` keeps sex and age (090Y when over 89)."""
+    """What the user may choose.
+
+    Attributes:
+        max_shift_days: Bound of the date shift, days.
+        retain_age_and_sex: Whether sex and age stay; an age over 89 years becomes 090Y.
+    """
 
     max_shift_days: int = 365
     retain_age_and_sex: bool = False
@@ -56,7 +65,13 @@ class Options:
 
 @dataclass
 class Deidentified:
-    """A writable dataset, and how often each change of an attribute was made, pixels included."""
+    """A dataset that may leave.
+
+    Attributes:
+        dataset: It can be written with `mrct.dicom.save.save_dataset`.
+        changes: How often each change of an attribute was made, pixels included.
+        already_deidentified: Whether the source says that another tool has de-identified it.
+    """
 
     dataset: Dataset
     changes: Counter[Change] = field(default_factory=Counter)
@@ -64,43 +79,46 @@ class Deidentified:
 
 
 def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> Deidentified:
-    """A new dataset with the same image, geometry and acquisition under pseudonyms; the input is unchanged.
+    """Return a new dataset with the same image, geometry and acquisition under pseudonyms.
 
-    Needs PatientID, SOPInstanceUID and pixels (read_dataset(..., pixels=True)); raises Unreadable where the
-    object is no CT or MR image, or its pixels are no grey image.
+    Args:
+        dataset: An image with PatientID, SOPInstanceUID and pixels (`read_dataset(..., pixels=True)`); it is unchanged.
+        pseudonyms: The mapping of identities.
+        options: What the user chose.
+
+    Raises:
+        Unreadable: The object is no CT or MR image, or its pixels are no grey image.
     """
-    iods = IODS.get(strip(str(dataset.get("SOPClassUID", "") or "")))
+    iods = IODS.get(stripped(dataset, "SOPClassUID"))
     if iods is None:
         raise Unreadable("not a CT or MR image by its SOP class")
     context = _context(dataset, pseudonyms, options)
     result, changes = cleaner_for(context, iods, _encoding(dataset)).clean(dataset)
     native_pixels(dataset, into=result)
-    changes[Change("(7fe0,0010)", "PixelData", "", "kept")] += 1
+    changes[_PIXELS_KEPT] += 1
     if dataset.get("ContrastBolusAgentSequence") and not result.get("ContrastBolusAgent"):
-        result.ContrastBolusAgent = "AGENT"  # the sequence goes, that an agent was given stays
+        # the sequence is dropped; that an agent was given stays
+        result.ContrastBolusAgent = "AGENT"
     _declare(result, dataset, context)
     return Deidentified(result, changes, is_deidentified(dataset))
 
 
 def is_deidentified(dataset: Dataset) -> bool:
-    """Whether another tool has removed the identity and moved (or removed) the dates already."""
-    return _coded(dataset, "PatientIdentityRemoved") == "YES" and _dates(dataset) in ("MODIFIED", "REMOVED")
+    """Return whether the dataset says that its identity is removed and its dates are moved or removed."""
+    removed = stripped(dataset, "PatientIdentityRemoved").upper() == "YES"
+    return removed and _declared_dates(dataset) in ("MODIFIED", "REMOVED")
 
 
-def _coded(dataset: Dataset, keyword: str) -> str:
-    return strip(str(dataset.get(keyword, "") or "")).upper()
-
-
-def _dates(dataset: Dataset) -> str:
-    return _coded(dataset, "LongitudinalTemporalInformationModified")
+def _declared_dates(dataset: Dataset) -> str:
+    return stripped(dataset, "LongitudinalTemporalInformationModified").upper()
 
 
 def _context(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> Context:
-    """Dates that were modified before are not moved again; where they were removed, none is trusted."""
+    """Dates that another tool has moved are not moved again; dates that it calls removed are all emptied."""
     patient_id = strip(str(dataset.PatientID))
     shift_days: int | None = pseudonyms.shift_days(patient_id, options.max_shift_days)
     if is_deidentified(dataset):
-        shift_days = None if _dates(dataset) == "REMOVED" else 0
+        shift_days = None if _declared_dates(dataset) == "REMOVED" else 0
     return Context(
         pseudonyms=pseudonyms,
         patient=pseudonyms.patient(patient_id),
@@ -110,15 +128,15 @@ def _context(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> Cont
     )
 
 
-def _encoding(dataset: Dataset) -> tuple:
-    """What the meaning of an element's bytes depends on."""
-    return (*dataset.original_encoding, str(dataset.get("SpecificCharacterSet", "")))
+def _encoding(dataset: Dataset) -> Encoding:
+    implicit_vr, little_endian = dataset.original_encoding
+    return Encoding(implicit_vr, little_endian, str(dataset.get("SpecificCharacterSet", "")))
 
 
 def _declare(result: Dataset, source: Dataset, context: Context) -> None:
-    """The pseudonym, and the statement of what was done, after what was done before (PS3.3 C.12.1.1.9)."""
+    """Add the pseudonym and the statement of what was done, after earlier statements (PS3.3 C.12.1.1.9)."""
     codes = _LASTING & set(_earlier_codes(source)) | {"113100", "113105"}
-    codes |= {"113101"} if _coded(source, "BurnedInAnnotation") == "NO" else set()
+    codes |= {"113101"} if stripped(source, "BurnedInAnnotation").upper() == "NO" else set()
     codes |= {"113107"} if context.shift_days is not None else set()
     codes |= {"113108"} if context.retain_age_and_sex else set()
     for element in _declaration(context, frozenset(codes), (*_earlier_methods(source), METHOD)):
@@ -151,7 +169,7 @@ def _expected() -> dict[BaseTag, RawDataElement]:
 
 
 def _earlier_methods(source: Dataset) -> list[str]:
-    """Known words of what other tools declared."""
+    """The known words of what other tools declared."""
     value = source.get("DeidentificationMethod") or []
     texts = [value] if isinstance(value, str) else list(value)
     cleaned = [clean(str(text), "descriptor")[:64].strip() for text in texts if str(text).strip() != METHOD]
@@ -163,7 +181,7 @@ def _earlier_codes(source: Dataset) -> list[str]:
     published = [
         item for item in items if isinstance(item, Dataset) and item.get("CodingSchemeDesignator") == "DCM"
     ]
-    return [_coded(item, "CodeValue") for item in published]
+    return [stripped(item, "CodeValue").upper() for item in published]
 
 
 def _code(value: str) -> Dataset:

@@ -1,95 +1,144 @@
-"""Keyed pseudonyms: the same key gives the same names for ever, and without the key nobody leads them back.
+"""Who is who: keyed pseudonyms, where the key comes from, joined PatientIDs and the table of re-identification.
 
-All are HMAC-SHA256 (RFC 2104) of the original value; a label keeps patients, UIDs, folders and shifts apart.
+Pseudonyms, UIDs, folder names and date shifts are HMAC-SHA256 (RFC 2104) of the original value; a label keeps the uses
+apart. The same key always gives the same names, and nobody can invert them without the key.
 """
 
+import csv
+import hashlib
 import hmac
 import os
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
+from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
 
 from mrct.core.errors import DataError
+from mrct.core.files import atomic_file, write_rows
 
-# Published on purpose: the virtual cohort holds no person, and clones agree byte for byte
+#: Published on purpose: the virtual cohort holds no person, and all clones of the repository agree byte for byte.
 DEMONSTRATION_KEY = "mrct demonstration key: published, for the virtual cohort only"
+#: Environment variable that holds a key; it takes precedence over the key file.
 KEY_VARIABLE = "MRCT_KEY"
 _SHORTEST_KEY = 32
-
-
-def strip(text: str) -> str:
-    """Without the blanks and NUL with which DICOM pads to an even length."""
-    return text.strip(" \0\t\r\n")
+_SAME_PERSON_COLUMNS = ["patient_id", "same_as"]
+_REIDENTIFICATION_COLUMNS = ["patient", "patient_id", "shift_days"]
 
 
 class KeyRefusedError(DataError):
     """The key, or the table that undoes it, is missing, weak, published, or lies where it would be shared."""
 
 
+class SamePersonError(DataError):
+    """The table of same persons is missing, or one of its rows has no single meaning."""
+
+
+def strip(text: str) -> str:
+    """Remove the blanks and NUL with which DICOM pads a value to an even length."""
+    return text.strip(" \0\t\r\n")
+
+
+def stripped(dataset: Dataset, keyword: str) -> str:
+    """Return the value of an attribute as text without padding; "" where it is absent or empty."""
+    return strip(str(dataset.get(keyword, "") or ""))
+
+
 @dataclass(frozen=True)
 class Pseudonyms:
-    """The mapping of one key; `repr` hides the key. `same_person` leads a PatientID to the one it is joined to."""
+    """The mapping of identities under one key.
+
+    Attributes:
+        key: The secret; `repr` hides it.
+        same_person: PatientID -> the PatientID of the same person under which the person is known.
+        same_person_table: The file of the export from which `same_person` was read, if there is one.
+    """
 
     key: bytes = field(repr=False)
     same_person: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    same_person_table: Path | None = field(default=None, repr=False, hash=False)
+
+    def joined(self, root: Path, name: str) -> "Pseudonyms":
+        """Return the mapping that joins the PatientIDs of the table `name` in the export `root`.
+
+        Raises:
+            SamePersonError: There is no such table inside `root`, or one of its rows has no single meaning.
+        """
+        table = _find_same_person_table(root, name)
+        return replace(self, same_person=read_same_person(table), same_person_table=table)
 
     def digest(self, label: str, value: str) -> bytes:
-        """32 bytes of HMAC-SHA256 under the key."""
+        """Return 32 bytes of HMAC-SHA256 under the key."""
         return hmac.digest(self.key, f"{label}\0{value}".encode(), "sha256")
 
     def person(self, patient_id: str) -> str:
-        """The PatientID under which this one's person is known: without padding, and joined by the table alone."""
+        """Return the PatientID under which the person is known: without padding, joined only by the table."""
         patient_id = strip(patient_id)
         return self.same_person.get(patient_id, patient_id)
 
     def patient(self, patient_id: str) -> str:
-        """PatientID -> "P" + 10 hex digits. Blanks around the id do not count; everything else does:
-        one person under two ids is never guessed to be one."""
+        """Map a PatientID to "P" and 10 hexadecimal digits.
+
+        Blanks around the id do not count, everything else does. Two ids are one person only if the table says so.
+        """
         return "P" + self.digest("patient", self.person(patient_id)).hex()[:10]
 
     def uid(self, uid: str) -> str:
-        """Any UID -> 2.25.<128 bits> (PS3.5 B.2); UIDs that the standard itself defines stay."""
+        """Map a UID to 2.25.<128 bits> (PS3.5 B.2); UIDs that the standard itself defines stay."""
         uid = strip(uid)
         if not uid or uid in UID_dictionary:
             return uid
         return f"2.25.{uuid.UUID(bytes=self.digest('uid', uid)[:16], version=4).int}"
 
     def short(self, label: str, value: str, length: int = 10) -> str:
-        """`length` hex digits for folder and file names."""
+        """Map a value to `length` hexadecimal digits, for names of files and folders."""
         return self.digest(label, strip(value)).hex()[:length]
 
     def shift_days(self, patient_id: str, max_days: int) -> int:
-        """One date shift a patient, in [-max_days, max_days], never 0; each value about equally likely."""
+        """Return the date shift of a patient: in [-max_days, max_days], never 0, each value about equally likely."""
         number = int.from_bytes(self.digest("dates", self.person(patient_id))[:8]) % (2 * max_days)
         return number - max_days if number < max_days else number - max_days + 1
 
 
 def demonstration() -> Pseudonyms:
-    """The published mapping of the virtual cohort."""
+    """Return the published mapping of the virtual cohort."""
     return Pseudonyms(DEMONSTRATION_KEY.encode())
+
+
+class SecretKey(NamedTuple):
+    """The mapping of a secret key, and whether the key was made just now."""
+
+    pseudonyms: Pseudonyms
+    is_new: bool
 
 
 def from_secret(
     key_file: Path, forbidden: Iterable[Path], environment: Mapping[str, str] = os.environ
-) -> tuple[Pseudonyms, str]:
-    """The mapping of MRCT_KEY, else of `key_file` (made on first use, mode 0600), and which of them.
+) -> SecretKey:
+    """Return the mapping of the key in MRCT_KEY, else of the key in `key_file`.
 
-    `forbidden`: folders that must not hold the key (the project, its data). Raises KeyRefusedError.
+    Args:
+        key_file: It is made with a random key, mode 0600, where it does not exist.
+        forbidden: Folders that must not hold the key: the project and its data.
+        environment: Where MRCT_KEY is looked up.
+
+    Raises:
+        KeyRefusedError: The key is weak or published, or others could read it.
     """
     if KEY_VARIABLE in environment:
-        return Pseudonyms(_checked(environment[KEY_VARIABLE], f"the variable {KEY_VARIABLE}")), KEY_VARIABLE
+        key = _checked(environment[KEY_VARIABLE], f"the variable {KEY_VARIABLE}")
+        return SecretKey(Pseudonyms(key), is_new=False)
     path = key_file.expanduser()
-    require_private_place(path, forbidden, "the key", "anonymize.key_file")
+    _require_private_place(path, forbidden, "the key", "anonymize.key_file")
     if not path.exists():
-        _create(path)
-        return Pseudonyms(_checked(path.read_text(), "the new key file")), "new key file"
-    if path.stat().st_mode & 0o077:
-        raise KeyRefusedError(f"{path}: others may read the key; run  chmod 600 {path}")
-    return Pseudonyms(_checked(path.read_text(), str(path))), "key file"
+        _create_key(path)
+        return SecretKey(Pseudonyms(_checked(path.read_text(), "the new key file")), is_new=True)
+    _require_owner_only(path, "the key")
+    return SecretKey(Pseudonyms(_checked(path.read_text(), str(path))), is_new=False)
 
 
 def _checked(text: str, where: str) -> bytes:
@@ -107,8 +156,8 @@ def _checked(text: str, where: str) -> bytes:
     return text.encode()
 
 
-def require_private_place(path: Path, forbidden: Iterable[Path], what: str, parameter: str) -> None:
-    """KeyRefusedError where `path` lies in one of the folders or in any git repository."""
+def _require_private_place(path: Path, forbidden: Iterable[Path], what: str, parameter: str) -> None:
+    """Refuse a path in one of the folders or in a git repository."""
     resolved = path.resolve()
     places = [folder for folder in forbidden if resolved.is_relative_to(folder.resolve())]
     if places:
@@ -119,8 +168,128 @@ def require_private_place(path: Path, forbidden: Iterable[Path], what: str, para
         )
 
 
-def _create(path: Path) -> None:
+def _require_owner_only(path: Path, what: str) -> None:
+    if path.stat().st_mode & 0o077:
+        raise KeyRefusedError(f"{path}: others may read {what}; run  chmod 600 {path}")
+
+
+def _create_key(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(secrets.token_hex(32) + "\n")
+
+
+def is_new_key(memory: Path, pseudonyms: Pseudonyms, source: Path) -> bool:
+    """Return whether the last run on the same source folder used another key, and remember this one.
+
+    The folder `memory` holds one file per source. Its content is a keyed hash, from which the key cannot be computed.
+    """
+    place = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
+    record, mark = memory / f"key-{place}", pseudonyms.digest("key", "").hex()
+    before = record.read_text() if record.is_file() else mark
+    with atomic_file(record) as partial:
+        partial.write_text(mark)
+    return before != mark
+
+
+def _find_same_person_table(root: Path, name: str) -> Path:
+    """The table lies inside the export: DVC sees its changes there, and its ids lie beside those of the images."""
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise SamePersonError(f"anonymize.same_person: {name} is not inside the source {root}; put it there")
+    if not path.is_file():
+        raise SamePersonError(f"anonymize.same_person: the source {root} holds no file {name}")
+    return root / name
+
+
+class _Target(NamedTuple):
+    """The PatientID to which another one is joined, and the row of the table that says so."""
+
+    patient_id: str
+    row: int
+
+
+def read_same_person(path: Path) -> dict[str, str]:
+    """Read the table in which the hospital joins PatientIDs of one person: CSV in UTF-8, patient_id and same_as.
+
+    Returns:
+        Each joined PatientID -> the PatientID at the end of its chain, without padding.
+
+    Raises:
+        SamePersonError: The table is no such CSV, or a row has no single meaning. The message names the row (the header
+            is row 1) and never an id.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            found, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error):
+        raise SamePersonError(
+            "anonymize.same_person: the table is no CSV in UTF-8; save it as such"
+        ) from None
+    if sorted(found) != sorted(_SAME_PERSON_COLUMNS):
+        unknown = len(set(found) - set(_SAME_PERSON_COLUMNS))
+        raise SamePersonError(
+            f"anonymize.same_person, row 1: expected the columns {','.join(_SAME_PERSON_COLUMNS)} alone, got "
+            f"{len(found)}, {unknown} of them unknown; correct the table's first row"
+        )
+    targets: dict[str, _Target] = {}
+    for number, row in rows:
+        _add_join(targets, row, number)
+    return {patient_id: _end_of_chain(patient_id, targets) for patient_id in targets}
+
+
+def _add_join(targets: dict[str, _Target], row: Mapping[str | None, object], number: int) -> None:
+    values = [strip(str(row[column] or "")) for column in _SAME_PERSON_COLUMNS]
+    if None in row or not all(values):
+        raise SamePersonError(f"anonymize.same_person, row {number}: expected two ids")
+    patient_id, same_as = values
+    target = targets.setdefault(patient_id, _Target(same_as, number))
+    if target.patient_id != same_as:
+        raise SamePersonError(
+            f"anonymize.same_person, row {number}: its patient_id is joined to another id in row {target.row}; "
+            "keep one of them"
+        )
+
+
+def _end_of_chain(patient_id: str, targets: Mapping[str, _Target]) -> str:
+    rows: list[int] = []
+    while patient_id in targets:
+        patient_id, number = targets[patient_id]
+        if number in rows:
+            cycle = sorted(rows[rows.index(number) :])
+            raise SamePersonError(
+                f"anonymize.same_person, rows {', '.join(map(str, cycle))}: the ids lead back to themselves; "
+                "remove one of the rows"
+            )
+        rows.append(number)
+    return patient_id
+
+
+def require_reidentification_place(path: Path, forbidden: Iterable[Path]) -> None:
+    """Check, before the work, that the table of re-identification may be written to `path`.
+
+    Raises:
+        KeyRefusedError: Others could read the table, or it would be shared with the project.
+    """
+    what, parameter = "the table that leads pseudonyms back to patients", "anonymize.reidentification_table"
+    _require_private_place(path, forbidden, what, parameter)
+    if path.exists():
+        _require_owner_only(path, "the table")
+
+
+def write_reidentification(
+    path: Path, patient_ids: Iterable[str], pseudonyms: Pseudonyms, max_shift_days: int
+) -> None:
+    """Write the table that leads pseudonyms back to patients: one row per PatientID, sorted, mode 0600.
+
+    It is as secret as the export itself and is made only where the user asks for it. It lies outside the project, so
+    that DVC does not track it: a run that DVC takes from its cache does not write it.
+    """
+    rows = [
+        (pseudonyms.patient(patient_id), patient_id, pseudonyms.shift_days(patient_id, max_shift_days))
+        for patient_id in patient_ids
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_rows(path, _REIDENTIFICATION_COLUMNS, sorted(rows), private=True)

@@ -236,6 +236,56 @@ def test_compiled_code_is_no_part_of_the_fingerprint(project):
     assert fingerprints.code_fingerprint("shout") == before
 
 
+def test_a_result_that_lost_bytes_is_made_again(folder):
+    kill_at(folder, "P3")
+    (finished,) = (
+        path for path in (folder / ".out.work").glob("*/files/first.txt") if "P1" in path.read_text()
+    )
+    finished.write_text("")
+    run(folder)
+    assert times_at_work(folder) == [2, 1, 2, 1]
+    assert tree(folder / "out")["P1/first.txt"] == b"P1 IS"
+
+
+@pytest.mark.parametrize(("error", "kept"), [(OSError, True), (ZeroDivisionError, False)])
+def test_after_an_error_that_spoils_the_work_nothing_of_it_is_left(tmp_path, error, kept):
+    def fail():
+        with resume.work_folder(tmp_path / "out", discard_after=(ZeroDivisionError,)) as work:
+            (work / "finished").touch()
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert (tmp_path / ".out.work" / "finished").exists() == kept
+
+
+def by_length(job, code):
+    """A job is known by the length of its input alone."""
+    return f"{code.split()[-1]}-{(job.source / 'text.txt').stat().st_size}"
+
+
+def test_jobs_may_have_names_of_another_kind_and_share_a_folder(folder, functions):
+    (folder / "in/P1/text.txt").write_text("P1 is very well")
+    work = folder / "work"
+    work.mkdir()
+    for out in ("once", "twice"):
+        jobs = [functions.Shout(folder / "in" / patient, folder / out, 1, "") for patient in ("P1", "P2")]
+        resume.map_resumable(functions.mumble, jobs, "shout", work, by_length)
+        (folder / "in/P2/text.txt").write_text("P2 is dead")
+    assert sorted(path.name for path in work.iterdir()) == ["shout-10", "shout-15"]
+    assert tree(folder / "twice") == {"P1.txt": b"P1 is very well", "P2.txt": b"P2 is well"}
+
+
+def test_two_jobs_never_write_the_same_file(folder, functions):
+    jobs = [
+        functions.Shout(folder / "in" / patient, folder / "out", 1, str(folder / "marks"))
+        for patient in PATIENTS
+    ]
+    (folder / "work").mkdir()
+    with pytest.raises(OSError, match="File exists"):
+        resume.map_resumable(functions.shout, jobs, "shout", folder / "work")
+
+
 def test_a_second_run_at_the_same_time_is_refused_and_disturbs_nothing(folder):
     kill_at(folder, "P3")
     before = tree(folder / ".out.work")
@@ -252,13 +302,13 @@ def test_a_worker_that_outlived_its_run_may_be_first(folder, functions, monkeypa
 
     def slow(mine):
         result = functions.shout(mine)
-        resume._do(functions.shout, folder / "work", "code", job)
+        resume._do(functions.shout, resume.job_hash, folder / "work", "code", job)
         return result
 
-    name, stood = resume._do(slow, folder / "work", "code", job)
-    assert not stood
-    assert [path.name for path in (folder / "work").iterdir()] == [name]
-    assert (folder / "work" / name / "files/deeper/all.txt").read_text() == "P1 IS WELL" * 3
+    done = resume._do(slow, resume.job_hash, folder / "work", "code", job)
+    assert not done.found
+    assert [path.name for path in (folder / "work").iterdir()] == [done.name]
+    assert (folder / "work" / done.name / "files/deeper/all.txt").read_text() == "P1 IS WELL" * 3
 
 
 def test_without_links_the_files_are_copied(folder, monkeypatch):

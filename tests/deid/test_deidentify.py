@@ -15,7 +15,7 @@ from pydicom.uid import JPEGLSLossless
 
 from helpers.phi_factory import person_dataset, secrets_in
 from mrct.deid.allow_list import read_allow_list
-from mrct.deid.dates import shift_date, shift_date_time
+from mrct.deid.attribute_rules import shift_date, shift_date_time
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.read import Unreadable

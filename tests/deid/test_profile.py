@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
-from mrct.deid import allow_list, profile
-from mrct.deid.allow_list import allowed_attributes, read_allow_list
+from mrct.deid import allow_list
+from mrct.deid.allow_list import allowed_attributes, basic_action, demanded_action, read_allow_list
 from mrct.deid.attribute_rules import _RULES
 
-ROWS = list(csv.DictReader(line for line in profile._TABLE.read_text().splitlines() if line[0] != "#"))
+ROWS = list(csv.DictReader(line for line in allow_list._PROFILE.read_text().splitlines() if line[0] != "#"))
 CODES = {"X", "Z", "D", "U", "Z/D", "X/Z", "X/D", "X/Z/D", "X/Z/U*"}
 
 
@@ -52,19 +52,19 @@ def test_keywords_are_those_of_the_data_dictionary():
 )
 def test_options_take_the_place_of_the_basic_action(keyword, basic, modified_dates, with_characteristics):
     tag = tag_for_keyword(keyword)
-    assert profile.basic_action(tag) == basic
-    assert profile.demanded_action(tag, False) == modified_dates
-    assert profile.demanded_action(tag, True) == with_characteristics
+    assert basic_action(tag) == basic
+    assert demanded_action(tag, False) == modified_dates
+    assert demanded_action(tag, True) == with_characteristics
 
 
 @pytest.mark.parametrize("tag", [0x50000005, 0x50FE3000, 0x60003000, 0x60FE4000, 0x00290010, 0x0009A0FF])
 def test_curves_overlays_and_private_attributes_are_removed(tag):
-    assert profile.basic_action(tag) == "X"
+    assert basic_action(tag) == "X"
 
 
 @pytest.mark.parametrize("tag", [0x60000010, 0x60000100])
 def test_an_overlay_has_attributes_that_the_table_does_not_name(tag):
-    assert profile.basic_action(tag) == ""
+    assert basic_action(tag) == ""
 
 
 def table(tmp_path: Path, *rows: str) -> Path:
@@ -120,7 +120,7 @@ def test_every_rule_is_known_to_both_modules():
 
 def test_no_attribute_that_the_profile_removes_is_allowed():
     removed = {tag for tag in allowed_attributes(("ct", "mr", "enhanced_ct", "enhanced_mr"))
-               if profile.demanded_action(tag, True) == "X"}  # fmt: skip
+               if demanded_action(tag, True) == "X"}  # fmt: skip
     assert removed == set()
 
 
@@ -138,7 +138,7 @@ def test_each_kind_of_image_has_its_own_attributes():
 
 
 def test_the_tables_are_plain_ascii_with_unix_line_ends():
-    for path in (profile._TABLE, allow_list._TABLE):
+    for path in (allow_list._PROFILE, allow_list._ATTRIBUTES):
         content = path.read_bytes()
         assert content.isascii()
         assert b"\r" not in content

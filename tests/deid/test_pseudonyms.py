@@ -71,20 +71,19 @@ def test_another_key_gives_other_names_and_the_key_is_not_shown():
 
 
 def test_the_variable_wins_and_no_file_is_made(tmp_path):
-    mapping, origin = from_secret(tmp_path / "key", (), {KEY_VARIABLE: SECRET})
-    assert mapping.key == SECRET.encode()
-    assert origin == KEY_VARIABLE
+    secret = from_secret(tmp_path / "key", (), {KEY_VARIABLE: SECRET})
+    assert secret.pseudonyms.key == SECRET.encode()
+    assert not secret.is_new
     assert not (tmp_path / "key").exists()
 
 
 def test_a_key_is_made_once_for_the_owner_alone_and_found_again(tmp_path):
     file = tmp_path / "config" / "key"
-    first, origin = from_secret(file, (), {})
-    again, later = from_secret(file, (), {})
-    assert first.key == again.key
-    assert (origin, later) == ("new key file", "key file")
+    first, again = from_secret(file, (), {}), from_secret(file, (), {})
+    assert first.pseudonyms.key == again.pseudonyms.key
+    assert (first.is_new, again.is_new) == (True, False)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert len(first.key) == 64
+    assert len(first.pseudonyms.key) == 64
 
 
 @pytest.mark.parametrize("text", [DEMONSTRATION_KEY, "short", ""])

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrct.deid.pseudonyms import Pseudonyms
-from mrct.deid.same_person import SamePersonError, absent, locate, read_same_person
+from mrct.deid.pseudonyms import Pseudonyms, SamePersonError, read_same_person
 
 
 def table(folder, text):
@@ -59,18 +58,14 @@ def test_the_table_lies_inside_the_source(tmp_path):
     table(tmp_path, "")
     (tmp_path / "raw").mkdir()
     with pytest.raises(SamePersonError, match="not inside"):
-        locate(tmp_path / "raw", "../same.csv")
+        Pseudonyms(b"").joined(tmp_path / "raw", "../same.csv")
     with pytest.raises(SamePersonError, match="holds no file"):
-        locate(tmp_path / "raw", "same.csv")
-
-
-def test_ids_that_never_occur_are_counted():
-    assert absent({"a": "b", "c": "b"}, ["b", "d"]) == 2
+        Pseudonyms(b"").joined(tmp_path / "raw", "same.csv")
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=30))
 def test_every_chain_of_a_forest_ends_where_following_it_by_hand_ends(tmp_path_factory, parents):
-    """Person n is the same as some earlier person, or as himself (no row): a forest has no cycle."""
+    """Person n is the same as some earlier person, or as themselves (no row): a forest has no cycle."""
     targets = {n: parent % n for n, parent in enumerate(parents) if n and parent % n != n}
     text = "patient_id,same_as\n" + "".join(f"p{n},p{target}\n" for n, target in targets.items())
     joined = read_same_person(table(tmp_path_factory.mktemp("forest"), text))

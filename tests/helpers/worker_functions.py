@@ -68,6 +68,12 @@ def whisper(job: Shout) -> dict[str, float]:
     return {}
 
 
+def mumble(job: Shout) -> None:
+    """Writes one file, named after the patient."""
+    job.out.mkdir(parents=True)
+    (job.out / f"{job.source.name}.txt").write_bytes((job.source / "text.txt").read_bytes())
+
+
 def shout(job: Shout) -> dict[str, float]:
     """Kills its process half-way through the patient that MRCT_TEST_KILL names."""
     text = (job.source / "text.txt").read_text().upper()

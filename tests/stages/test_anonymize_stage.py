@@ -12,7 +12,7 @@ from pydicom.uid import EncapsulatedPDFStorage, MediaStorageDirectoryStorage
 
 from helpers.phi_factory import person_dataset, save, secrets_in
 from mrct.core import params as parameters
-from mrct.deid import patient as worker
+from mrct.deid import writing
 from mrct.deid.pseudonyms import DEMONSTRATION_KEY, KeyRefusedError, Pseudonyms, demonstration
 from mrct.dicom.read import Unreadable
 from mrct.leaks.output_sweep import LeakError
@@ -252,14 +252,14 @@ def test_what_serves_dicom_alone_is_refused_for_volumes(tmp_path, key):
 
 def test_a_value_in_the_audit_fails_the_stage_as_one_in_an_image_does(export, tmp_path, monkeypatch):
     save(person_dataset("CT", 9, PatientID="other", SOPInstanceUID="1.9"), export / "y")
-    honest = worker.deidentify
+    honest = writing.deidentify
 
     def quoting(dataset, *rest):
         if dataset.PatientID == "other":
             raise Unreadable("an image of Zebulon Quenneville that is odd")
         return honest(dataset, *rest)
 
-    monkeypatch.setattr(worker, "deidentify", quoting)
+    monkeypatch.setattr(writing, "deidentify", quoting)
     with pytest.raises(LeakError, match=r"audit/files.csv: it holds a patient's PatientName") as error:
         anonymize(export, tmp_path / "out")
     assert secrets_in(str(error.value).encode()) == []
@@ -292,14 +292,14 @@ def test_own_output_is_recognized_and_its_dates_stay(export, tmp_path):
 
 
 def test_a_leak_fails_the_stage_names_the_attribute_only_and_publishes_nothing(export, tmp_path, monkeypatch):
-    honest = worker.deidentify
+    honest = writing.deidentify
 
     def leaky(dataset, *rest):
         result = honest(dataset, *rest)
         result.dataset.ImageComments = "for quenneville"
         return result
 
-    monkeypatch.setattr(worker, "deidentify", leaky)
+    monkeypatch.setattr(writing, "deidentify", leaky)
     with pytest.raises(LeakError, match="PatientName") as error:
         anonymize(export, tmp_path / "out")
     assert secrets_in(str(error.value).encode()) == []

@@ -1,6 +1,6 @@
 """What a hospital will throw at the stage: traps 1 to 27, one group of tests each, by number and behavior.
 
-Through the whole stage, on tiny exports; the rooms' own tests look closer.
+Through the whole stage, on tiny exports; the packages' own tests look closer.
 """
 
 import os

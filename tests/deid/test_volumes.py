@@ -10,11 +10,12 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from mrct.deid.layouts import VolumeTask, find_cases, weighting_of, write_case
 from mrct.deid.pseudonyms import demonstration
-from mrct.leaks.output_sweep import LeakError
+from mrct.deid.volumes import VolumeTask, find_cases, weighting_of, write_case
+from mrct.dicom.read import find_files
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.value_sources import add_header
+from mrct.leaks.sweep import LeakError
+from mrct.leaks.volume_texts import add_header
 
 KEYS = demonstration()
 
@@ -36,8 +37,13 @@ def volume(path, values=None, size=(5, 4, 3), pixel=np.int16, notes=""):
 
 
 def write_all(source, layout, out):
-    cases, files = find_cases(source, layout)
-    return [write_case(VolumeTask(case, out / "images", KEYS)) for case in cases], files
+    """What each case has become, and the sorted files of the source."""
+    files = find_files(source)
+    return [write_case(VolumeTask(case, out, KEYS)) for case in find_cases(source, layout, files)], files
+
+
+def actions(written):
+    return [verdict.action for verdict in written.record.verdicts]
 
 
 def test_synthrad_cases_are_written_with_geometry_and_values(tmp_path):
@@ -55,7 +61,7 @@ def test_synthrad_cases_are_written_with_geometry_and_values(tmp_path):
     mask = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "mask.nii.gz")))
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) == {0, 1}
-    assert [row[1] for row in results[0].rows] == ["kept"] * 3
+    assert actions(results[0]) == ["kept"] * 3
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha", ".mhd"])
@@ -78,7 +84,7 @@ def test_rire_takes_the_folder_itself_or_its_cases_and_the_first_mr(tmp_path):
     (tmp_path / "alone" / "ct_T1.standard").write_text("points")
     for source in ("alone", "many"):
         results, files = write_all(tmp_path / source, "rire", tmp_path / "out" / source)
-        verdicts = {files[row[0]].name: row[1] for row in results[0].rows}
+        verdicts = {files[one.source_index].name: one.action for one in results[0].record.verdicts}
         assert verdicts == {
             "ct.mha": "kept",
             "mr_PD.mha": "kept",
@@ -89,18 +95,18 @@ def test_rire_takes_the_folder_itself_or_its_cases_and_the_first_mr(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "layout", "weighting"),
+    ("name", "weighting"),
     [
-        ("mr_t1.nii.gz", "rire", "t1"),
-        ("mr_T1.mha", "rire", "t1"),
-        ("mr_T1_rectified.mhd", "rire", "t1"),
-        ("mr_T2.mha", "rire", "t2"),
-        ("mr_PD.mha", "rire", "any"),
-        ("mr.nii.gz", "synthrad", "any"),
+        ("mr_t1.nii.gz", "t1"),
+        ("mr_T1.mha", "t1"),
+        ("mr_T1_rectified.mhd", "t1"),
+        ("mr_T2.mha", "t2"),
+        ("mr_PD.mha", "any"),
+        ("mr.nii.gz", "any"),
     ],
 )
-def test_the_file_name_declares_the_weighting(tmp_path, name, layout, weighting):
-    assert weighting_of(tmp_path / name, layout) == weighting
+def test_the_file_name_declares_the_weighting(tmp_path, name, weighting):
+    assert weighting_of(tmp_path / name) == weighting
 
 
 def test_a_one_slice_volume_passes(tmp_path):
@@ -119,21 +125,20 @@ def test_what_cannot_be_used_is_listed_and_the_others_go_on(tmp_path):
     volume(tmp_path / "in" / "nan" / "mr.mha", np.full((3, 4, 5), np.nan), pixel=np.float32)
     (tmp_path / "in" / "broken" / "ct.nii.gz").write_bytes(b"no volume")
     results, _ = write_all(tmp_path / "in", "synthrad", tmp_path / "out")
-    actions = [sorted(row[1] for row in result.rows) for result in results]
-    assert actions == [
+    assert [sorted(actions(written)) for written in results] == [
         ["quarantined", "rejected"],
         ["kept", "kept"],
         ["rejected"],
         ["quarantined", "rejected"],
     ]
-    assert "no MR" in results[2].rows[0][2]
+    assert "no MR" in results[2].record.verdicts[0].reason
     assert len(list((tmp_path / "out").rglob("*.nii.gz"))) == 2
 
 
 def test_a_source_without_the_layout_is_an_error_that_shows_it(tmp_path):
     (tmp_path / "readme").write_text("hello")
     with pytest.raises(FileNotFoundError, match="<case>/"):
-        find_cases(tmp_path, "synthrad")
+        find_cases(tmp_path, "synthrad", find_files(tmp_path))
 
 
 def test_the_same_source_gives_the_same_bytes(tmp_path):
@@ -184,7 +189,7 @@ def nifti(path, version=1, order="<", extension=b"", code=6, **texts):
     return path
 
 
-def needles_in(path):
+def phi_values_in(path):
     phi_values = PhiValues()
     add_header(path, phi_values)
     return phi_values
@@ -197,26 +202,26 @@ def needles_in(path):
     [(1, f) for f in ("data_type", "db_name", "descrip", "aux_file", "intent_name")]
     + [(2, f) for f in ("descrip", "aux_file", "intent_name")],
 )
-def test_every_text_of_a_nifti_header_is_a_needle(tmp_path, version, field, suffix, order):
+def test_every_text_of_a_nifti_header_is_a_phi_value(tmp_path, version, field, suffix, order):
     path = nifti(tmp_path / f"ct{suffix}", version, order, **{field: "Zebulon Qu"})
-    assert needles_in(path).texts["zebulon"] == field
+    assert phi_values_in(path).texts["zebulon"] == field
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("version", [1, 2])
-def test_extensions_are_needles_as_text_and_as_dicom(tmp_path, version, order):
+def test_extensions_are_phi_values_as_text_and_as_dicom(tmp_path, version, order):
     text = nifti(tmp_path / "a.nii", version, order, extension=b"history of Quenneville")
-    assert needles_in(text).texts["quenneville"] == "header extension"
+    assert phi_values_in(text).texts["quenneville"] == "header extension"
     header = pydicom.Dataset()
     header.PatientName, header.PatientBirthDate = "Quenneville^Zebulon", "19571103"
     stream = BytesIO()
     pydicom.dcmwrite(stream, header, implicit_vr=True, little_endian=True)
-    embedded = needles_in(nifti(tmp_path / "b.nii", version, order, extension=stream.getvalue(), code=2))
+    embedded = phi_values_in(nifti(tmp_path / "b.nii", version, order, extension=stream.getvalue(), code=2))
     assert embedded.texts["zebulon^quenneville"] == "PatientName"
     assert embedded.numbers["03.11.1957"] == "PatientBirthDate"
 
 
-def test_names_and_comments_of_gzip_are_needles(tmp_path):
+def test_names_and_comments_of_gzip_are_phi_values(tmp_path):
     plain = nifti(tmp_path / "a.nii").read_bytes()
     packed = gzip.compress(plain)
     extra = b"\4\0abcd"
@@ -230,17 +235,17 @@ def test_names_and_comments_of_gzip_are_needles(tmp_path):
     )
     (tmp_path / "b.nii.gz").write_bytes(named)
     assert gzip.decompress(named) == plain
-    texts = needles_in(tmp_path / "b.nii.gz").texts
+    texts = phi_values_in(tmp_path / "b.nii.gz").texts
     assert (texts["quenneville"], texts["zebulon"]) == ("gzip file name", "gzip comment")
 
 
 @pytest.mark.parametrize("key", ["Comment", "PatientName", "PatientID", "ElementDataFile", "TransmitterName"])
-def test_texts_of_metaimage_are_needles_and_its_numbers_are_not(tmp_path, key):
+def test_texts_of_metaimage_are_phi_values_and_its_numbers_are_not(tmp_path, key):
     text = "Quenneville.raw" if key == "ElementDataFile" else "Quenneville"
     (tmp_path / "ct.mhd").write_text(
         f"ObjectType = Image\nNDims = 3\nDimSize = 512 512 100001\n{key} = {text}\n"
     )
-    phi_values = needles_in(tmp_path / "ct.mhd")
+    phi_values = phi_values_in(tmp_path / "ct.mhd")
     assert phi_values.texts["quenneville"] == key
     assert not phi_values.numbers
 
@@ -257,7 +262,7 @@ def test_no_text_of_a_nifti_source_passes(tmp_path, suffix):
             intent_name="Zebulon",
         )
     results, _ = write_all(tmp_path / "in", "synthrad", tmp_path / "out")
-    assert [row[1] for row in results[0].rows] == ["kept", "kept"]
+    assert actions(results[0]) == ["kept", "kept"]
     for path in (tmp_path / "out").rglob("*.gz"):
         content = (
             str(path.relative_to(tmp_path)).encode()

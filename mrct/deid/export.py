@@ -1,0 +1,85 @@
+"""De-identification of a whole DICOM export: survey, planning, writing with a search of every byte, audit."""
+
+import sys
+from pathlib import Path
+
+from mrct.core.files import output_folder
+from mrct.core.resume import map_resumable, work_folder
+from mrct.deid import audit
+from mrct.deid.audit import Record, Verdict
+from mrct.deid.deidentify import Options
+from mrct.deid.pseudonyms import Pseudonyms
+from mrct.deid.survey import Entry, Survey, plan_chunks, survey_export
+from mrct.deid.writing import Chunk, chunk_name, write_and_sweep
+from mrct.leaks.phi_values import PhiValues
+from mrct.leaks.sweep import LeakError
+
+# the code that its deps in dvc.yaml name decides the result
+_STAGE = "anonymize"
+
+
+def anonymize_export(source: Path, out: Path, pseudonyms: Pseudonyms, options: Options) -> frozenset[str]:
+    """Write the CT and MR images of an export without anything that identifies a person.
+
+    `out` gets images/<patient>/<study>/<series>/<instance>.dcm, audit/ and manifest.json, whole or not at all. Each
+    image is searched for the identifying values of its person, and the audit for those of all persons. A run that was
+    stopped leaves its finished chunks beside `out`, under keyed names and without a header value. The next run with the
+    same code, options, key, source and values continues from them.
+
+    Args:
+        source: Folder of the export; any depth, any file names.
+        out: Output folder; it lies outside `source`.
+        pseudonyms: The mapping of identities.
+        options: What the user chose.
+
+    Returns:
+        The PatientIDs of which an image was published. They must stay in memory.
+
+    Raises:
+        DataError: No file can be used, or two patients got the same pseudonym.
+        LeakError: An output file holds an identifying value. Nothing is published, and the finished chunks are removed.
+        NotFoundError: `source` is no folder, or it is empty.
+        RunError: Another run works on the same output.
+    """
+    with work_folder(out, discard_after=(LeakError,)) as work, output_folder(out) as folder:
+        survey = survey_export(source, pseudonyms)
+        joined_patient_ids = _count_joined(survey, pseudonyms)
+        people = survey.by_person(pseudonyms)
+        chunks = _chunks(source, folder, survey.entries, people, pseudonyms, options)
+        record = _excluded(survey.entries)
+        for result in map_resumable(write_and_sweep, chunks, _STAGE, work, chunk_name):
+            record.add(Record.from_json(result))
+        audit.require_kept(source, record)
+        audit.write_manifest(folder, "dicom", registered=False, mr_weighting="unknown")
+        n_values = sum(map(len, people.values()))
+        audit.write_export_audit(folder, record, options, joined_patient_ids, n_values)
+        audit.sweep_audit(folder, list(people.values()))
+    kept = {verdict.source_index for verdict in record.kept}
+    return frozenset(entry.patient_id for entry in survey.entries if entry.index in kept)
+
+
+def _count_joined(survey: Survey, pseudonyms: Pseudonyms) -> int:
+    """How many PatientIDs of the export are joined to another one. A warning counts the other ids of the table."""
+    joins = pseudonyms.same_person
+    present = {entry.patient_id for entry in survey.entries}
+    absent = {*joins, *joins.values()} - present
+    if absent:
+        print(f"anonymize.same_person: {len(absent)} of its ids do not occur in the source", file=sys.stderr)
+    return len(present & joins.keys())
+
+
+def _excluded(entries: list[Entry]) -> Record:
+    return Record([Verdict(one.index, one.action, one.reason) for one in entries if one.action is not None])
+
+
+def _chunks(
+    source: Path,
+    out: Path,
+    entries: list[Entry],
+    people: dict[str, PhiValues],
+    pseudonyms: Pseudonyms,
+    options: Options,
+) -> list[Chunk]:
+    planned = [(pseudonyms.person(chunk[0].patient_id), chunk) for chunk in plan_chunks(entries, pseudonyms)]
+    audit.require_distinct(pseudonyms.patient(person) for person in {person for person, _ in planned})
+    return [Chunk(source, out, chunk, pseudonyms, options, people[person]) for person, chunk in planned]

@@ -1,0 +1,245 @@
+"""De-identification of volumes in the folder layouts of SynthRAD2023 and RIRE: written anew, without free text.
+
+synthrad: <case>/{mr,ct,mask}.{nii.gz,nii,mha}, registered. rire: <case>/ or the source itself, with ct.* and
+mr_<weighting>.*, not registered. The output is images/<patient>/{ct,mr,mask}.nii.gz, where <patient> is the keyed
+pseudonym of the name of the case's folder. Each output file is searched for the texts of the source's headers and
+paths.
+"""
+
+import gzip
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK as sitk
+
+from mrct.core.contracts import FileAction
+from mrct.core.errors import DataError, NotFoundError
+from mrct.core.files import output_folder
+from mrct.core.parallel import map_processes
+from mrct.deid import audit
+from mrct.deid.audit import Record, Verdict
+from mrct.deid.pseudonyms import Pseudonyms
+from mrct.dicom.read import find_files
+from mrct.leaks.phi_values import PhiValues
+from mrct.leaks.sweep import LeakError, find_leak
+from mrct.leaks.volume_texts import SUFFIXES, add_header, add_metadata
+
+Layout = Literal["synthrad", "rire"]
+Role = Literal["ct", "mr", "mask"]
+_ROLES: tuple[Role, ...] = ("ct", "mr", "mask")
+
+# sizeof_hdr of NIfTI-1 and its four bytes of extension
+_NIFTI_HEADER_BYTES = 352
+_WORDS_OF_NIFTI = frozenset({"n+1", "n", "1", "itk"})
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file, and its place in the sorted listing of the source."""
+
+    index: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one patient.
+
+    Attributes:
+        name: Name of the case's folder.
+        above: Names of the folders from the source down to the case.
+        files: The file of each role.
+        repeated: Verdicts of further files of a role.
+    """
+
+    name: str
+    above: tuple[str, ...]
+    files: Mapping[Role, SourceFile]
+    repeated: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True)
+class VolumeTask:
+    """One case, and the folder that gets images/<patient>/."""
+
+    case: Case
+    out: Path
+    pseudonyms: Pseudonyms
+
+
+@dataclass
+class WrittenCase:
+    """What a case has become.
+
+    Attributes:
+        record: What happened to its files.
+        weighting: t1, t2 or any, of the MR; empty when nothing was written.
+        n_values: How many values were searched for.
+    """
+
+    record: Record = field(default_factory=Record)
+    weighting: str = ""
+    n_values: int = 0
+
+
+def anonymize_volumes(source: Path, layout: Layout, out: Path, pseudonyms: Pseudonyms) -> None:
+    """Write the volumes of a source without anything that identifies a person.
+
+    `out` gets images/<patient>/{ct,mr,mask}.nii.gz, audit/ and manifest.json, whole or not at all.
+
+    Args:
+        source: Folder of the source.
+        layout: How its folders are laid out.
+        out: Output folder; it lies outside `source`.
+        pseudonyms: The mapping of identities.
+
+    Raises:
+        DataError: No file can be used, or two patients got the same pseudonym.
+        LeakError: An output file holds a text of the source. Nothing is published.
+        NotFoundError: `source` is no folder, or it holds no volume of this layout.
+    """
+    files = find_files(source)
+    cases = find_cases(source, layout, files)
+    audit.require_distinct(pseudonyms.patient(case.name) for case in cases)
+    with output_folder(out) as folder:
+        tasks = [VolumeTask(case, folder, pseudonyms) for case in cases]
+        record, weightings, n_values = Record(), set(), 0
+        for written in map_processes(write_case, tasks, "anonymize"):
+            record.add(written.record)
+            weightings |= {written.weighting} - {""}
+            n_values += written.n_values
+        listed = {verdict.source_index for verdict in record.verdicts}
+        others = (index for index in range(len(files)) if index not in listed)
+        reason = "not part of the layout"
+        record.verdicts += [Verdict(index, FileAction.SKIPPED, reason) for index in others]
+        audit.require_kept(source, record)
+        weighting = weightings.pop() if len(weightings) == 1 else "any"
+        audit.write_manifest(folder, "volumes", layout == "synthrad", weighting)
+        audit.write_volume_audit(folder, record, layout, len(cases), n_values)
+
+
+def find_cases(root: Path, layout: Layout, files: Sequence[Path]) -> list[Case]:
+    """Find the cases among the sorted files of `root`, in order of their folders.
+
+    Raises:
+        NotFoundError: There is no volume of this layout.
+    """
+    folders = {path.parent for path in files if _role(path, layout)}
+    cases = [_case(root, folder, files, layout) for folder in sorted(folders)]
+    if not cases:
+        expected = "<case>/{mr,ct,mask}.nii.gz" if layout == "synthrad" else "<case>/{mr_*,ct}.nii.gz"
+        raise NotFoundError(
+            f"{root}: no volume of the layout {layout}; it should hold {expected} (or .nii, .mha)"
+        )
+    return cases
+
+
+def weighting_of(path: Path) -> str:
+    """Return t1 or t2 where the name of an MR file says so, else any."""
+    words = _stem(path).lower().split("_")
+    return next((word for word in words if word in ("t1", "t2")), "any")
+
+
+def _stem(path: Path) -> str:
+    return next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+
+
+def _role(path: Path, layout: Layout) -> Role | None:
+    stem = _stem(path).lower()
+    if layout == "rire" and stem.startswith("mr_"):
+        return "mr"
+    return next((role for role in _ROLES if role == stem), None)
+
+
+def _case(root: Path, folder: Path, files: Sequence[Path], layout: Layout) -> Case:
+    found: dict[Role, SourceFile] = {}
+    repeated = []
+    for index, path in enumerate(files):
+        role = _role(path, layout) if path.parent == folder else None
+        if role and role not in found:
+            found[role] = SourceFile(index, path)
+        elif role:
+            reason = f"another {role} volume of this case comes first in the listing"
+            repeated.append(Verdict(index, FileAction.REJECTED, reason))
+    # the pseudonym needs the name of the folder alone: it identifies the case in the published sets
+    above = (root.resolve().name, *folder.relative_to(root).parts[:-1])
+    return Case(folder.resolve().name, above, found, tuple(repeated))
+
+
+def write_case(task: VolumeTask) -> WrittenCase:
+    """Write the volumes of one case, or list why they cannot be used.
+
+    Raises:
+        LeakError: An output file holds a text of the source.
+    """
+    case, written = task.case, WrittenCase()
+    record = written.record
+    record.verdicts += case.repeated
+    phi_values = PhiValues()
+    for name in (case.name, *case.above):
+        phi_values.add_text(name, "case folder", shortest_part=4)
+    images: dict[Role, sitk.Image] = {}
+    problem = _missing(case)
+    for role, file in case.files.items():
+        try:
+            images[role] = _read(file.path, role, phi_values)
+        except (RuntimeError, ValueError) as error:
+            problem = problem or f"the {role} of this case cannot be used"
+            reason = str(error) if isinstance(error, _UnusableError) else "the volume cannot be read"
+            record.verdicts.append(Verdict(file.index, FileAction.QUARANTINED, reason))
+    if problem:
+        listed = {verdict.source_index for verdict in record.verdicts}
+        rest = [file.index for file in case.files.values() if file.index not in listed]
+        record.verdicts += [Verdict(index, FileAction.REJECTED, problem) for index in rest]
+        return written
+    patient = task.pseudonyms.patient(case.name)
+    for role, image in images.items():
+        output = f"images/{patient}/{role}.nii.gz"
+        path = task.out / output
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(path), useCompression=True)
+        _sweep(path, output, patient, phi_values)
+        record.bytes += path.stat().st_size
+        record.verdicts.append(Verdict(case.files[role].index, FileAction.KEPT, output=output))
+    written.n_values = len(phi_values)
+    written.weighting = weighting_of(case.files["mr"].path)
+    return written
+
+
+class _UnusableError(DataError):
+    """A volume was read but cannot be used; the message holds nothing of the file."""
+
+
+def _missing(case: Case) -> str:
+    absent = [role.upper() for role in ("ct", "mr") if role not in case.files]
+    return f"no {' and no '.join(absent)} volume in this case" if absent else ""
+
+
+def _read(path: Path, role: Role, phi_values: PhiValues) -> sitk.Image:
+    """The volume with its geometry and without its metadata, whose texts are added to `phi_values`."""
+    add_header(path, phi_values)
+    source = sitk.ReadImage(str(path))
+    add_metadata(source, phi_values)
+    if source.GetDimension() != 3 or source.GetNumberOfComponentsPerPixel() != 1:
+        raise _UnusableError("not a scalar 3D volume")
+    array = sitk.GetArrayFromImage(source)
+    if not np.isfinite(array).all():
+        raise _UnusableError("the volume holds values that are not finite")
+    clean = sitk.GetImageFromArray(
+        (array > 0).astype(np.uint8) if role == "mask" else array.astype(np.float32)
+    )
+    clean.CopyInformation(source)
+    return clean
+
+
+def _sweep(path: Path, output: str, patient: str, phi_values: PhiValues) -> None:
+    content = path.read_bytes()
+    data = gzip.decompress(content)
+    header, voxels = data[:_NIFTI_HEADER_BYTES], data[_NIFTI_HEADER_BYTES:]
+    names = output.encode() + b"\0" + content[:32]
+    keyword = find_leak(names + header, voxels, phi_values, _WORDS_OF_NIFTI | {patient.lower(), "images"})
+    if keyword is not None:
+        raise LeakError(f"{output}: the output holds the text of the header's {keyword}")
