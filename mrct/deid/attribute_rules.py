@@ -80,7 +80,7 @@ def apply_rule(rule: Rule, element: DataElement, context: Context) -> SafeElemen
     """Return the safe form of an element that is no sequence.
 
     Raises:
-        Exception: pydicom cannot convert a damaged value; the class depends on the value.
+        Exception: pydicom cannot convert a damaged value; the class depends on what is wrong with it.
     """
     vr = _representation(element.tag, context)
     if element.is_empty:
@@ -141,7 +141,7 @@ def _date_time(value: Value, vr: str, context: Context) -> str:
 def shift_date(text: str, days: int) -> str:
     """Move a DA value (YYYYMMDD) by `days` on the calendar; "" for a partial, impossible or unrepresentable date.
 
-    This is the option Modified Dates of PS3.15 annex E: the days between two dates of a patient stay the same.
+    It is the option Modified Dates of PS3.15 annex E: the days between two dates of a patient stay the same.
     """
     match = _DATE.fullmatch(text.strip())
     if match is None:

@@ -45,8 +45,6 @@ _EXPECTED = (
     "StudyDate", "StudyTime", "AccessionNumber", "Manufacturer", "ReferringPhysicianName", "PatientBirthDate",
     "PatientSex", "StudyID", "SeriesNumber", "InstanceNumber",
 )  # fmt: skip
-
-
 _PIXELS_KEPT = Change("(7fe0,0010)", "PixelData", "", AttributeAction.KEPT)
 
 

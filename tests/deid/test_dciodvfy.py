@@ -1,4 +1,4 @@
-"""Valid output by an independent judge: dciodvfy of dicom3tools (Clunie), which holds files against PS3.3."""
+"""The output is valid for an independent program: dciodvfy of dicom3tools (Clunie) checks files against PS3.3."""
 
 import re
 import shutil
@@ -41,7 +41,7 @@ def before_and_after(image: Dataset, folder: Path, **options) -> tuple[set[str],
 def test_no_error_is_new_and_those_of_what_went_are_gone(tmp_path, factory, modality, retain):
     before, after = before_and_after(factory(modality), tmp_path, retain_age_and_sex=retain)
     assert after - before == set()
-    assert any("OriginalAttributesSequence" in error for error in before)  # else the judge said nothing
+    assert any("OriginalAttributesSequence" in error for error in before)  # else the program said nothing
     assert not any("OriginalAttributesSequence" in error for error in after)
 
 

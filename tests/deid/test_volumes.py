@@ -177,8 +177,8 @@ def nifti(path, version=1, order="<", extension=b"", code=6, **texts):
         struct.pack_into(f"{order}8d", content, 104, 1, 1, 1, 1, 1, 1, 1, 1)
         struct.pack_into(f"{order}q2d", content, 168, start, 1, 0)
     for keyword, text in texts.items():
-        offset, room = fields[keyword]
-        assert len(text) <= room
+        offset, n_bytes = fields[keyword]
+        assert len(text) <= n_bytes
         content[offset : offset + len(text)] = text.encode()
     if extension:
         content[size] = 1

@@ -134,7 +134,7 @@ def _high_bits(content: bytes) -> bytes:
 
 
 def _acquisition(kind: str, scanner: Scanner) -> Acquisition:
-    """A one-slice series of a patient who shares it with a few kinds, unless the kind makes him another."""
+    """A one-slice series; a dozen kinds share a patient, except for kinds that change the identity."""
     index = KINDS.index(kind)
     patient = 1000 + index if kind in ("patient_name", "birth_date") else index // 12
     grid = stack(np.eye(3), np.zeros(3), (1, SIZE, SIZE), 8.0, 5.0, 5.0)
