@@ -324,8 +324,7 @@ def attributes() -> str:
     """Every attribute that may leave the hospital, with its rule and what the profile demands."""
     from pydicom.datadict import keyword_for_tag
 
-    from mrct.deid.allow_list import read_allow_list
-    from mrct.deid.profile import EDITION, basic_action, demanded_action
+    from mrct.deid.allow_list import EDITION, basic_action, demanded_action, read_allow_list
 
     allowed = read_allow_list()
     tags = sorted({tag for rules in allowed.values() for tag in rules})

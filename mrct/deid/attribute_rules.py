@@ -22,6 +22,7 @@ from pydicom.valuerep import format_number_as_ds
 from mrct.core.contracts import AttributeAction
 from mrct.deid.allow_list import Rule
 from mrct.deid.pseudonyms import Pseudonyms
+from mrct.dicom.header import ABSENT_AGENTS
 from mrct.leaks.vocabulary import clean
 
 Value = str | int | float | bytes
@@ -31,7 +32,6 @@ _DATE = re.compile(r"(\d{4})(?:(\d{2})(\d{2})|\.(\d{2})\.(\d{2}))")
 # DT: at least a whole date; a time, a fraction and an offset from UTC may follow
 _DATE_TIME = re.compile(r"(\d{8})(?:\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?")
 _AGE = re.compile(r"(\d{3})([DWMY])")
-_NO_AGENT = {"NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}
 _INTEGER = {"IS", "US", "UL", "SS", "SL", "UV", "SV", "AT"}
 # PS3.5 table 6.2-1: characters of a value
 _LONGEST = {"CS": 16, "SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
@@ -174,9 +174,10 @@ def _words(use: str) -> Callable[[Value, str, Context], str]:
 
 def _agent(value: Value, vr: str, context: Context) -> str:
     """Keep whether an agent was given, even if its name is not known."""
-    if str(value).strip().upper() in _NO_AGENT:
-        return "NONE"
-    return clean(str(value), "descriptor") or ("AGENT" if str(value).strip() else "")
+    text = str(value).strip()
+    if text.upper() in ABSENT_AGENTS:
+        return "NONE" if text else ""
+    return clean(text, "descriptor") or "AGENT"
 
 
 def _number(value: Value, vr: str, context: Context) -> str | int | float | None:

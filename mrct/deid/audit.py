@@ -13,9 +13,9 @@ from mrct.core.files import write_json
 from mrct.deid.allow_list import EDITION
 from mrct.deid.cleaner import Change
 from mrct.deid.deidentify import CODES, METHOD, Options
+from mrct.leaks.evidence import build_index
+from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.strength import build_index
-from mrct.leaks.sweep import LeakError
 
 _SHOWN_REASONS = 8
 # places, counts and pseudonyms are our own; as digits they may equal a value by chance

@@ -21,8 +21,8 @@ from mrct.deid.allow_list import IODS
 from mrct.deid.attribute_rules import Context
 from mrct.deid.cleaner import Change, Encoding, cleaner_for, encoded
 from mrct.deid.pseudonyms import Pseudonyms, strip, stripped
+from mrct.dicom.errors import Unreadable
 from mrct.dicom.pixels import native_pixels
-from mrct.dicom.read import Unreadable
 from mrct.leaks.vocabulary import clean
 
 #: Our entry in DeidentificationMethod.
@@ -66,7 +66,7 @@ class Deidentified:
     """A dataset that may leave.
 
     Attributes:
-        dataset: It can be written with `mrct.dicom.save.save_dataset`.
+        dataset: It can be written with `mrct.dicom.write.save_dataset`.
         changes: How often each change of an attribute was made, pixels included.
         already_deidentified: Whether the source says that another tool has de-identified it.
     """

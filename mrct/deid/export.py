@@ -11,8 +11,8 @@ from mrct.deid.deidentify import Options
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.deid.survey import Entry, Survey, plan_chunks, survey_export
 from mrct.deid.writing import Chunk, chunk_name, write_and_sweep
+from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.sweep import LeakError
 
 # the code that its deps in dvc.yaml name decides the result
 _STAGE = "anonymize"

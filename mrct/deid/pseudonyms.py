@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pydicom._uid_dict import UID_dictionary
 
 from mrct.core.errors import DataError
 from mrct.core.files import atomic_file, write_rows
+from mrct.dicom.uids import uid_from_digest
 
 #: Published on purpose: the virtual cohort holds no person, and all clones of the repository agree byte for byte.
 DEMONSTRATION_KEY = "mrct demonstration key: published, for the virtual cohort only"
@@ -92,7 +92,7 @@ class Pseudonyms:
         uid = strip(uid)
         if not uid or uid in UID_dictionary:
             return uid
-        return f"2.25.{uuid.UUID(bytes=self.digest('uid', uid)[:16], version=4).int}"
+        return uid_from_digest(self.digest("uid", uid))
 
     def short(self, label: str, value: str, length: int = 10) -> str:
         """Map a value to `length` hexadecimal digits, for names of files and folders."""

@@ -19,7 +19,8 @@ from mrct.core.contracts import FileAction
 from mrct.core.parallel import map_processes
 from mrct.deid.allow_list import IODS
 from mrct.deid.pseudonyms import Pseudonyms, strip, stripped
-from mrct.dicom.read import Unreadable, find_files, read_dataset
+from mrct.dicom.errors import Unreadable
+from mrct.dicom.read import find_files, read_dataset
 from mrct.leaks.phi_values import PhiValues
 
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")

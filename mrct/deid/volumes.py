@@ -17,15 +17,15 @@ import SimpleITK as sitk
 
 from mrct.core.contracts import FileAction
 from mrct.core.errors import DataError, NotFoundError
-from mrct.core.files import output_folder
+from mrct.core.files import VOLUME_SUFFIXES, output_folder
 from mrct.core.parallel import map_processes
 from mrct.deid import audit
 from mrct.deid.audit import Record, Verdict
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.dicom.read import find_files
+from mrct.leaks.output_sweep import LeakError, find_leak
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.sweep import LeakError, find_leak
-from mrct.leaks.volume_texts import SUFFIXES, add_header, add_metadata
+from mrct.leaks.value_sources import add_header, add_metadata
 
 Layout = Literal["synthrad", "rire"]
 Role = Literal["ct", "mr", "mask"]
@@ -144,7 +144,8 @@ def weighting_of(path: Path) -> str:
 
 
 def _stem(path: Path) -> str:
-    return next((path.name[: -len(suffix)] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+    name = path.name
+    return next((name[: -len(end)] for end in VOLUME_SUFFIXES if name.lower().endswith(end)), "")
 
 
 def _role(path: Path, layout: Layout) -> Role | None:

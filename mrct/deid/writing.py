@@ -16,10 +16,12 @@ from mrct.deid.cleaner import Change
 from mrct.deid.deidentify import CODES, METHOD, Options, deidentify
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.deid.survey import Entry
-from mrct.dicom.read import Unreadable, read_dataset
-from mrct.dicom.save import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, save_dataset
+from mrct.dicom.errors import Unreadable
+from mrct.dicom.read import read_dataset
+from mrct.dicom.uids import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+from mrct.dicom.write import save_dataset
+from mrct.leaks.output_sweep import LeakError, find_leak, words_of
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.sweep import LeakError, find_leak, words_of
 
 _OUR_WORDS = words_of((METHOD, IMPLEMENTATION_NAME, *CODES.values(), "DCM DICM YES MODIFIED images dcm"))
 _OUR_WORDS |= {IMPLEMENTATION_UID}

@@ -30,7 +30,8 @@ _VENDORS = {
 }
 #: The short name for a manufacturer that is not in the list.
 OTHER_VENDOR = "other"
-_ABSENT_AGENTS = {"", "NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}
+#: What sites write into ContrastBolusAgent when there was none, in capitals.
+ABSENT_AGENTS = {"", "NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}
 
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _NOT_OF_A_FRAME = {_SHARED, _PER_FRAME, "PixelData", "NumberOfFrames"}
@@ -122,7 +123,7 @@ def has_rescale(dataset: Dataset) -> bool:
 def has_agent(dataset: Dataset) -> bool:
     """Whether the tags name a contrast agent (PS3.3 C.7.6.4); some sites write "no" or "none" there."""
     agent = text(dataset, "ContrastBolusAgent")
-    return agent not in _ABSENT_AGENTS or bool(dataset.get("ContrastBolusAgentSequence"))
+    return agent not in ABSENT_AGENTS or bool(dataset.get("ContrastBolusAgentSequence"))
 
 
 def names_source_images(dataset: Dataset) -> bool:

@@ -10,6 +10,7 @@ from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from mrct.deid import allow_list
 from mrct.deid.allow_list import allowed_attributes, basic_action, demanded_action, read_allow_list
 from mrct.deid.attribute_rules import _RULES
+from mrct.dicom.uids import IMAGE_CLASSES
 
 ROWS = list(csv.DictReader(line for line in allow_list._PROFILE.read_text().splitlines() if line[0] != "#"))
 CODES = {"X", "Z", "D", "U", "Z/D", "X/Z", "X/D", "X/Z/D", "X/Z/U*"}
@@ -122,6 +123,10 @@ def test_no_attribute_that_the_profile_removes_is_allowed():
     removed = {tag for tag in allowed_attributes(("ct", "mr", "enhanced_ct", "enhanced_mr"))
                if demanded_action(tag, True) == "X"}  # fmt: skip
     assert removed == set()
+
+
+def test_every_image_that_is_read_has_its_attributes():
+    assert set(allow_list.IODS) == IMAGE_CLASSES
 
 
 def test_each_kind_of_image_has_its_own_attributes():

@@ -13,9 +13,9 @@ import SimpleITK as sitk
 from mrct.deid.pseudonyms import demonstration
 from mrct.deid.volumes import VolumeTask, find_cases, weighting_of, write_case
 from mrct.dicom.read import find_files
+from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.sweep import LeakError
-from mrct.leaks.volume_texts import add_header
+from mrct.leaks.value_sources import add_header
 
 KEYS = demonstration()
 

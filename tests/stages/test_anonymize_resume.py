@@ -17,8 +17,8 @@ from mrct.deid.deidentify import Options
 from mrct.deid.pseudonyms import Pseudonyms, demonstration
 from mrct.deid.survey import Entry
 from mrct.deid.writing import Chunk, chunk_name
+from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.sweep import LeakError
 from stages.anonymize import Params, Source, run
 
 ROOT = Path(__file__).parents[2]
