@@ -26,6 +26,7 @@ from mrct.core.contracts import (
 from mrct.core.errors import DataError, NotFoundError
 from mrct.core.files import read_json
 from mrct.metrics.statistics import Interval
+from mrct.normalization.normalization import Normalization
 
 #: The keys of audit/summary.json: of every audit, of an audit of DICOM in addition, and of its leak scan.
 AUDIT_KEYS = ("patients", "files", "sweep")
@@ -126,7 +127,7 @@ class Inputs:
     rejected_slices: pd.DataFrame
     splits: pd.DataFrame
     contact_sheets: list[Path]
-    normalized: dict[str, Any]
+    normalization: Normalization
     results: list[MethodResults]
 
 
@@ -154,7 +155,7 @@ def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
         rejected_slices=REJECTED_SLICES.read(folders.pairs),
         splits=PATIENT_SPLITS.read(folders.pairs),
         contact_sheets=sorted((folders.pairs / "contact_sheets").glob("*.png")),
-        normalized=_json(folders.normalized / "manifest.json", "normalize"),
+        normalization=Normalization.from_json(_json(folders.normalized / "manifest.json", "normalize")),
         results=results,
     )
 

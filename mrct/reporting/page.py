@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mrct.core.contracts import Direction, RegistrationStatus, SelectionStatus, SeriesVerdict
 from mrct.metrics.hu import SYNTHRAD_RANGE_HU
+from mrct.normalization.normalization import Normalization
 from mrct.reporting import labels, provenance, theme
 from mrct.reporting.inputs import Inputs
 from mrct.reporting.pictures import Pictures
@@ -78,7 +79,7 @@ class Content:
 
     virtual: bool
     source: Mapping[str, Any]
-    normalized: Mapping[str, Any]
+    normalization: Normalization
     methods: list[str]
     reference: str
     n_test: int
@@ -122,7 +123,7 @@ def content_of(
     return Content(
         virtual=virtual,
         source=inputs.source,
-        normalized=inputs.normalized,
+        normalization=inputs.normalization,
         methods=[labels.method_name(result.method) for result in comparison.results],
         reference=labels.method_name(comparison.reference.method),
         n_test=n_test,

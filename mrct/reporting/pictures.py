@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from mrct.core.contracts import Direction
 from mrct.core.errors import DataError, NotFoundError
 from mrct.core.files import open_array
+from mrct.normalization.normalization import Normalization
 from mrct.reporting import theme
 from mrct.reporting.figures import DotPanel, methods_grid, patient_dots, training_curves, triptych
 from mrct.reporting.inputs import MethodResults
@@ -157,7 +158,7 @@ def load_case(normalized: Path, predictions: dict[tuple[str, str], Path], patien
                 f"{path}: got {volume.shape}, expected the CT's shape {ct.shape}; run the stage evaluate again"
             )
         synthetic[method, direction] = np.array(volume[k], dtype=np.float32)
-    mr = (np.array(open_array(folder / "mr.npy")[k], dtype=np.float32) + 1.0) / 2.0
+    mr = Normalization.inverse_transform_mr(np.array(open_array(folder / "mr.npy")[k], dtype=np.float32))
     head = np.array(open_array(folder / "mask.npy")[k]) > 0
     return Case(patient, k, mr, np.array(ct[k], dtype=np.float32), head, synthetic)
 

@@ -22,6 +22,7 @@ from mrct.core.contracts import (
 )
 from mrct.core.files import save_array, write_json
 from mrct.metrics.statistics import bootstrap_interval
+from mrct.normalization.intensity import MrScaling
 from mrct.reporting.inputs import Folders
 
 METHODS = ["sc_cyclegan", "mean_ct", "intensity_map"]
@@ -117,7 +118,7 @@ def _write_volumes(folders: Folders, patients: dict[str, str], volumes: Volumes)
     ]
     REGISTERED_PATIENTS.write(folders.registered, registered)
     scale = {"image_size": ct.shape[-1], "pixel_spacing_mm": 2.0, "hu_window": [-1024.0, 3000.0]}
-    mr_scale = {"method": "percentile", "percentiles": [0.5, 99.5]}
+    mr_scale = MrScaling("percentile", (0.5, 99.5)).to_json()
     write_json(folders.normalized / "manifest.json", {**scale, "mr": mr_scale, "patients": manifest})
 
 
