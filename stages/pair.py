@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pandas as pd
 from pydantic import Field, model_validator
@@ -73,6 +73,26 @@ class Params(Section):
         )
 
 
+class SplitCounts(TypedDict):
+    """What a split holds."""
+
+    patients: int
+    pairs: int
+
+
+class Summary(TypedDict):
+    """The content of summary.json; `reason` says why nothing can be trained, and is empty otherwise."""
+
+    trainable: bool
+    reason: str
+    slices: int
+    pairs: int
+    patients: int
+    patients_without_pairs: list[str]
+    splits: dict[str, SplitCounts]
+    rejected: dict[str, int]
+
+
 @dataclass(frozen=True)
 class Job:
     """One patient: the registered folder and what makes a pair; nothing is written to `out`."""
@@ -82,7 +102,7 @@ class Job:
     criteria: PairCriteria
 
 
-def run(params: Params, source: Path, out: Path) -> dict[str, Any]:
+def run(params: Params, source: Path, out: Path) -> Summary:
     """Assess every slice, split the patients, draw the sheets.
 
     Returns:
@@ -147,7 +167,7 @@ def registered_patients(source: Path) -> list[str]:
     return patients
 
 
-def assess_patient(job: Job) -> list[dict[str, Any]]:
+def assess_patient(job: Job) -> list[dict[str, str | int | float | None]]:
     """Return the fields of `AssessedSlice` and the patient, for each of the patient's slices."""
     found = assess_slices(RegisteredVolumes.read(job.source), job.criteria)
     return [{"patient": job.source.name, **asdict(here)} for here in found]
@@ -172,7 +192,7 @@ def require_pairs(slices: pd.DataFrame, params: Params) -> None:
     )
 
 
-def summarize(patients: Sequence[str], pairs: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
+def summarize(patients: Sequence[str], pairs: pd.DataFrame, rejected: pd.DataFrame) -> Summary:
     """Count pairs per split and slices per rule; tell whether there is enough to train on."""
     found = pairs["patient"].nunique()
     trainable = bool(found >= MIN_PATIENTS)
