@@ -18,7 +18,8 @@ import pydicom
 import SimpleITK as sitk
 
 from mrct.core.parallel import map_processes
-from mrct.dicom.read import Unreadable, read_dataset
+from mrct.dicom.errors import Unreadable
+from mrct.dicom.read import read_dataset
 from mrct.leaks.phi_values import PhiValues
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")

@@ -176,7 +176,7 @@ def _difference_bar(image: AxesImage, window: DisplayWindow) -> None:
     scale = figure.colorbar(image, cax=bar, ticks=[-window.limit, 0.0, window.limit])
     scale.ax.set_yticklabels([f"\N{MINUS SIGN}{window.limit:g}", "0", f"+{window.limit:g}"])
     scale.ax.tick_params(length=2, labelsize=8)
-    scale.outline.set_visible(False)  # type: ignore[operator]
+    scale.outline.set_visible(False)
     bar.set_title(window.unit, fontsize=8, fontweight="normal", loc="left", color=theme.DARK_MUTED)
 
 

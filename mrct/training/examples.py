@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mrct.imaging.brain import brain_mask
-from mrct.training.augmentation import Augmentation, augment, draw
+from mrct.training.augmentation import augment, draw
 from mrct.training.dataset import NormalizedData
 from mrct.training.method import Batch
+from mrct.training.settings import Augmentation
 from mrct.training.validation import validation_metrics
 
 #: A patient and the number of a slice or a patch.

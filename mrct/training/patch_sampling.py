@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from mrct.core.errors import DataError
 from mrct.networks.whole_volume import slice_ratio
-from mrct.training.augmentation import Augmentation
 from mrct.training.dataset import Patient
+from mrct.training.settings import Augmentation
 
 #: Random numbers of a patch's place and motion: its first voxel, three angles, scale, flip.
 PLACE_DRAWS = 8

@@ -15,7 +15,7 @@ from mrct.core.params import Section
 from mrct.networks.sliding_window import Window
 from mrct.networks.whole_volume import slice_ratio, translate
 from mrct.training import distributed
-from mrct.training.augmentation import Augmentation, other_contrast
+from mrct.training.augmentation import other_contrast
 from mrct.training.dataset import NormalizedData, Patient
 from mrct.training.examples import Item
 from mrct.training.method import Batch, Direction, Directions
@@ -26,6 +26,7 @@ from mrct.training.patch_sampling import (
     require_fit,
     sample,
 )
+from mrct.training.settings import Augmentation
 from mrct.training.validation import Others, validation_metrics
 
 #: Points of the bias field per side of a patch: a linear change, because a patch is small beside a coil.

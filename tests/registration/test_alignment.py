@@ -6,7 +6,9 @@ import pytest
 from mrct.imaging import volumes
 from mrct.registration.alignment import RigidRegistration
 
-CT_TO_MR = np.array([[0.0, -1.0, 0.0, 4.0], [1.0, 0.0, 0.0, -2.0], [0.0, 0.0, 1.0, 7.0], [0.0, 0.0, 0.0, 1.0]])
+CT_TO_MR = np.array(
+    [[0.0, -1.0, 0.0, 4.0], [1.0, 0.0, 0.0, -2.0], [0.0, 0.0, 1.0, 7.0], [0.0, 0.0, 0.0, 1.0]]
+)
 POINT = np.array([3.0, 5.0, -1.0])
 
 
