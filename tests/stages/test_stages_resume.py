@@ -48,7 +48,7 @@ def prepare_pair(root: Path) -> Callable[[str], object]:
     [
         (prepare_select, select, "select_dicom", "P0000000002"),
         (prepare_register, register, "register_patient", "P02"),
-        (prepare_pair, pair, "judge_patient", "P03"),
+        (prepare_pair, pair, "assess_patient", "P03"),
         (prepare_normalize, normalize, "normalize_patient", "P0000000003"),
     ],
     ids=["select", "register", "pair", "normalize"],
