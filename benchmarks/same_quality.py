@@ -22,7 +22,6 @@ from authors_step import WRITTEN_FOR, AuthorsStep, literal, require
 from matplotlib.figure import Figure
 from torch import nn
 
-from mrct.core.files import write_table
 from mrct.core.params import load
 from mrct.methods.sc_cyclegan import ScCycleGan, ScCycleGanParams
 from mrct.training.dataset import NormalizedData, epoch_batches, open_normalized
@@ -165,7 +164,7 @@ def main() -> None:
         theirs = authors(literal(method), data, settings, device)
         systems = [ours(copy.deepcopy(method), data, settings, device), theirs]
         table = train_in_turns(systems, data, settings, params.learning_rate, device)
-    write_table(options.out / "same_quality.csv", table)
+    table.to_csv(options.out / "same_quality.csv", index=False)
     draw_curves(table, options.out / "same_quality.png")
     print_summary(table)
 

@@ -24,6 +24,7 @@ from mrct.metrics.grey import grey_metrics, mr_overlap
 from mrct.metrics.hu import bone_iou, head_region, volume_metrics
 from mrct.metrics.image import intersection_over_union
 from mrct.metrics.statistics import bootstrap_interval, mean_over_slices
+from mrct.normalization.normalization import Normalization
 from mrct.terminal import track
 from mrct.tracking import record
 from mrct.training.dataset import NormalizedData, Patient, open_normalized
@@ -66,7 +67,7 @@ def synthetic_ct_rows(params: Params, patient: Patient, synthetic: np.ndarray) -
 
 def synthetic_mr_rows(patient: Patient, synthetic: np.ndarray) -> tuple[list[Row], Row]:
     """Score a synthetic MR (D, H, W) in [0, 1]: one row per paired slice, and the overlaps of the patient's volume."""
-    real = (np.asarray(patient.mr) + 1) / 2
+    real = Normalization.inverse_transform_mr(patient.mr)
     rows = []
     for k in np.flatnonzero(patient.valid):
         row = grey_metrics(synthetic[k], real[k], (0.0, 1.0)) | mr_overlap(synthetic[k][None], real[k][None])

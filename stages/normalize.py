@@ -19,14 +19,14 @@ from pydantic import Field, field_validator
 
 from mrct.core import params as parameters
 from mrct.core import resume
-from mrct.core.contracts import NORMALIZED_PAIRS, PAIRS, Split
+from mrct.core.contracts import AIR_HU, NORMALIZED_PAIRS, PAIRS, Split
 from mrct.core.errors import DataError
 from mrct.core.files import output_folder, read_json, save_array, write_json
 from mrct.core.parallel import map_processes
 from mrct.core.params import Section
 from mrct.core.runner import run_stage
 from mrct.imaging.grid import cropped_fraction, to_grid
-from mrct.imaging.volumes import AIR_HU, read_volume, to_array
+from mrct.imaging.volumes import read_volume, to_array
 from mrct.normalization.intensity import MrScaling
 from mrct.normalization.normalization import Normalization
 from mrct.pairing.splits import MIN_PATIENTS, require_no_leakage

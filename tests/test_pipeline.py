@@ -10,7 +10,8 @@ import pydicom
 import pytest
 
 from helpers.configurations import tiny_configuration
-from mrct.core.files import read_json, read_table
+from mrct.core.contracts import SELECTED_PATIENTS, SELECTED_SERIES
+from mrct.core.files import read_json
 from mrct.core.params import load
 from mrct.deid import pseudonyms
 from mrct.reporting.inputs import Folders
@@ -90,7 +91,7 @@ def test_the_kept_series_are_the_clean_ones(data):
 def test_no_series_that_the_truth_calls_unwanted_is_kept(data):
     mapping = pseudonyms.demonstration()
     truth = pd.read_csv(data.cohort_truth / "series.csv", dtype={"patient_id": str})
-    tables = (read_table(data.selected / name) for name in ("series.csv", "patients.csv"))
+    tables = (table.read(data.selected) for table in (SELECTED_SERIES, SELECTED_PATIENTS))
     found = score_selection(truth, *tables, mapping.patient, lambda uid: mapping.short("series", uid))
     assert found.kept_unwanted.empty
     assert found.lost_clean.empty

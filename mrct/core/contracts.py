@@ -11,6 +11,8 @@ from pydantic import BeforeValidator, Field
 
 from mrct.core.tables import MetricRow, Row, Table
 
+#: CT where nothing was scanned, in every volume from `select` on.
+AIR_HU = -1024.0
 #: Text that may be empty: an empty cell is read as "".
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 

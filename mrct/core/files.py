@@ -1,21 +1,17 @@
 """Files and folders that are either complete or not there."""
 
 import csv
-import errno
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mrct.core.errors import DataError
-
-if TYPE_CHECKING:  # half a second and 50 MB in every worker process, of which most write no table
-    import pandas as pd
 
 #: Endings of the files that hold one volume each: NIfTI and MetaImage.
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
@@ -36,22 +32,9 @@ def output_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    move_folder(partial, path)
-
-
-def move_folder(folder: Path, target: Path) -> None:
-    """Replace `target` by `folder` with one rename; a folder on another file system is copied beside it first."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        shutil.rmtree(target)
-    try:
-        os.replace(folder, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        with output_folder(target) as copy:
-            shutil.copytree(folder, copy, dirs_exist_ok=True)
-        shutil.rmtree(folder)
+    if path.exists():
+        shutil.rmtree(path)
+    partial.rename(path)
 
 
 @contextmanager
@@ -80,34 +63,15 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not valid JSON ({error}); rerun the stage that writes it") from None
 
 
-def write_table(path: Path, table: "pd.DataFrame") -> None:
-    """CSV without index; floats in shortest round-trip form."""
-    with atomic_file(path) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n")
-
-
-def write_rows(
-    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], private: bool = False
-) -> None:
-    """CSV of plain rows under a header; a private table may be opened by its owner alone."""
+def write_private_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV table that its owner alone may open."""
     with atomic_file(path) as partial:
         partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
-        _write_csv(descriptor, columns, rows)
-
-
-def _write_csv(descriptor: int, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-
-
-def read_table(path: Path) -> "pd.DataFrame":
-    """CSV as written by `write_table`; the ids in `patient` and `series` stay text, empty cells become NaN."""
-    import pandas as pd
-
-    return pd.read_csv(path, dtype={"patient": str, "series": str})
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
 
 
 def save_array(path: Path, array: np.ndarray) -> None:

@@ -145,7 +145,7 @@ def _explain(issue: Any, model: type[BaseModel]) -> str:
     name = ".".join(str(part) for part in issue["loc"])
     if issue["type"] == "extra_forbidden":
         return f"unknown key {name!r}{nearest(str(issue['loc'][-1]), _all_fields(model))}"
-    if issue["type"] == "literal_error":
+    if issue["type"] in ("literal_error", "enum"):
         choices = re.findall(r"'([^']*)'", issue["ctx"]["expected"])
         return f"{name} = {issue['input']!r}{nearest(str(issue['input']), choices)}"
     return f"{name} = {issue.get('input')!r}: {issue['msg']}"

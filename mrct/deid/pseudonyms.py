@@ -18,7 +18,7 @@ from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
 
 from mrct.core.errors import DataError
-from mrct.core.files import atomic_file, write_rows
+from mrct.core.files import atomic_file, write_private_rows
 from mrct.dicom.uids import uid_from_digest
 
 #: Published on purpose: the virtual cohort holds no person, and all clones of the repository agree byte for byte.
@@ -292,4 +292,4 @@ def write_reidentification(
         for patient_id in patient_ids
     ]
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_rows(path, _REIDENTIFICATION_COLUMNS, sorted(rows), private=True)
+    write_private_rows(path, _REIDENTIFICATION_COLUMNS, sorted(rows))

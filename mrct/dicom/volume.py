@@ -13,6 +13,7 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 from scipy.ndimage import binary_propagation, shift
 
+from mrct.core.contracts import AIR_HU
 from mrct.dicom.decoding import decode_pixels
 from mrct.dicom.errors import GeometryError, Unreadable
 from mrct.dicom.header import frame_dataset
@@ -21,7 +22,6 @@ from mrct.dicom.series import Instance, Series
 from mrct.dicom.stack import Stack, stack
 
 #: HU where a CT has no data, which is also the least HU of a volume.
-AIR_HU = -1024.0
 #: Signal where an MR has no data.
 MR_BACKGROUND = 0.0
 

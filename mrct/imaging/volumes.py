@@ -13,8 +13,6 @@ from scipy.ndimage import gaussian_filter1d
 
 from mrct.core.errors import DataError
 
-#: CT value, in HU, of voxels without data: the usual padding value, and the lowest value of most scanners.
-AIR_HU = -1024.0
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 # NIfTI keeps its geometry in 32 bits: coordinates of a few hundred mm come back within 1e-4
 GEOMETRY_TOLERANCE_MM = 1e-2

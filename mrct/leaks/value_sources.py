@@ -17,12 +17,12 @@ from pathlib import Path
 import pydicom
 import SimpleITK as sitk
 
+from mrct.core.files import VOLUME_SUFFIXES
 from mrct.core.parallel import map_processes
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.read import read_dataset
 from mrct.leaks.phi_values import PhiValues
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 _FILES_PER_CHUNK = 256
 _LARGEST_TABLE = 64 << 20
 _LARGEST_HEADER = 16 << 20

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mrct.core.contracts import Direction
 from mrct.core.errors import DataError
 from mrct.core.params import Section
-from mrct.training.method import Direction, Fitted, FittedMethod
+from mrct.training.method import Fitted, FittedMethod
 
 
 class IntensityMapParams(Section):
@@ -57,8 +58,8 @@ class IntensityMap(FittedMethod[IntensityMapParams]):
         mr, ct = (torch.from_numpy(np.concatenate(values)) for values in zip(*pixels, strict=True))
         config = {"bins": params.bins}
         return {
-            "mr_to_ct": Fitted(_fit_table(mr, ct, params.bins), config),
-            "ct_to_mr": Fitted(_fit_table(ct, mr, params.bins), config),
+            Direction.MR_TO_CT: Fitted(_fit_table(mr, ct, params.bins), config),
+            Direction.CT_TO_MR: Fitted(_fit_table(ct, mr, params.bins), config),
         }
 
 

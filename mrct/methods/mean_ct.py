@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mrct.core.contracts import Direction
 from mrct.core.errors import DataError
 from mrct.core.params import Section
-from mrct.training.method import Direction, Fitted, FittedMethod
+from mrct.training.method import Fitted, FittedMethod
 
 
 class MeanCtParams(Section):
@@ -57,4 +58,4 @@ class MeanCt(FittedMethod[MeanCtParams]):
             raise DataError("mean_ct: no training slice; run the stage pair again")
         network = MeanCtNetwork(*total.shape)
         network.mean.copy_(torch.from_numpy((total / count).astype(np.float32)))
-        return {"mr_to_ct": Fitted(network, {"height": total.shape[0], "width": total.shape[1]})}
+        return {Direction.MR_TO_CT: Fitted(network, {"height": total.shape[0], "width": total.shape[1]})}

@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import SimpleITK as sitk
 
+from mrct.core.contracts import AIR_HU
 from mrct.core.errors import DataError
 from mrct.imaging.grid import Grid, from_grid, make_grid, to_grid
-from mrct.imaging.volumes import AIR_HU, to_array
+from mrct.imaging.volumes import to_array
 from mrct.normalization.intensity import BiasField, MrScale, MrScaling, fit_bias_field, require_window
 
 Modality = Literal["CT", "MR"]

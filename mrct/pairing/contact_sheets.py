@@ -17,10 +17,10 @@ import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from mrct.core.contracts import Split
+from mrct.core.contracts import AIR_HU, Split
 from mrct.core.files import atomic_file
 from mrct.imaging.grid import box_center, centered_grid, to_grid
-from mrct.imaging.volumes import AIR_HU, to_array
+from mrct.imaging.volumes import to_array
 from mrct.normalization.intensity import MrScaling
 from mrct.pairing.slices import RegisteredVolumes
 from mrct.pairing.splits import patient_count

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
+from mrct.core.contracts import AIR_HU
 from mrct.imaging import masks, volumes
 from mrct.imaging.mutual_information import mattes_mutual_information
-from mrct.imaging.volumes import AIR_HU
 from mrct.registration.head import Head, ct_head, mr_head, window_ct, window_mr
 from mrct.registration.residual import outline_distance_mm
 from mrct.registration.rigid import register_rigid

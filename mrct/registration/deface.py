@@ -22,9 +22,9 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.optimize import minimize
 
+from mrct.core.contracts import AIR_HU
 from mrct.core.errors import DataError
 from mrct.imaging import volumes
-from mrct.imaging.volumes import AIR_HU
 from mrct.registration.alignment import AlignedPair
 
 WORK_SPACING_MM = 2.0

@@ -10,15 +10,14 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self,
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 from torch import Tensor, nn
 
+from mrct.core.contracts import Direction
 from mrct.core.errors import DataError
 from mrct.core.params import Section
 from mrct.training.settings import Loop
 
-#: What a network translates.
-Direction = Literal["mr_to_ct", "ct_to_mr"]
 #: Weights by name, as a `state_dict`.
 Weights = Mapping[str, Tensor]
 #: Unweighted loss terms by name, `<kind>_<modality>`, as MLflow and history.csv show them.
@@ -35,7 +34,9 @@ def _without_repeats(directions: tuple[Direction, ...]) -> tuple[Direction, ...]
 
 
 #: The directions for which a method is trained, as a parameter.
-Directions = Annotated[tuple[Direction, ...], Field(min_length=1), AfterValidator(_without_repeats)]
+Directions = Annotated[
+    tuple[Annotated[Direction, Strict(False)], ...], Field(min_length=1), AfterValidator(_without_repeats)
+]
 
 
 class Batch(NamedTuple):

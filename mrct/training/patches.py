@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from mrct.core.contracts import Direction
 from mrct.core.errors import DataError
 from mrct.core.files import open_array, save_array
 from mrct.core.params import Section
@@ -18,7 +19,7 @@ from mrct.training import distributed
 from mrct.training.augmentation import other_contrast
 from mrct.training.dataset import NormalizedData, Patient
 from mrct.training.examples import Item
-from mrct.training.method import Batch, Direction, Directions
+from mrct.training.method import Batch, Directions
 from mrct.training.patch_sampling import (
     PLACE_DRAWS,
     find_places,
@@ -57,7 +58,7 @@ class PatchParams(Section):
     @field_validator("directions")
     @classmethod
     def _mr_to_ct_alone(cls, directions: tuple[Direction, ...]) -> tuple[Direction, ...]:
-        if directions != ("mr_to_ct",):
+        if directions != (Direction.MR_TO_CT,):
             raise DataError("the 3D methods make CT from MR alone; unet, pix2pix and scCycleGAN also make MR")
         return directions
 
