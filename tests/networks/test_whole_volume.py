@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mrct.networks.sliding_window import Window
-from mrct.networks.whole_volume import between_slices, slice_ratio, translate, translate_patches
+from mrct.networks.whole_volume import (
+    VolumeNetwork,
+    between_slices,
+    slice_ratio,
+    translate,
+    translate_patches,
+)
 
 CPU = torch.device("cpu")
 
@@ -40,7 +46,7 @@ def test_a_network_of_slices_sees_each_slice_alone():
 
 
 def test_a_network_may_translate_volumes_its_own_way():
-    class Own(nn.Module):
+    class Own(VolumeNetwork):
         def translate_volume(self, volume, slice_spacing_mm, device, others):
             return volume * slice_spacing_mm + others["context"]
 
