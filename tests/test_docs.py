@@ -2,20 +2,23 @@
 
 import importlib.util
 import re
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
 import yaml
 
 from mrct.cli.main import app
-from mrct.core.params import Section, parse
+from mrct.core.params import ParamsError, Section, parse
+from mrct.methods.registry import METHODS
 from mrct.training.method import Batch, TrainedMethod
 from mrct.training.settings import Loop
+from stages import configure
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "data/sample").rglob("*.md")])
@@ -172,14 +175,15 @@ def test_the_readme_and_the_results_state_the_same_figures():
         assert figure in results
 
 
-def test_the_method_that_the_guide_adds_can_be_trained():
+def test_the_method_that_the_guide_adds_can_be_configured_and_trained(tmp_path, monkeypatch):
     text = (ROOT / "docs/how-to/add-a-method.md").read_text(encoding="utf-8")
     code, section = (
         textwrap.dedent(re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)[0])
         for language in ("python", "yaml")
     )
-    names: dict[str, Any] = {"__name__": "plain"}
-    exec(compile(code, "docs/how-to/add-a-method.md", "exec"), names)
+    module = ModuleType("mrct.methods.plain")
+    exec(compile(code, "docs/how-to/add-a-method.md", "exec"), module.__dict__)
+    names = module.__dict__
     values, params = yaml.safe_load(section)["plain"], names["PlainParams"]
     assert issubclass(params, Section)
     assert set(values) == set(params.model_fields) | set(Loop.model_fields)
@@ -191,3 +195,17 @@ def test_the_method_that_the_guide_adds_can_be_trained():
     loss.backward()
     assert list(terms) == ["mae_ct"]
     assert list(method.optimizers()) == ["generators"]
+
+    monkeypatch.setitem(sys.modules, "mrct.methods.plain", module)
+    monkeypatch.setitem(METHODS, "plain", "mrct.methods.plain:Plain")
+    monkeypatch.setattr("mrct.methods.plain", module, raising=False)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text() + "\n" + section)
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    with pytest.raises(ParamsError, match=r"unknown key 'plain'.*lists it under `params`"):
+        configure.run(configure.Params(methods=("plain",)), tmp_path / "out", tmp_path / "params.yaml")
+    pipeline = (
+        (tmp_path / "dvc.yaml").read_text().replace("intensity_map, unet,", "intensity_map, plain, unet,")
+    )
+    (tmp_path / "dvc.yaml").write_text(pipeline)
+    configure.run(configure.Params(methods=("plain",)), tmp_path / "out", tmp_path / "params.yaml")
+    assert (tmp_path / "out/plain.json").is_file()

@@ -79,9 +79,10 @@ def check(source: Path, rules: Rules) -> CheckReport:
         NotFoundError: The folder is missing or empty.
     """
     paths = find_files(source)
-    if any(_is_volume(path) for path in paths):
-        return _check_volumes(paths)
     instances, skipped = _read_headers(paths)
+    # a volume file among DICOM is a by-product, as viewers leave it in an export
+    if not instances and any(_is_volume(path) for path in paths):
+        return _check_volumes(paths)
     choices = tuple(_choices(instances, rules))
     paired = [choice for choice in choices if choice.status == SelectionStatus.PAIRED]
     files = {instance.path for instance in instances}

@@ -131,7 +131,9 @@ def _require_known(content: dict[str, Any], path: Path) -> None:
     known |= set(Execution.model_fields)
     for key in content:
         if key not in known:
-            raise ParamsError(f"{path}: unknown key {key!r}{nearest(key, known)}")
+            raise ParamsError(
+                f"{path}: unknown key {key!r}{nearest(key, known)}; no stage of {pipeline} lists it under `params`"
+            )
 
 
 def _tuples(value: Any) -> Any:

@@ -68,6 +68,15 @@ def test_counts_decisions_and_expectations(export: Path) -> None:
     assert report.seconds > 0
 
 
+def test_a_volume_file_among_dicom_is_skipped_and_changes_nothing_else(export: Path) -> None:
+    before = check(export, Rules())
+    (export / "mr" / "head.nii.gz").write_bytes(b"a viewer left it here")
+    after = check(export, Rules())
+    assert (after.layout, after.n_files) == ("dicom", before.n_files + 1)
+    assert (after.n_patients, after.n_paired) == (before.n_patients, before.n_paired)
+    assert sum(after.skipped.values()) == sum(before.skipped.values()) + 1
+
+
 def test_an_enhanced_file_is_one_file_and_a_series_of_its_frames(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", SeriesInstanceUID="1.1")
     path = series_factory.write_enhanced(tmp_path / "mr")
