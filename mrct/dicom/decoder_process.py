@@ -1,10 +1,10 @@
-"""Decode compressed frames in a separate process, so that a decoder that crashes or never ends stops no run.
+"""Decode compressed frames in a separate process, so that a decoder that crashes or hangs does not stop the run.
 
 The decoders are libraries in C. This script reads requests from stdin. For each frame it writes one line of JSON and
-then as many bytes as that line says. A frame that takes more processor time than the request allows ends the
-process. Memory is limited as well, because decoders believe the sizes that a damaged stream claims.
+then as many bytes as that line says. A frame that takes more processor time than the request allows ends the process.
+Memory is limited as well, because decoders trust the sizes in a stream, even in a damaged one.
 
-`mrct.dicom.decoding` starts the script, which imports nothing of mrct.
+`mrct.dicom.decoding` starts the script. It imports nothing from mrct.
 """
 
 import json
@@ -24,7 +24,7 @@ _MAX_MEMORY_BYTES = 4 << 30
 
 
 def main() -> None:
-    """Answer requests until stdin ends; what the libraries print is discarded, because it may quote the stream."""
+    """Answer requests until stdin ends; the output of the libraries is discarded, because it may quote the stream."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -38,14 +38,14 @@ def main() -> None:
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Write one answer per frame; after the first frame that the decoder refuses the request is over."""
+    """Write one answer per frame; the first frame that the decoder refuses ends the request."""
     while line := requests.readline():
         request = json.loads(line)
         stream = requests.read(request["n_bytes"])
         try:
             for frame in _frames(stream, request):
                 _answer(answers, True, frame)
-        except Exception:  # decoders raise many kinds on damaged streams; each means the same
+        except Exception:  # decoders raise many types on damaged streams; all mean the same
             _answer(answers, False, b"")
 
 
@@ -55,14 +55,14 @@ def _answer(answers: BinaryIO, ok: bool, frame: bytes) -> None:
 
 
 def _frames(stream: bytes, request: dict[str, Any]) -> Iterator[bytes]:
-    """Yield as many frames as the header counts, as little-endian values of the size that the header allocates."""
+    """Yield the frames that the header declares, as little-endian values of the size that the header allocates."""
     options = request["options"]
     kind = "i" if options["pixel_representation"] else "u"
     wanted = np.dtype(f"<{kind}{options['bits_allocated'] // 8}")
     decoded = get_decoder(request["syntax"]).iter_array(stream, raw=True, **options)
     for _ in range(options["number_of_frames"]):
-        # the timer counts processor time, so that a busy machine changes no result; its signal ends the process
-        # even inside C
+        # the timer counts processor time, so that a busy machine does not change a result; its signal ends the process
+        # even inside C code
         signal.setitimer(signal.ITIMER_PROF, request["frame_seconds"])
         frame, _properties = next(decoded)
         signal.setitimer(signal.ITIMER_PROF, 0)

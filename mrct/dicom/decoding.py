@@ -1,9 +1,9 @@
-"""PixelData of any transfer syntax as native little-endian values.
+"""Decode PixelData of any transfer syntax to native little-endian values.
 
-The header is checked, and sizes are compared, before anything is allocated. Compressed frames are decoded in a second
-process (`mrct.dicom.decoder_process`), one for each process that asks. Decoders in C believe the sizes in a stream:
-damaged JPEG-LS made libjpeg run for ever, and a flipped bit in JPEG 2000 made OpenJPEG fill gigabytes. A decoder that
-dies there raises DecoderError here, and the next image gets a new process.
+The header and the sizes are checked before memory is allocated. Compressed frames are decoded in a separate process
+(`mrct.dicom.decoder_process`), one per calling process. The decoders are written in C and trust the sizes in a stream:
+damaged JPEG-LS made libjpeg loop forever, and a flipped bit in JPEG 2000 made OpenJPEG allocate gigabytes. If the
+decoder process dies, DecoderError is raised, and the next image gets a new process.
 
 Convention: stored values are ([frames,] rows, columns), before rescale.
 """
@@ -43,7 +43,7 @@ FRAME_SECONDS = 10.0
 _CODEC_PACKAGES = "pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg"
 _PLAIN = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian}
 _LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless}
-# these may be either; the header says which
+# either lossy or lossless; the header says which
 _PERHAPS_LOSSY = {JPEG2000, JPEG2000MC, HTJ2K}
 # an enhanced series of 4,000 frames of 512 x 512; a compressed stream can claim any size
 _MAX_DECODED_BYTES = 2 << 30
@@ -73,9 +73,9 @@ class PixelFormat:
 
 
 def make_native(dataset: Dataset) -> PixelFormat:
-    """Change the dataset so that its PixelData are native, little endian and whole, for all frames.
+    """Make the PixelData of the dataset native, little endian and complete, for all frames, in place.
 
-    Lossy compression in the past is declared in LossyImageCompression.
+    Earlier lossy compression is declared in LossyImageCompression.
 
     Returns:
         The format of the pixels.
@@ -101,15 +101,16 @@ def make_native(dataset: Dataset) -> PixelFormat:
 
 
 def decode_pixels(dataset: Dataset) -> np.ndarray:
-    """Return the stored values ([frames,] rows, columns) before rescale; the dataset is changed by `make_native`.
+    """Return the stored values ([frames,] rows, columns) before rescale; `make_native` changes the dataset.
 
     Raises:
-        Unreadable: As `make_native`.
+        Unreadable: The image is not grayscale, or its pixels are truncated or cannot be decoded.
+        MissingCodec: No decoder is installed for the transfer syntax.
     """
     make_native(dataset)
     try:
         return dataset.pixel_array
-    except Exception:  # pydicom raises many kinds; what passed the check of the format is damaged here
+    except Exception:  # pydicom raises many types; the format is checked, so the data are damaged
         raise Unreadable("pixels cannot be decoded", damaged=True) from None
 
 
@@ -149,19 +150,19 @@ def _photometric(dataset: Dataset) -> str:
 
 
 def _whole(dataset: Dataset, keyword: str, low: int, high: int, absent: int | None = None) -> int:
-    """The element as an integer from `low` to `high`; `absent` stands for an element that is missing or empty."""
+    """Return the element as an integer from `low` to `high`; `absent` replaces a missing or empty element."""
     try:
         value = dataset.get(keyword)
         number = absent if value in (None, "") else int(value)
         if number is not None and low <= number <= high:
             return number
-    except Exception:  # pydicom converts when asked, and fails in many ways on damaged values
+    except Exception:  # pydicom converts on access, and fails in many ways on damaged values
         number = None
     raise Unreadable(f"the image has no usable {keyword}", damaged=True)
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:
-    """The transfer syntax of the file meta information; without one the encoding that the parser found."""
+    """Return the transfer syntax of the file meta information, or else the encoding that the parser found."""
     # pydicom sets the attribute only on datasets that come from a file
     meta = getattr(dataset, "file_meta", None)
     if meta is not None and meta.get("TransferSyntaxUID"):
@@ -185,10 +186,10 @@ def _decompressed(dataset: Dataset, syntax: UID, form: PixelFormat) -> bytes:
     if form.n_bytes > _MAX_DECODED_BYTES:
         raise Unreadable("compressed pixels that claim more than 2 GiB", damaged=True)
     try:
-        if syntax == RLELossless:  # pure Python: it cannot hang, and the data bound what it allocates
+        if syntax == RLELossless:  # pure Python: it cannot hang, and the size of the data limits its memory
             return dataset.pixel_array.astype(form.dtype, casting="same_kind").tobytes()
         return decode_stream(bytes(dataset.PixelData), syntax, form, _photometric(dataset))
-    except Exception:  # decoders raise many kinds on damaged bytes; each means the same here
+    except Exception:  # decoders raise many types on damaged bytes; all mean the same here
         raise Unreadable(f"pixels cannot be decoded ({name})", damaged=True) from None
 
 
@@ -204,10 +205,10 @@ def _require_decoder(syntax: UID, name: str) -> None:
 
 
 def decode_stream(stream: bytes, syntax: str, form: PixelFormat, photometric: str) -> bytes:
-    """Decode encapsulated PixelData in the second process, which is started on first use.
+    """Decode encapsulated PixelData in the decoder process, which is started on first use.
 
     Args:
-        stream: PixelData with their fragments (PS3.5 A.4).
+        stream: PixelData with its fragments (PS3.5 A.4).
         syntax: UID of the transfer syntax.
         form: What the header says about the pixels.
         photometric: PhotometricInterpretation.
@@ -237,13 +238,13 @@ def decode_stream(stream: bytes, syntax: str, form: PixelFormat, photometric: st
             return b"".join([_receive(process) for _ in range(form.frames)])
         except _RefusedError:
             raise
-        except BaseException:  # what is still in the pipe must not answer the next request
+        except BaseException:  # the rest of the answer must not be read as that of the next request
             _stop()
             raise
 
 
 class _RefusedError(DecoderError):
-    """The decoder still runs and has refused the stream."""
+    """The decoder refused the stream and still runs."""
 
 
 def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
@@ -267,7 +268,7 @@ def _receive(process: subprocess.Popen[bytes]) -> bytes:
 
 
 def _stop() -> None:
-    """End the decoder of this process, if it runs."""
+    """Stop the decoder of this process, if it runs."""
     process = _running.pop(os.getpid(), None)
     if process is not None:
         process.kill()
@@ -275,7 +276,7 @@ def _stop() -> None:
 
 
 def _process() -> subprocess.Popen[bytes]:
-    """The decoder of this very process: a forked process must not share the pipe of its parent."""
+    """Return the decoder of this process, started if needed; a forked process must not share its parent's pipe."""
     process = _running.get(os.getpid())
     if process is None or process.poll() is not None:
         _stop()

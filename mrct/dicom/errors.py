@@ -1,14 +1,14 @@
-"""The errors of this package. Their texts hold no header value, so that they may be listed and logged."""
+"""The errors of this package. Their texts hold no header value, so that they can be listed and logged."""
 
 from mrct.core.errors import DataError, RunError
 
 
 class Unreadable(DataError):  # noqa: N818  # a state of a file, not a defect
-    """A file that cannot be used.
+    """A file cannot be used.
 
     Attributes:
-        reason: Why, without any header value.
-        damaged: True for a broken DICOM image (it is quarantined), False for a file that is no CT or MR image.
+        reason: Why it cannot be used, without any header value.
+        damaged: True for a broken DICOM image (it is quarantined), False for a file that is not a CT or MR image.
     """
 
     def __init__(self, reason: str, damaged: bool = False) -> None:
@@ -21,7 +21,7 @@ class Unreadable(DataError):  # noqa: N818  # a state of a file, not a defect
 
 
 class MissingCodec(Unreadable):
-    """The pixels are compressed in a way that no installed decoder knows."""
+    """No installed decoder supports the compression of the pixels."""
 
 
 class DecoderError(RunError):
@@ -29,4 +29,4 @@ class DecoderError(RunError):
 
 
 class GeometryError(DataError):
-    """The slices of a series form no volume; the text holds no header values but numbers."""
+    """The slices of a series do not form a volume; of the header, the text holds numbers alone."""

@@ -1,11 +1,11 @@
-"""Values of a header, read tolerantly, and the frames of an enhanced object as headers of single images.
+"""Tolerant reading of header values, and the frames of an enhanced object as headers of single images.
 
-A value that is missing or malformed is None or empty; it is never a default, and it never raises an error.
+A value that is missing or malformed is None or empty. It is never replaced by a default, and it never raises an error.
 
 An enhanced object keeps values in functional groups, which are shared or belong to one frame (PS3.3 C.7.6.16).
-`frame_dataset` lays them flat: the header of the file, overlaid with the shared groups and then with those of the
-frame. Some values have other names in an enhanced object than in a classic one (PS3.3 C.8.13.5). They are
-written under the classic names, so that one set of rules reads both.
+`frame_dataset` flattens them: it overlays the header of the file with the shared groups, then with those of the frame.
+Some values have other names in an enhanced object than in a classic one (PS3.3 C.8.13.5). They are written under the
+classic names, so that one set of rules reads both.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ _VENDORS = {
 }
 #: The short name for a manufacturer that is not in the list.
 OTHER_VENDOR = "other"
-#: What sites write into ContrastBolusAgent when there was none, in capitals.
+#: What sites write into ContrastBolusAgent when no agent was given, in capitals.
 ABSENT_AGENTS = {"", "NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}
 
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
@@ -74,23 +74,23 @@ def text(dataset: Dataset, keyword: str, keep_case: bool = False) -> str:
 
 
 class Numbers:
-    """Numbers of a header. In practice DS and IS values also hold text, blanks or too few items: these are None."""
+    """Numbers of a header. In practice DS and IS elements also hold text, blanks or too few values: these give None."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
     def one(self, keyword: str) -> float | None:
-        """The first value."""
+        """Return the first value."""
         values = self._all(keyword)
         return values[0] if values else None
 
     def whole(self, keyword: str) -> int | None:
-        """The first value, rounded to an integer."""
+        """Return the first value, rounded to an integer."""
         value = self.one(keyword)
         return None if value is None else round(value)
 
     def vector(self, keyword: str, length: int) -> tuple[float, ...] | None:
-        """All values, if there are exactly `length`."""
+        """Return all values if there are exactly `length`, else None."""
         values = self._all(keyword)
         return values if values is not None and len(values) == length else None
 
@@ -103,7 +103,7 @@ class Numbers:
             numbers = tuple(float(item) for item in many)
         except (TypeError, ValueError, OverflowError):
             return None
-        # NaN and infinity are legal floats, but no measurements
+        # NaN and infinity are valid floats, but not measurements
         return numbers if all(abs(number) < float("inf") for number in numbers) else None
 
 
@@ -114,22 +114,22 @@ def vendor_name(manufacturer: str) -> str:
 
 
 def has_rescale(dataset: Dataset) -> bool:
-    """Whether the header holds slope and intercept, or a modality LUT (PS3.3 C.11.1)."""
+    """Return whether the header holds slope and intercept, or a modality LUT (PS3.3 C.11.1)."""
     numbers = Numbers(dataset)
     both = numbers.one("RescaleSlope") is not None and numbers.one("RescaleIntercept") is not None
     return both or bool(dataset.get("ModalityLUTSequence"))
 
 
 def has_agent(dataset: Dataset) -> bool:
-    """Whether the tags name a contrast agent (PS3.3 C.7.6.4); some sites write "no" or "none" there."""
+    """Return whether the header names a contrast agent (PS3.3 C.7.6.4); some sites write "no" or "none" there."""
     agent = text(dataset, "ContrastBolusAgent")
     return agent not in ABSENT_AGENTS or bool(dataset.get("ContrastBolusAgentSequence"))
 
 
 def names_source_images(dataset: Dataset) -> bool:
-    """Whether the header names CT or MR images from which this one was computed (PS3.3 C.7.6.1.1.4).
+    """Return whether the header names CT or MR images from which this one was computed (PS3.3 C.7.6.1.1.4).
 
-    Scanners also name raw data as the source of an original image; they do not count.
+    Scanners also name raw data as the source of an original image; raw data do not count.
     """
     sources = dataset.get("SourceImageSequence") or ()
     return any(
@@ -170,7 +170,7 @@ def frame_dataset(dataset: Dataset, index: int) -> Dataset:
 
 
 def time_point_count(dataset: Dataset) -> int:
-    """Return how many different TemporalPositionIndex the frames have, at least 1."""
+    """Return the number of different TemporalPositionIndex values of the frames, at least 1."""
     contents = [frame.get("FrameContentSequence") for frame in dataset[_PER_FRAME].value]
     indices = {int(items[0].get("TemporalPositionIndex") or 0) for items in contents if items}
     return max(len(indices), 1)

@@ -1,4 +1,4 @@
-"""The pixels of an image without anything hidden beside them: native, little endian, as many bytes as the image has."""
+"""The pixels of an image without hidden data: native, little endian, with no bytes but those of the image."""
 
 import numpy as np
 from pydicom import Dataset
@@ -9,13 +9,14 @@ _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
 def native_pixels(source: Dataset, into: Dataset) -> None:
-    """Set PixelData of `into` to the uncompressed pixels of `source`, which is native afterwards as well.
+    """Set PixelData of `into` to the uncompressed pixels of `source`, which becomes native as well.
 
-    Everything that is no stored value is left out: comments of compressed streams, bytes behind the image, and the
-    bits above BitsStored. PS3.5 8.1.1 leaves those bits open; overlays were kept there, and they can hold any text.
+    Only stored values are kept. Comments of compressed streams, bytes after the image and the bits above BitsStored are
+    left out. PS3.5 8.1.1 does not define those bits; they once held overlays, and they can hold any text.
 
     Raises:
-        Unreadable: The image is in color, or its pixels are damaged.
+        Unreadable: The image is not grayscale, or its pixels are truncated or cannot be decoded.
+        MissingCodec: No decoder is installed for the transfer syntax.
     """
     form = make_native(source)
     pixels = bytes(source.PixelData[: form.n_bytes])
@@ -30,9 +31,9 @@ def native_pixels(source: Dataset, into: Dataset) -> None:
 
 
 def without_unused_bits(pixels: bytes, form: PixelFormat) -> bytes:
-    """Return the values with the bits above BitsStored as their sign (signed) or zero (unsigned).
+    """Set the bits above BitsStored to the sign (signed values) or to zero (unsigned values).
 
-    Pixels that are so already are returned as the same object.
+    If no bit changes, the same object is returned.
     """
     stored = np.frombuffer(pixels, form.dtype)
     low, high = _range(form)
@@ -42,7 +43,7 @@ def without_unused_bits(pixels: bytes, form: PixelFormat) -> bytes:
 
 
 def _range(form: PixelFormat) -> tuple[int, int]:
-    """The least and the greatest value of BitsStored bits."""
+    """Return the least and the greatest value that BitsStored bits can hold."""
     values = 2**form.bits_stored
     return (-values // 2, values // 2 - 1) if form.signed else (0, values - 1)
 
@@ -53,7 +54,7 @@ def _fitted(values: np.ndarray, form: PixelFormat) -> np.ndarray:
 
 
 def _fit_padding(into: Dataset, form: PixelFormat) -> None:
-    """Clear the same bits of the padding value, which names pixels: some scanners write 63536 for 12 bits."""
+    """Clear the same bits of the padding value, so that it still matches the pixels: some write 63536 for 12 bits."""
     for keyword in _PADDING:
         value = into.get(keyword)
         if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Tolerant reading: each file of an export is read as a Dataset, or Unreadable says why it cannot be used."""
+"""Tolerant reading: each file of an export is read as a Dataset, or Unreadable states why it cannot be used."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from mrct.dicom.decoding import make_native
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.uids import STANDARD_UID_ROOT
 
-# messages of pydicom quote the values that they complain about, and logs must hold no header value
+# warnings of pydicom quote the values that they are about, and logs must not hold header values
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -29,16 +29,16 @@ pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 _PREFIX_BYTES = 132
 _HEAD_BYTES = 1 << 16
 _SYNTAX_TAG = b"\x02\x00\x10\x00UI"
-# deflate shrinks data to 1/1032 at most (RFC 1951), and images of a scanner to about 1/3
+# deflate shrinks data to 1/1032 at best (RFC 1951), and images of a scanner to about 1/3
 _MAX_INFLATION = 100
 _ALWAYS_INFLATED_BYTES = 64 << 20
 
 
 def find_files(root: Path) -> list[Path]:
-    """List everything below `root`, at any depth, that is not a folder.
+    """List all files below `root`, at any depth.
 
-    Broken links, links to folders, pipes and folders that may not be opened are listed as well; `read_dataset` says
-    what they are. Links to folders are not followed, because they may form a circle.
+    Broken links, links to folders, pipes and folders without permission are listed as well; `read_dataset` reports what
+    they are. Links to folders are not followed, because they may form a cycle.
 
     Args:
         root: A folder.
@@ -47,7 +47,7 @@ def find_files(root: Path) -> list[Path]:
         The paths in sorted order.
 
     Raises:
-        NotFoundError: There is no such folder, or it is empty.
+        NotFoundError: The folder does not exist, is a file, or is empty.
     """
     if not root.exists():
         raise NotFoundError(
@@ -73,14 +73,14 @@ def find_files(root: Path) -> list[Path]:
 def read_dataset(path: Path, pixels: bool) -> Dataset:
     """Read one file with its file meta information.
 
-    A file without the prefix DICM is read if its SOP class is one of the standard.
+    A file without the prefix DICM is read if its SOP class is defined by the standard.
 
     Args:
         path: A file of any kind.
-        pixels: True to read the pixels too, as whole, native and little-endian values. False to stop before them.
+        pixels: True to read the pixels too, as complete, native and little-endian values. False to stop before them.
 
     Raises:
-        Unreadable: The file cannot be used, whatever the cause; no other exception leaves this function.
+        Unreadable: The file cannot be used, whatever the cause. No other exception is raised.
         MissingCodec: The pixels need a decoder that is not installed.
     """
     try:
@@ -93,12 +93,12 @@ def read_dataset(path: Path, pixels: bool) -> Dataset:
         raise
     except PermissionError:
         raise Unreadable("the file may not be read (permissions)") from None
-    except Exception:  # pydicom raises many kinds on damaged bytes; each means the same here
+    except Exception:  # pydicom raises many types on damaged bytes; all mean the same here
         raise Unreadable("damaged DICOM: its elements cannot be parsed", damaged=True) from None
 
 
 def _require_content(path: Path) -> None:
-    """Raise Unreadable for what is no file with content; opening a pipe would wait for ever."""
+    """Raise Unreadable unless the path is a regular file with content; opening a pipe would block forever."""
     try:
         status = path.stat()
     except PermissionError:
@@ -140,16 +140,17 @@ def _parse(path: Path, stop_before_pixels: bool) -> Dataset:
 
 
 def _is_deflated(path: Path, head: bytes) -> bool:
-    """Whether the data set is deflated; the file meta information is parsed only where the head leaves it open."""
+    """Return whether the data set is deflated; parse the file meta information only if the first bytes do not tell."""
     if _SYNTAX_TAG in head and DeflatedExplicitVRLittleEndian.encode() not in head:
         return False
     return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
 
 
 def _inflated(path: Path) -> DicomBytesIO:
-    """The same file as explicit VR little endian; pydicom inflates without a bound.
+    """Return the same file as explicit VR little endian; pydicom inflates without a limit.
 
-    Raises Unreadable if the data would grow beyond any image: a few kilobytes can claim gigabytes.
+    Raises:
+        Unreadable: The data are truncated, or would grow beyond any image: a few kilobytes can inflate to gigabytes.
     """
     meta, content = read_file_meta_info(path), path.read_bytes()
     # the element FileMetaInformationGroupLength itself has 12 bytes (PS3.10 7.1)

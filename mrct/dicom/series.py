@@ -1,10 +1,11 @@
-"""Headers of images as `Instance`, and images grouped to `Series`.
+"""Headers of images as `Instance`, and images grouped into `Series`.
 
-A folder or a SeriesInstanceUID may hold images of several kinds at the same places. `group` separates them: by
-echo time, by reconstruction kernel, by image type, and into repeated scans.
+A folder or a SeriesInstanceUID may hold images of several kinds at the same positions. `group` separates them by echo
+time, reconstruction kernel, image type and repeated scan.
 
-Convention: a point is (x, y, z) in mm, LPS. `orientation` is ImageOrientationPatient (PS3.3 C.7.6.2.1.1): the direction
-of a row, along which columns count up, and then of a column. `pixel_spacing_mm` is (between rows, between columns).
+Convention: a point is (x, y, z) in mm, LPS. `orientation` is ImageOrientationPatient (PS3.3 C.7.6.2.1.1): the
+direction of a row, along which the column index increases, and then of a column. `pixel_spacing_mm` is (between rows,
+between columns).
 """
 
 import warnings
@@ -36,13 +37,13 @@ from mrct.dicom.read import read_dataset
 Position = tuple[float, ...] | None
 Key = TypeVar("Key", int, str, tuple[str, ...])
 
-#: Repeated slices up to this share are duplicates of single slices, and no scan of their own.
+#: Repeated slices up to this share are duplicates of single slices, not a scan of their own.
 SCAN_SHARE = 0.25
-#: A series whose places are imaged so often is a series in time, which has a rule of its own.
+#: A series whose positions are imaged at least so often is a time series, which has a rule of its own.
 TIME_POINTS = 4
-# scans without acquisition numbers of their own must each repeat so much of the places of the largest one
+# scans without acquisition numbers of their own must each repeat this share of the positions of the largest one
 _WHOLE_SHARE = 0.75
-# a single image that is repeated by chance splits no series; two kinds of image share most of their places
+# one image that is repeated by chance does not split a series; two kinds of image share most of their positions
 _SHARED_PLACES = 0.5
 
 
@@ -50,7 +51,7 @@ _SHARED_PLACES = 0.5
 class Instance:
     """Header values of one image. Text is in upper case without surrounding blanks, except `description`.
 
-    A value that is missing or malformed is None or empty. `frame` is the place (from 0) of the image in a multi-frame
+    A value that is missing or malformed is None or empty. `frame` is the index (from 0) of the image in a multi-frame
     file whose functional groups were read, else None.
     """
 
@@ -99,7 +100,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Series:
-    """Images sorted by InstanceNumber; `patient` and `name` are pseudonyms or numbers, fit to be shown."""
+    """Images sorted by InstanceNumber; `patient` and `name` are pseudonyms or numbers that may be shown."""
 
     patient: str
     name: str
@@ -107,7 +108,7 @@ class Series:
 
     @property
     def first(self) -> Instance:
-        """The image whose header stands for the series."""
+        """The image whose header represents the series."""
         return self.instances[0]
 
     @property
@@ -119,7 +120,7 @@ def read_instances(path: Path) -> list[Instance]:
     """Read the headers of the images in one file: one image, or the frames of an enhanced object in their order.
 
     Raises:
-        Unreadable: The file is no DICOM, or it is damaged.
+        Unreadable: The file is not DICOM, or it is damaged.
     """
     try:
         with warnings.catch_warnings():
@@ -127,7 +128,7 @@ def read_instances(path: Path) -> list[Instance]:
             return instances_of(read_dataset(path, pixels=False), path)
     except Unreadable:
         raise
-    except Exception:  # pydicom converts an element when it is asked for, and fails in many ways
+    except Exception:  # pydicom converts elements on access, and fails in many ways
         raise Unreadable("damaged DICOM: its elements cannot be parsed", damaged=True) from None
 
 
@@ -142,7 +143,7 @@ def instances_of(dataset: Dataset, path: Path) -> list[Instance]:
 
 
 def instance_of(dataset: Dataset, path: Path) -> Instance:
-    """Return the header values of a parsed dataset of one image; no value of a header makes it fail."""
+    """Return the header values of a parsed dataset of one image; malformed values never raise an error."""
     number = Numbers(dataset)
     return Instance(
         path=path,
@@ -189,11 +190,11 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
 
 
 def group(instances: Iterable[Instance], key: Callable[[Instance], tuple[str, str]]) -> list[Series]:
-    """Group images to series, and split series that hold several kinds of image at the same places.
+    """Group images into series, and split series that hold several kinds of image at the same positions.
 
     Args:
         instances: Images in any order.
-        key: Returns the patient and the name of the series of an image.
+        key: Function that returns the patient and the series name of an image.
 
     Returns:
         The series, sorted by patient and name. The names of split series end in -e1 (echo), -k1 (kernel),
@@ -230,7 +231,7 @@ def split_kernels(series: Series) -> list[Series]:
 
 
 def split_scans(series: Series) -> list[Series]:
-    """Split scans that repeat the same places, such as those before and after a contrast agent."""
+    """Split scans that repeat the same positions, such as those before and after a contrast agent."""
     items = series.instances
     numbers = scan_numbers([item.position for item in items], [item.acquisition_number for item in items])
     scan = dict(zip(items, numbers, strict=True))
@@ -238,7 +239,7 @@ def split_scans(series: Series) -> list[Series]:
 
 
 def _split(series: Series, key: Callable[[Instance], Key], letter: str) -> list[Series]:
-    """Split by `key`, but only if the parts share most of their places."""
+    """Split by `key`, but only if the parts share most of their positions."""
     parts: dict[Key, list[Instance]] = defaultdict(list)
     for instance in series.instances:
         parts[key(instance)].append(instance)
@@ -257,19 +258,19 @@ def _order(instance: Instance) -> tuple[int, int, str, int]:
 
 
 def scan_numbers(places: Sequence[Position], acquisitions: Sequence[int]) -> list[int]:
-    """Number the scans of a series, which each visit a place once.
+    """Number the scans of a series; a scan images each position once.
 
-    AcquisitionNumber tells the scans apart if it splits the images into scans that visit each place once. It need not:
-    GE counts it up with every rotation of the gantry. In that case image n of a place belongs to scan n, provided
-    that the scans cover the same places.
+    AcquisitionNumber is used if it splits the images into scans that image each position once. It does not always do
+    so: GE increments it with every rotation of the gantry. In that case image n of a position belongs to scan n,
+    provided that the scans cover the same positions.
 
     Args:
         places: Positions of the images.
         acquisitions: Acquisition numbers of the images, in the same order.
 
     Returns:
-        The scan (from 0) of each image. All are 0 for one scan, for a series in time, and where scans cannot be told
-        apart.
+        The scan (from 0) of each image. All are 0 for one scan, for a time series, and where the scans cannot be
+        separated.
     """
     rounded = [None if place is None else tuple(round(value, 2) for value in place) for place in places]
     visits = Counter(rounded)
@@ -292,7 +293,7 @@ def _rank(values: list[int]) -> list[int]:
 
 
 def _turns(places: Sequence[Position], acquisitions: Sequence[int]) -> list[int]:
-    """How often the place of an image was visited before it, by acquisition number and then in the order given."""
+    """Count the earlier images at each image's position, in the order of acquisition number, then as given."""
     visits: dict[Position, int] = defaultdict(int)
     turns = [0] * len(places)
     for n in sorted(range(len(places)), key=lambda n: (acquisitions[n], n)):

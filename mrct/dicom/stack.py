@@ -1,16 +1,16 @@
-"""The geometry of a series from its headers alone: which slices form one even stack, and where they lie.
+"""The geometry of a series from its headers alone: which slices form one evenly spaced stack, and where they lie.
 
-Spacing comes from the positions only, never from SliceThickness or SpacingBetweenSlices: PS3.3 C.7.6.2.1.1 makes
-ImagePositionPatient the only authority.
+Spacing is computed from the positions, never read from SliceThickness or SpacingBetweenSlices: ImagePositionPatient
+alone defines where a slice lies (PS3.3 C.7.6.2.1.1).
 
 A head CT is often scanned thin through the skull base and thick above it, as one series. The thick slices are kept as
-they are. The thin ones are averaged over slabs with the height of the thick slices, on the lattice of those. A thick
-slice is the mean attenuation over its height, so that the average is what the scanner would have measured. The
-opposite, thin slices interpolated from thick ones, would invent data. The signal of MR depends on the slice
-thickness, so that no slices of MR are averaged.
+they are. The thin ones are averaged over slabs of the thick slices' height and spacing. A thick slice is the mean
+attenuation over its height, so the average is what the scanner would have measured. The opposite, interpolating thin
+slices from thick ones, would invent data. MR slices are never averaged, because their signal depends on the slice
+thickness.
 
-Convention: unit vectors `row` (columns count up along it), `column` and `normal` = row x column in LPS. The level of a
-slice is its ImagePositionPatient projected on `normal`, in mm.
+Convention: unit vectors `row` (the column index increases along it), `column` and `normal` = row x column in LPS. The
+level of a slice is its ImagePositionPatient projected on `normal`, in mm.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ import numpy as np
 from mrct.dicom.errors import GeometryError
 from mrct.dicom.series import SCAN_SHARE, Instance, Series
 
-#: Of the slices of a series, this share must have one orientation and size; the others are strays.
+#: Share of the slices of a series that must have one orientation and size; the others are strays.
 MAIN_SHARE = 0.8
-#: Slices closer than this lie at one level.
+#: Slices closer than this (mm) lie at one level.
 SAME_LEVEL_MM = 0.01
 # direction cosines are written with as few as three decimals
 _SAME_ORIENTATION = 0.01
 _SAME_PIXEL_MM = 1e-3
-# in-plane drift over the whole stack that is still a rectilinear grid
+# largest in-plane drift over the whole stack of a rectilinear grid
 _DRIFT_TOLERANCE_MM = 0.02
 _MIN_RUN = 3
 # positions are often rounded to 0.01 mm; a change of the spacing by more than 1 % is real
@@ -38,15 +38,15 @@ _SPACING_TOLERANCE = 0.01
 _SPACING_TOLERANCE_MM = 0.01
 # a distance in which at least one slice is missing
 _GAP_SPACINGS = 1.5
-# slices that are averaged must fill their slab; what is missing to 1 is rounding of positions
+# averaged slices must fill their slab; the rest to 1 allows for rounded positions
 _FILLED = 0.99
-# the untouched slices must be at least this share of the height, otherwise coarsening the others costs more
+# the unchanged slices must cover at least this share of the height; otherwise averaging the others loses more
 _UNTOUCHED_SHARE = 1 / 2
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Images of one size and orientation, sorted along the normal, that make one volume of even slices.
+    """Images of one size and orientation, sorted along the normal, that form one volume of evenly spaced slices.
 
     Attributes:
         instances: The images that are used, n of them.
@@ -55,7 +55,7 @@ class Stack:
         normal: row x column.
         slice_spacing_mm: Distance between the slices of the volume.
         drift_mm: (n, 2), how far each image lies off the line through image 0 along the normal, as (along row, along
-            column). It is zero for a rectilinear stack and grows evenly under gantry tilt.
+            column). It is zero for a rectilinear stack and grows linearly under gantry tilt.
         notes: What was left out or corrected.
         weights: (D, n), the D slices of the volume as means of n uneven images; None if each image is a slice.
         first_mm: Level of the first slice of the volume above image 0.
@@ -88,12 +88,12 @@ class Stack:
 
 
 def stack(series: Series) -> Stack:
-    """Find the even slices that cover most of the series.
+    """Find the evenly spaced slices that cover most of the series.
 
-    Uneven slices of a CT are averaged where that covers more. Of an MR the longest even run is taken.
+    Unevenly spaced slices of a CT are averaged where that covers more. Of an MR the longest even run is taken.
 
     Raises:
-        GeometryError: The slices form no volume; the text says why.
+        GeometryError: The slices do not form a volume; the text states why.
     """
     members, notes = _main_group(series)
     row, column, normal = axes(members[0].orientation or ())
@@ -148,7 +148,7 @@ def axes(orientation: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.nda
     """Return the unit vectors (row, column, normal) of an ImageOrientationPatient.
 
     Raises:
-        GeometryError: The vectors are not perpendicular, or no unit vectors.
+        GeometryError: The vectors are not perpendicular, or not of unit length.
     """
     row, column = np.asarray(orientation[:3], float), np.asarray(orientation[3:], float)
     lengths = np.linalg.norm(row), np.linalg.norm(column)
@@ -179,7 +179,7 @@ def _same_plane(one: Instance, other: Instance) -> bool:
 
 
 def _apart(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """The largest difference, in plain Python for speed: it is asked for every pair of slices."""
+    """Return the largest difference; plain Python is faster here, and every pair of slices needs it."""
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
@@ -204,7 +204,7 @@ def _levels(members: tuple[Instance, ...], normal: np.ndarray) -> np.ndarray:
 def _unique_levels(
     members: tuple[Instance, ...], normal: np.ndarray
 ) -> tuple[tuple[Instance, ...], list[str]]:
-    """Sort by level; of slices at one level keep the first by acquisition and instance number."""
+    """Sort by level; at each level keep the first slice by acquisition and instance number."""
     levels = _levels(members, normal)
     order = sorted(
         range(len(members)),
@@ -239,9 +239,10 @@ class Run(NamedTuple):
 
 
 class EvenSlices(NamedTuple):
-    """Even slices made of images `first` to `last` (indices).
+    """Evenly spaced slices made of images `first` to `last` (indices).
 
-    `weights` (D, last - first + 1) make D slices of the images, and each row sums to 1; None if each image is a slice.
+    `weights` (D, last - first + 1) combine the images into D slices, and each row sums to 1; None if each image is a
+    slice.
     """
 
     first: int
@@ -253,7 +254,7 @@ class EvenSlices(NamedTuple):
 
 
 class _Averaged(NamedTuple):
-    """The run that is kept as it is, the level of the first slice, and weights (D, n) of all n images."""
+    """The run that is kept unchanged, the level of the first slice, and weights (D, n) of all n images."""
 
     base: Run
     first_level_mm: float
@@ -267,15 +268,15 @@ class _Averaged(NamedTuple):
 def even_slices(
     levels: np.ndarray, thicknesses: Sequence[float | None], *, may_average: bool
 ) -> EvenSlices | None:
-    """Find the even slices that cover most of the levels.
+    """Find the evenly spaced slices that cover most of the levels.
 
     Args:
         levels: Sorted levels of the images, mm.
         thicknesses: Slice thicknesses of the images, mm.
-        may_average: Whether thinner slices may be averaged to the spacing of thicker ones.
+        may_average: Whether to allow averaging of thinner slices to the spacing of thicker ones.
 
     Returns:
-        The slices, or None if no run of at least three images is even.
+        The slices, or None if no run of at least three images is evenly spaced.
     """
     runs = _even_runs(levels, thicknesses)
     usable = [run for run in runs if run.n_slices >= min(_MIN_RUN, len(levels))]
@@ -322,7 +323,7 @@ def _missing(levels: np.ndarray, runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _even_runs(levels: np.ndarray, thicknesses: Sequence[float | None]) -> list[Run]:
-    """Each maximal run of equal gaps between slices of equal thickness; adjacent runs may share a slice."""
+    """Return each maximal run of equal gaps between slices of equal thickness; adjacent runs may share a slice."""
     gaps = np.diff(levels)
     runs, start = [], 0
     for n in range(1, len(levels)):
@@ -330,14 +331,14 @@ def _even_runs(levels: np.ndarray, thicknesses: Sequence[float | None]) -> list[
         if thicknesses[n] == thicknesses[start] and even:
             continue
         runs.append((start, n - 1))
-        # a gap that ends the run may begin the next one, if both its ends are of one thickness
+        # a gap that ends the run may begin the next one if both of its slices have the same thickness
         start = n - 1 if thicknesses[n] == thicknesses[n - 1] and n - 1 > start else n
     runs.append((start, len(levels) - 1))
     return [Run(a, b, float(levels[b] - levels[a]) / (b - a)) for a, b in runs if b > a]
 
 
 def _average_finer(levels: np.ndarray, runs: Sequence[Run]) -> _Averaged | None:
-    """The run that covers most when finer slices beside it are averaged onto its lattice, if there is one."""
+    """Find the run that covers most when finer slices next to it are averaged to its spacing; None if there is none."""
     found = [_extend(levels, runs, base) for base in runs if base.n_slices >= _MIN_RUN]
     worth = [
         made
@@ -356,7 +357,7 @@ def _extend(levels: np.ndarray, runs: Sequence[Run], base: Run) -> _Averaged:
 
 
 def _slabs(levels: np.ndarray, runs: Sequence[Run], base: Run, way: int) -> Iterator[np.ndarray]:
-    """Yield the weights of slab after slab beyond the end of the base, as long as finer slices fill it."""
+    """Yield the weights of one slab after another beyond the end of the base, while finer slices fill it."""
     lower, upper = _faces(levels, runs, base, way)
     end = levels[base.last if way > 0 else base.first]
     for step in count(1):
@@ -368,7 +369,7 @@ def _slabs(levels: np.ndarray, runs: Sequence[Run], base: Run, way: int) -> Iter
 
 
 def _faces(levels: np.ndarray, runs: Sequence[Run], base: Run, way: int) -> tuple[np.ndarray, np.ndarray]:
-    """The (lower, upper) face of each finer slice on that side of the base; other slices have no height."""
+    """Return the (lower, upper) face of each finer slice on that side of the base; other slices have no height."""
     half = np.zeros(len(levels))
     beyond = runs[runs.index(base) + 1 :] if way > 0 else runs[: runs.index(base)][::-1]
     for run in beyond:

@@ -1,4 +1,4 @@
-"""Unique identifiers of DICOM: the SOP classes of CT and MR images, and what this program writes as its own."""
+"""Unique identifiers of DICOM: the SOP classes of CT and MR images, and the identifiers of this implementation."""
 
 import uuid
 
@@ -25,7 +25,7 @@ IMAGE_CLASSES = frozenset(
 )
 #: SOP class of a synthetic image by its modality.
 SINGLE_FRAME_CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage}
-#: The root of every UID that the standard itself defines (PS3.6 annex A), such as SOP classes and transfer syntaxes.
+#: Root of the UIDs that the standard itself defines (PS3.6 annex A), such as SOP classes and transfer syntaxes.
 STANDARD_UID_ROOT = "1.2.840.10008."
 #: ImplementationClassUID and ImplementationVersionName of each file that this program writes (PS3.10 7.1).
 IMPLEMENTATION_UID = UID("2.25.310227884916215287061094138264510937291")
@@ -33,5 +33,5 @@ IMPLEMENTATION_NAME = "MRCT"
 
 
 def uid_from_digest(digest: bytes) -> str:
-    """Make a UID below the root 2.25 of the first 16 bytes of a digest (PS3.5 B.2): equal digests, equal UIDs."""
+    """Make a UID below the root 2.25 from the first 16 bytes of a digest (PS3.5 B.2); equal digests give equal UIDs."""
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"

@@ -1,4 +1,4 @@
-"""Volumes of a series: HU for CT, stored values after rescale for MR, on a rectilinear grid with LPS axes.
+"""The volume of a series: HU for CT, stored values after rescale for MR, on a rectilinear grid with LPS axes.
 
 Convention: arrays are (k, j, i) = (D, H, W), with i along the row direction, j along the column and k along the
 normal. Points are (x, y, z) in mm, LPS.
@@ -21,7 +21,7 @@ from mrct.dicom.read import read_dataset
 from mrct.dicom.series import Instance, Series
 from mrct.dicom.stack import Stack, stack
 
-#: HU where a CT has no data, which is also the least HU of a volume.
+#: HU where a CT has no data; also the least HU of a volume.
 #: Signal where an MR has no data.
 MR_BACKGROUND = 0.0
 
@@ -33,7 +33,7 @@ def build_volume(series: Series) -> tuple[sitk.Image, tuple[str, ...]]:
         The float32 volume, whose axes are permuted and flipped to LPS, and notes on what was left out or corrected.
 
     Raises:
-        GeometryError: The slices form no volume, or one of them cannot be decoded.
+        GeometryError: The slices do not form a volume, or one of them cannot be decoded.
     """
     layout = stack(series)
     background = AIR_HU if series.modality == "CT" else MR_BACKGROUND
@@ -52,8 +52,8 @@ def build_volume(series: Series) -> tuple[sitk.Image, tuple[str, ...]]:
 def read_slice(instance: Instance, modality: str) -> np.ndarray:
     """Read one image as float32 (rows, columns).
 
-    A CT is in HU and never below -1024; an MR is rescaled, with 0 where the image is padded. Of a multi-frame file
-    whose frame is unknown the middle frame is taken, for thumbnails.
+    A CT is in HU and at least -1024; an MR is rescaled, with 0 where the image is padded. If the frame of a multi-frame
+    file is unknown, the middle frame is read (for thumbnails).
 
     Raises:
         Unreadable: The pixels cannot be decoded.
@@ -63,7 +63,7 @@ def read_slice(instance: Instance, modality: str) -> np.ndarray:
 
 
 def _decoded(path: Path) -> tuple[Dataset, np.ndarray]:
-    """The header of a file and its stored values (frames, rows, columns)."""
+    """Return the header of a file and its stored values (frames, rows, columns)."""
     dataset = read_dataset(path, pixels=True)
     stored = decode_pixels(dataset)
     del dataset.PixelData  # they are large, and `stored` holds them
@@ -73,7 +73,7 @@ def _decoded(path: Path) -> tuple[Dataset, np.ndarray]:
 
 
 def _measured(dataset: Dataset, frames: np.ndarray, frame: int | None, modality: str) -> np.ndarray:
-    """Stored values of one frame after its own rescale."""
+    """Return the stored values of one frame after its own rescale."""
     header = dataset if frame is None else frame_dataset(dataset, frame)
     stored = frames[len(frames) // 2 if frame is None else frame]
     values = np.asarray(apply_modality_lut(_inverted(stored, header), header), np.float32)
@@ -83,14 +83,14 @@ def _measured(dataset: Dataset, frames: np.ndarray, frame: int | None, modality:
 
 
 def padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Return where the image is padded: the padding value (or range), connected with the edge of the image.
+    """Return where the image is padded: pixels with the padding value (or range), connected to the edge of the image.
 
-    Padding fills a grayscale image to a rectangle (PS3.3 C.7.5.1.1.2). The same value inside the head is signal,
-    which matters for headers that name 0 although 0 is water.
+    Padding fills a grayscale image to a rectangle (PS3.3 C.7.5.1.1.2). The same value inside the head is signal: some
+    headers declare 0 as padding although 0 is water.
 
     Args:
         stored: Stored values (rows, columns).
-        dataset: Header with PixelPaddingValue and PixelPaddingRangeLimit, if there are any.
+        dataset: Header, possibly with PixelPaddingValue and PixelPaddingRangeLimit.
 
     Returns:
         Bool (rows, columns).
@@ -113,7 +113,7 @@ def straighten(array: np.ndarray, layout: Stack, background: float) -> tuple[np.
 
     Args:
         array: Sheared slices (D, H, W).
-        layout: The stack of the slices.
+        layout: The stack to which the slices belong.
         background: Value where no slice has data.
 
     Returns:
@@ -135,7 +135,7 @@ def straighten(array: np.ndarray, layout: Stack, background: float) -> tuple[np.
 def _shifted(
     plane: np.ndarray, offset: np.ndarray, around: tuple[tuple[int, int], ...], background: float
 ) -> np.ndarray:
-    """The padded plane moved by (rows, columns) pixels; what the plane covers only in part is background."""
+    """Shift the padded plane by (rows, columns) pixels; pixels that it covers only in part become background."""
     moved = shift(np.pad(plane, around, mode="edge"), offset, order=1, mode="nearest")
     covered = []
     for size, step, (before, after) in zip(plane.shape, offset, around, strict=True):
@@ -183,7 +183,7 @@ def _inverted(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _as_stored(value: int, dataset: Dataset) -> int:
-    """Padding is sometimes written in the other representation: 63536 for -2000 in 16 signed bits."""
+    """Convert a padding value that is written in the other representation: 63536 for -2000 in 16 signed bits."""
     bits = int(dataset.BitsAllocated)
     signed = int(dataset.get("PixelRepresentation", 0) or 0) == 1
     if signed and value >= 2 ** (bits - 1):

@@ -1,4 +1,4 @@
-"""Writing DICOM: one dataset as a file, and a synthetic volume as a series beside the patient's own images.
+"""Writing DICOM: one dataset as a file, and a synthetic volume as a series in the patient's study.
 
 Convention: indices are (i, j, k) and points (x, y, z) in mm, LPS, as in SimpleITK. ImageOrientationPatient is the first
 two columns of the direction matrix (PS3.3 C.7.6.2.1.1).
@@ -34,7 +34,7 @@ _SERIES_DESCRIPTION = "Synthetic {modality} (research use only)"
 _SERIES_NUMBER = 9000
 _CT_INTERCEPT = -1024.0
 _MR_LEVELS = 4095
-# the reference gives the patient, the study, the frame of reference and the statement of de-identification
+# attributes copied from the reference: patient, study, frame of reference, and statement of de-identification
 _INHERITED = tuple(
     """SpecificCharacterSet PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge
     StudyInstanceUID StudyDate StudyTime StudyID StudyDescription AccessionNumber ReferringPhysicianName
@@ -42,7 +42,7 @@ _INHERITED = tuple(
     DeidentificationMethod DeidentificationMethodCodeSequence LongitudinalTemporalInformationModified
     RecognizableVisualFeatures""".split()  # noqa: SIM905  # a table is easier to read
 )
-# type 2 attributes: a valid file holds them, even if they are empty
+# type 2 attributes: a valid file must hold them, even if they are empty
 _EXPECTED = tuple(
     """PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime StudyID AccessionNumber
     ReferringPhysicianName PositionReferenceIndicator PatientPosition AcquisitionNumber""".split()  # noqa: SIM905
@@ -69,7 +69,7 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
 
 
 def _write_elements(stream: DicomIO, dataset: Dataset) -> None:
-    """Write as pydicom's write_dataset, but copy an element that is encoded already (PS3.5 7.1.2), for speed."""
+    """Write the elements as pydicom's write_dataset does, but copy already encoded ones (PS3.5 7.1.2), for speed."""
     characters = dataset.get("SpecificCharacterSet") or default_encoding
     for tag, element in sorted(dataset.items(), key=lambda item: int(item[0])):
         if not isinstance(element, RawDataElement) or element.is_implicit_VR or not element.is_little_endian:
@@ -91,13 +91,14 @@ def write_synthetic_series(
 ) -> list[Path]:
     """Write one file per slice: `out`/0001.dcm and so on, in the order of k.
 
-    The UIDs follow from the content: the same volume again gets the same UIDs.
+    The UIDs are derived from the content: the same volume always gets the same UIDs.
 
     Args:
         volume: 3D. A CT is in HU and clipped to `hu_range` before it is stored as integers. An MR may have any unit;
             RescaleSlope keeps it to 1/4095 of its largest value, and negative values become 0.
-        reference: Headers of the images that the volume was made from; a frame has its ReferencedFrameNumber. The
-            series joins their patient, study and frame of reference. None or empty: it gets new ones.
+        reference: Headers of the images that the volume was made from; the header of a frame has its
+            ReferencedFrameNumber. The new series belongs to their patient, study and frame of reference. With None or
+            an empty list it gets new ones.
         out: Folder for the files.
         modality: CT or MR.
         derivation: Text of DerivationDescription.
@@ -107,7 +108,7 @@ def write_synthetic_series(
         The paths of the files.
 
     Raises:
-        DataError: The volume is not scalar or not 3D, holds NaN or infinity, or the modality is another one.
+        DataError: The volume is not scalar or not 3D, holds NaN or infinity, or the modality is neither CT nor MR.
     """
     array, slope, intercept = _stored_values(volume, modality, hu_range)
     identity = _identity(array, volume, modality, reference, derivation)
@@ -129,7 +130,7 @@ def write_synthetic_series(
 def _stored_values(
     volume: sitk.Image, modality: str, hu_range: tuple[float, float]
 ) -> tuple[np.ndarray, float, float]:
-    """int16 (D, H, W), and the slope and intercept that give the values back."""
+    """Return int16 (D, H, W), and the slope and intercept that restore the values."""
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         raise DataError(f"a synthetic series needs a scalar 3D volume, got dimension {volume.GetDimension()}")
     values = sitk.GetArrayFromImage(volume).astype(np.float64)
@@ -147,7 +148,7 @@ def _stored_values(
 def _identity(
     array: np.ndarray, volume: sitk.Image, modality: str, reference: Sequence[Dataset] | None, derivation: str
 ) -> str:
-    """A digest over everything that makes the series, 64 hex digits."""
+    """Return a digest of everything that defines the series, 64 hexadecimal digits."""
     parts = (modality, volume.GetOrigin(), volume.GetSpacing(), volume.GetDirection(), derivation)
     digest = hashlib.sha256(repr(parts).encode() + array.tobytes())
     for dataset in reference or ():
@@ -226,7 +227,7 @@ def _slice_header(template: Dataset, volume: sitk.Image, k: int, identity: str) 
 
 
 def _nearest(position: Sequence[float], volume: sitk.Image, reference: Sequence[Dataset]) -> Dataset | None:
-    """The reference image closest to the plane, by the distance along the normal."""
+    """Return the reference image closest to the plane, by the distance along the normal."""
     normal = np.array(volume.GetDirection()).reshape(3, 3)[:, 2]
     placed = [item for item in reference if item.get("ImagePositionPatient") and item.get("SOPInstanceUID")]
     point = np.array(position, dtype=float)
@@ -247,5 +248,5 @@ def _reference_item(dataset: Dataset) -> Dataset:
 
 
 def _ds(value: float) -> str:
-    """A DS value of at most 16 characters (PS3.5 table 6.2-1), exact to a nanometer for positions of a body."""
+    """Format a DS value of at most 16 characters (PS3.5 table 6.2-1), exact to a nanometer for positions in a body."""
     return format_number_as_ds(float(value) + 0.0)
