@@ -1,1 +1,1 @@
-"""The command `mrct`: `main` has one function per subcommand; the other modules do the work that no stage does."""
+"""The command `mrct`: `main` has one function per subcommand; the other modules do work that belongs to no stage."""

@@ -1,7 +1,7 @@
-"""The dry run behind `mrct check`: what a folder holds, what is rejected and why, and how many pairs to expect.
+"""The dry run `mrct check`: the content of a folder, rejected series with reasons, and the number of pairs to expect.
 
-It reads headers of raw data and writes nothing. Its report shows numbers, vendors and words of this program, never the
-text of a header: patients and series are numbered. The rules and the choice are those of the stage `select`;
+It reads the headers of raw data and writes nothing. Its report shows numbers, vendors and words of this program, never
+the text of a header; patients and series are numbered. The rules and the choice are those of the stage `select`, but
 de-identification may reject more images.
 """
 
@@ -28,28 +28,28 @@ from mrct.selection.explain import explain_empty
 from mrct.selection.parameters import Rules
 
 _CHUNK = 200
-# of the data stages up to `normalize`, on one core (docs/decisions/dry-run-estimates.md)
+# cost of the data stages up to `normalize`, on one core (docs/decisions/dry-run-estimates.md)
 _SECONDS_PER_FILE = 0.008
 _SECONDS_PER_MEGABYTE = 0.45
 _SECONDS_PER_PATIENT = 5.0
 _DISK_FACTOR = 2.5
-# volumes come compressed, and four stages copy them
+# volumes are compressed, and four stages copy them
 _VOLUME_DISK_FACTOR = 6.0
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a folder holds.
+    """The content of a folder.
 
     Attributes:
         layout: dicom or volumes.
         n_files: Number of all files.
-        skipped: Number of files by the reason why they are skipped.
+        skipped: Reason -> number of files that are skipped for it.
         choices: Numbered patients with numbered series, "1.1", "1.2" and so on; empty for volumes.
         n_patients: Number of patients.
         n_paired: Number of patients with both images.
         expected_pairs: Pairs of slices to expect; 0 if unknown.
-        disk_bytes: Disk that the data stages need.
+        disk_bytes: Disk space that the data stages need.
         seconds: Time that the data stages need on one core.
         problem: Why no patient has both images, or "".
         notes: What else the user should know.
@@ -116,7 +116,7 @@ def _read_headers(paths: Sequence[Path]) -> tuple[list[Instance], dict[str, int]
 
 
 def _read_chunk(paths: Sequence[Path]) -> list[list[Instance] | str]:
-    """The images of each file, or why the file is skipped."""
+    """Read the headers of the images in each file; for a skipped file, return why."""
     return [_read_one(path) for path in paths]
 
 
@@ -131,7 +131,7 @@ def _read_one(path: Path) -> list[Instance] | str:
 
 
 def _choices(instances: Sequence[Instance], rules: Rules) -> list[Choice]:
-    """Choose for each patient; patients and series are numbered by their ids, which never leave this function."""
+    """Choose the series of each patient; patients and series are numbered, and their ids stay in this function."""
     series = group(instances, lambda instance: (instance.patient_id, instance.series_uid))
     patients: dict[str, list[Series]] = {}
     for item in series:
@@ -175,12 +175,12 @@ def _check_volumes(paths: Sequence[Path]) -> CheckReport:
         disk_bytes=int(n_bytes * _VOLUME_DISK_FACTOR),
         seconds=_seconds(len(volumes), n_bytes, len(paired)),
         problem="" if paired else "No case folder holds both a ct.* and an mr*.* volume.",
-        notes=("Volumes know no echo times: source_layout and select.weighting must say what they are.",),
+        notes=("Volumes hold no echo times: source_layout and select.weighting must say what they are.",),
     )
 
 
 def render(report: CheckReport) -> RenderableType:
-    """Lay out the report for a terminal: counts, the tables of series and patients, and what to expect."""
+    """Lay out the report for a terminal: counts, tables of series and patients, and the estimates."""
     parts: list[RenderableType] = [_counts(report)]
     if report.choices:
         parts += [_series_table(report.choices), _patient_table(report.choices)]

@@ -33,7 +33,7 @@ def _fail(error: Exception) -> typer.Exit:
 def check(
     source: Annotated[Path, typer.Argument(help="folder of DICOM (any depth), or of volume files")],
 ) -> None:
-    """Dry run: what is there, what would be rejected and why, pairs to expect, disk and time needed."""
+    """Inspect a folder (dry run): its content, what would be rejected and why, expected pairs, disk space and time."""
     from mrct.cli.check import check as dry_run
     from mrct.cli.check import render
     from stages import select
@@ -60,7 +60,7 @@ def synthesize(
         "models/sc_cyclegan/mr_to_ct.safetensors"
     ),
 ) -> None:
-    """Synthetic CT from an MR series (or synthetic MR from CT, by --model .../ct_to_mr.safetensors)."""
+    """Make a synthetic CT from an MR series (or a synthetic MR from a CT with --model .../ct_to_mr.safetensors)."""
     from mrct.inference.model import load_model
     from mrct.inference.synthesize import synthesize as apply
 
@@ -81,10 +81,10 @@ def sweep(
         typer.Option(metavar="RAW", help="the source whose values must not be found: DICOM, volumes or CSV"),
     ],
     ignore: Annotated[
-        list[Path] | None, typer.Option(metavar="PATH", help="left out, equal copies of its files too")
+        list[Path] | None, typer.Option(metavar="PATH", help="leave out, with equal copies of its files")
     ] = None,
 ) -> None:
-    """Search any files, names and git history for the patients' own values. Exit 1: found; values are not shown."""
+    """Search files, names and git history for the patients' own values. Exit code 1 if found; values are not shown."""
     from mrct.cli.sweep_view import render
     from mrct.leaks.project_sweep import sweep_project
 
@@ -101,11 +101,11 @@ def sweep(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def preset(
-    name: Annotated[str | None, typer.Argument(help="a published system; without: list them")] = None,
+    name: Annotated[str | None, typer.Argument(help="a published system; without a name: list all")] = None,
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[DVC ARGUMENTS]...", help="for dvc exp run, as -S epochs=2")
     ] = None,
-    show: Annotated[bool, typer.Option("--show", help="only show what it changes in params.yaml")] = False,
+    show: Annotated[bool, typer.Option("--show", help="only show what changes in params.yaml")] = False,
 ) -> None:
     """Train and evaluate a published system with its own values, as a DVC experiment of that name."""
     from mrct.cli import presets
@@ -116,7 +116,7 @@ def preset(
             chosen = [presets.load_preset(each) for each in presets.names()]
             table = _table(("preset", "what"), [(p.name, p.title) for p in chosen])
             width = max(len(p.name) for p in chosen) + max(len(p.title) for p in chosen) + 2
-            Console(width=max(width, console.width)).print(table)  # a line each, in a pipe as well
+            Console(width=max(width, console.width)).print(table)  # one line per row, in a pipe as well
             return
         preset = presets.load_preset(name)
         if show:
@@ -142,7 +142,7 @@ def _shown(value: Any) -> str:
 
 @app.command()
 def track() -> None:
-    """Rebuild every MLflow run from models/ and reports/ (a run taken from DVC's cache trains nothing)."""
+    """Rebuild all MLflow runs from models/ and reports/, also those whose results DVC took from its cache."""
     from mrct.core.errors import MrctError
     from mrct.tracking import record_all
     from stages import report

@@ -13,18 +13,18 @@ FOLDER = Path("presets")
 
 @dataclass(frozen=True)
 class Preset:
-    """A published system: what its first line says, and its values, nested as in params.yaml."""
+    """A published system: its title and its values, nested as in params.yaml."""
 
     name: str
     title: str
     values: dict[str, Any]
 
     def overrides(self) -> list[str]:
-        """`key=value` for DVC's -S, one a leaf, in Hydra's grammar for overrides."""
+        """Return `key=value` for DVC's -S, one per leaf, in Hydra's grammar for overrides."""
         return [f"{key}={_literal(value)}" for key, value in flatten(self.values).items()]
 
     def differences(self, params: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-        """(key, value in `params`, value here) where the two differ; None for a key that `params` lacks."""
+        """Return (key, value in `params`, value here) where the two differ; None for a key that `params` lacks."""
         known = flatten(dict(params))
         return [
             (key, known.get(key), value)
@@ -34,15 +34,23 @@ class Preset:
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """All presets of the folder; ParamsError where there is none."""
+    """Return the names of all presets in the folder.
+
+    Raises:
+        ParamsError: There is none.
+    """
     found = sorted(file.stem for file in folder.glob("*.yaml"))
     if not found:
-        raise ParamsError(f"{folder}: no preset here; run from the project's root, where params.yaml lies")
+        raise ParamsError(f"{folder}: no preset here; run from the project's root, the folder of params.yaml")
     return found
 
 
 def load_preset(name: str, folder: Path = FOLDER) -> Preset:
-    """One preset; its title is the file's first line, a comment. ParamsError names the nearest preset."""
+    """Read a preset; its title is the first line of the file, a comment.
+
+    Raises:
+        ParamsError: There is no such preset; the message names the most similar one.
+    """
     known = names(folder)
     if name not in known:
         raise ParamsError(f"no preset {name!r}{nearest(name, known)}")
@@ -52,13 +60,13 @@ def load_preset(name: str, folder: Path = FOLDER) -> Preset:
 
 
 def dvc_command(preset: Preset, arguments: list[str]) -> list[str]:
-    """`dvc exp run` under the preset's name; `arguments` come last, so that they win over the preset."""
+    """Return the `dvc exp run` command with the preset's name; `arguments` come last and override the preset."""
     settings = [part for override in preset.overrides() for part in ("-S", override)]
     return ["exp", "run", "-n", preset.name, *settings, *arguments]
 
 
 def _literal(value: Any) -> str:
-    """A scalar or a list in Hydra's grammar; text is quoted, so that no word of it becomes a number or a null."""
+    """Write a scalar or a list in Hydra's grammar; text is quoted, so that it is never read as a number or a null."""
     if isinstance(value, list):
         return f"[{','.join(map(_literal, value))}]"
     if isinstance(value, bool):

@@ -12,13 +12,13 @@ _MAX_ROWS = 200
 
 
 def render(report: Report) -> Iterator[RenderableType]:
-    """Yield tables of the hits and of what was not searched, as far as there are any, and a summary."""
+    """Yield a table of the hits and one of what was not searched, each only if it has rows, and a summary."""
     if report.hits:
         rows = [(hit.place, hit.attribute, str(hit.count)) for hit in report.hits]
         yield _table("Values of patients were found", ("file", "attribute", "times"), rows)
     if report.unsearched:
         reasons = [(unsearched.place, unsearched.reason) for unsearched in report.unsearched]
-        yield _table("Not searched, or not to the end", ("file", "reason"), reasons)
+        yield _table("Not searched, or only in part", ("file", "reason"), reasons)
     for place in report.left_out:
         yield f"left out: {place}"
     if report.n_copies:

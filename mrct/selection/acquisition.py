@@ -1,8 +1,8 @@
-"""What kind of image an acquisition makes, as its times, its tags and its names say.
+"""The kind of image that an acquisition makes, derived from its times, its attributes and its names.
 
-Every function reads header values that survive de-identification, and returns "unknown" or "" where the header does not
-say. A weighting is always derived from times. A name never makes a series wanted; it only counts against it. The words
-of each kind are in series_words.txt.
+Every function reads header values that survive de-identification, and returns "unknown" or "" where the header does
+not say. The weighting is always derived from times. A name can only reject a series; it never makes one wanted. The
+words of each kind are in series_words.txt.
 """
 
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 from mrct.dicom.series import Instance
 
 # Inversion times in ms. Fat is nulled at 150 to 250, CSF from 1650 (3D, short TR) to 2900. T1-weighted inversion
-# recovery (MPRAGE, T1 FLAIR) lies between, below 1300. Bernstein, Handbook of MRI Pulse Sequences, section 14.2, has
-# the principle; the ranges are those of vendors' head protocols.
+# recovery (MPRAGE, T1 FLAIR) lies between them, below 1300. The principle is explained in Bernstein, Handbook of MRI
+# Pulse Sequences, section 14.2; the ranges are those of vendors' head protocols.
 STIR_TI_MS = (80.0, 300.0)
 FLAIR_TI_MS = 1500.0
 # spin echo: T1 has short TR and TE, PD long TR and short TE, T2 long TR and TE
@@ -40,7 +40,7 @@ def weighting(instance: Instance) -> str:
     """Return t1, t2, pd, flair, stir, t2star, dwi or unknown; "" for a CT.
 
     It is unknown without EchoTime or RepetitionTime, for inversion recovery without InversionTime, and for echo planar
-    imaging that does not tell spin echoes from gradient echoes.
+    imaging whose header does not say whether it is a spin echo or a gradient echo.
     """
     if instance.modality != "MR":
         return ""
@@ -72,7 +72,7 @@ def _inverted_weighting(te: float, ti: float) -> str:
 def _gradient_weighting(instance: Instance, te: float) -> str:
     variant = instance.sequence_variant
     if "SS" in variant and not {"SP", "MP"} & set(variant):
-        return "unknown"  # balanced steady state: weighted by T2/T1, whatever its times
+        return "unknown"  # balanced steady state: weighted by T2/T1 at any TE and TR
     return "t1" if te < GRADIENT_T1_TE_MS else "t2star"
 
 
@@ -83,7 +83,7 @@ def _spin_weighting(te: float, tr: float) -> str:
 
 
 def diffusion(instance: Instance) -> str:
-    """Return what shows diffusion imaging, b = 0 included, for the reason; or ""."""
+    """Return the evidence of diffusion imaging (b = 0 included) as text for the reason, or ""."""
     if instance.modality != "MR":
         return ""
     if instance.diffusion_b_value is not None:
@@ -94,14 +94,14 @@ def diffusion(instance: Instance) -> str:
 
 
 def echo_planar(instance: Instance) -> str:
-    """Return what shows an echo planar readout, for the reason; or ""."""
+    """Return the evidence of an echo planar readout as text for the reason, or ""."""
     if instance.modality != "MR":
         return ""
     return "the scanning sequence EP" if "EP" in instance.scanning_sequence else named(instance, "epi")
 
 
 def turbo_spin_echo(instance: Instance) -> str:
-    """Return what shows a turbo or fast spin echo, for the reason; or "".
+    """Return the evidence of a turbo or fast spin echo as text for the reason, or "".
 
     EchoTrainLength above 1 counts only for spin echoes: Philips writes the turbo factor of T1 gradient echoes (TFE)
     there. GE sets FAST_GEMS for fast gradient echoes as well.
@@ -116,12 +116,12 @@ def turbo_spin_echo(instance: Instance) -> str:
 
 
 def contrast_agent(instance: Instance) -> str:
-    """Return what shows a contrast agent, for the reason; or ""."""
+    """Return the evidence of a contrast agent as text for the reason, or ""."""
     return "the header names a contrast agent" if instance.contrast_agent else named_contrast(instance)
 
 
 def kernel_class(instance: Instance) -> str:
-    """Return soft, sharp or unknown for the reconstruction of a CT, by the vendors' names of kernels.
+    """Return soft, sharp or unknown for the reconstruction kernel of a CT, by the vendors' names of kernels.
 
     Siemens writes letters and a number (H31s, Hr40, B70f; 50 and more is sharp), Canon FC and a number (FC3x bone,
     FC5x lung, FC8x bone), Philips letters (A, B soft; C to E, L sharp), GE words.
@@ -143,10 +143,10 @@ def kernel_class(instance: Instance) -> str:
 
 
 def named(instance: Instance, kind: str) -> str:
-    """Return what in the names says `kind`, for the reason ("the word TSE in the protocol name"); or "".
+    """Return which word of a name states `kind`, for the reason ("the word TSE in the protocol name"), or "".
 
-    GE and all CT scanners write the name of the examination as protocol of each of its series: the plain CT before an
-    angiography is called CTA there. Such a name counts only where it describes the readout.
+    GE and all CT scanners write the name of the examination as the protocol name of each of its series: the plain CT
+    before an angiography has the protocol name CTA. Such a name is used only for kinds of readout.
 
     Args:
         instance: An image.
@@ -159,21 +159,21 @@ def named(instance: Instance, kind: str) -> str:
 
 
 def named_contrast(instance: Instance) -> str:
-    """Return what in the series description names a contrast agent; or "". "Without contrast" names none."""
+    """Return which word of the series description names a contrast agent, or ""; "without contrast" names none."""
     return _found("contrast", instance, ("series description",))
 
 
 def named_device(instance: Instance, kind: str) -> str:
-    """Return what in the names of the device and of the series says `kind`; or ""."""
+    """Return which word in the names of the device and of the series states `kind`, or ""."""
     return _found(kind, instance, ("device model",)) or named(instance, kind)
 
 
 def other_body_part(instance: Instance) -> str:
-    """Return why the image does not show the whole head; or "".
+    """Return why the image does not show the whole head, or "".
 
-    The first place that names a part of the body decides. The name of the series is the most specific. The protocol
-    may be that of the whole examination, and the tag is often that of the protocol. Where a place names the
-    head and another part, the head is in the image.
+    The first attribute that names a body part decides. The series description is the most specific. The protocol may be
+    that of the whole examination, and BodyPartExamined is often that of the protocol. If an attribute names the head
+    and another part, the head is in the image.
     """
     for place in ("series description", "protocol name", "body part tag"):
         if _found("head", instance, (place,)):
@@ -201,7 +201,7 @@ def _found(kind: str, instance: Instance, places: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=4096)
 def word_of(kind: str, text: str) -> str:
-    """Return the first word of the kind in the text, as series_words.txt has it; or ""."""
+    """Return the first word of the kind in the text, as series_words.txt spells it, or ""."""
     plain = _plain(text)
     exceptions = _patterns().get(f"{kind}, but not")
     found = _patterns()[kind].search(exceptions.sub(" ", plain) if exceptions else plain)
@@ -209,14 +209,14 @@ def word_of(kind: str, text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text in upper case, with CONTRAST for "C+" and blanks for underscores and punctuation."""
+    """Return the text in upper case, with CONTRAST for "C+" and blanks for underscores and punctuation."""
     words = re.sub(r"[\W_]", " ", _PLUS.sub(" CONTRAST ", text.upper()))
     return _JOINED.sub(" ", " ".join(words.split()))
 
 
 @cache
 def _patterns() -> dict[str, re.Pattern[str]]:
-    """A pattern of the entries of each section of the table."""
+    """Compile one pattern per section of the table."""
     entries: dict[str, list[str]] = {}
     for line in _TABLE.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
@@ -227,6 +227,6 @@ def _patterns() -> dict[str, re.Pattern[str]]:
 
 
 def _regex(entry: str) -> str:
-    """A * at the end keeps the rest of the word out of the match, so that a reason quotes the table alone."""
+    """Return the pattern of an entry; a final * keeps the rest of the word out of the match, and so out of reasons."""
     pattern = entry.rstrip("*").replace("(", "(?:").replace("*", r"\w*").replace(" ", " ?")
     return pattern if entry.endswith("*") else rf"{pattern}(?![A-Z])"

@@ -1,9 +1,9 @@
-"""One CT and one MR of a patient: a deterministic choice among the series that the rules leave.
+"""Deterministic choice of one CT and one MR of a patient, among the series that the rules leave.
 
-A criterion of `select.prefer` measures a series as a cost. It decides only by a difference that matters: every series
-within its tolerance of the best one goes on to the next criterion.
+A criterion of `select.prefer` assigns a cost to each series. Every series within the criterion's tolerance of the best
+one goes on to the next criterion, so that small differences do not decide.
 
-The stage `select` and the dry run of `mrct check` share this module, so that the dry run shows what the stage will do.
+The stage `select` and the dry run of `mrct check` share this module, so that the dry run shows what the stage does.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,17 +20,17 @@ from mrct.selection.classify import BY_NAME, NOT_CHOSEN, PIXELS, Verdict, classi
 from mrct.selection.parameters import Rules
 
 _KERNEL_RANK = {"soft": 0, "unknown": 1, "sharp": 2}
-# from the skull base to the vertex; what a series covers beyond it is neck
+# from the skull base to the vertex; anything below is neck
 _WHOLE_HEAD_MM = 150.0
-# two slices at the ends depend only on how the block was placed
+# the placement of the block decides about up to two slices at the ends
 _COVERAGE_TOLERANCE_MM = 10.0
-# pixels and slices that differ by less are another rounding of the same prescription
+# smaller differences of pixels and slices come from rounding the same prescription
 _TENTH = float(np.log(1.1))
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A series with its verdict; without a rule it is the chosen CT or MR of the patient."""
+    """A series with its verdict; a series without a rule is the chosen CT or MR of the patient."""
 
     series: Series
     verdict: Verdict
@@ -47,13 +47,13 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """Why the series is rejected, and what was left out or corrected in its stack."""
+        """Why the series is rejected, and what was left out of its stack or corrected in it."""
         return "; ".join(filter(None, [self.verdict.reason, *self.notes]))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A patient: a decision about each series (in the order given), the chosen two, and the status."""
+    """The result for a patient: a decision per series (in the order given), the two chosen series, and the status."""
 
     patient: str
     decisions: tuple[Decision, ...]
@@ -65,7 +65,7 @@ class Choice:
 
     @property
     def same_frame(self) -> bool:
-        """Whether both headers name one frame of reference, and so claim that the images are registered."""
+        """Whether both headers name the same frame of reference, and thus claim that the images are registered."""
         if self.ct is None or self.mr is None:
             return False
         return self.ct.first.frame_of_reference == self.mr.first.frame_of_reference != ""
@@ -73,7 +73,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A usable series with its stack, and the days to the nearest (or the chosen) series of the other modality."""
+    """A usable series, its stack, and the days to the nearest (or the chosen) series of the other modality."""
 
     series: Series
     stack: Stack
@@ -98,7 +98,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Criterion:
-    """`cost` of a candidate, less is better; the `tolerance` of the cost; `why` (loser, better) a candidate lost."""
+    """The `cost` of a candidate (lower is better), its `tolerance`, and `why`: the reason of (loser, better)."""
 
     cost: Callable[[Candidate], float]
     tolerance: float
@@ -152,13 +152,13 @@ def choose(
 ) -> Choice:
     """Classify all series of a patient and choose one CT and one MR.
 
-    First the MR nearest in time to any CT is preferred, then the CT nearest to that MR.
+    The criterion about days prefers the MR nearest in time to any CT, then the CT nearest to that MR.
 
     Args:
-        patient: Name of the patient, fit to be shown.
+        patient: Name of the patient that may be shown.
         series: All series of the patient.
         rules: The parameters of the selection.
-        broken: Reasons by the names of series whose pixels proved unusable.
+        broken: Series name -> reason, for series whose pixels turned out to be unusable.
     """
     stacks: dict[str, Stack] = {}
     verdicts = {item.name: _verdict(item, rules, broken or {}, stacks) for item in series}
@@ -187,11 +187,11 @@ def choose(
 def best(candidates: Sequence[Candidate], prefer: Sequence[str]) -> tuple[Candidate, dict[str, str]]:
     """Find the best of one or more candidates.
 
-    Each criterion drops the candidates whose cost exceeds the best one's by more than the tolerance. The name of the
-    series decides what the criteria leave open.
+    Each criterion drops the candidates whose cost exceeds the lowest one by more than the tolerance. If several remain
+    at the end, the name of the series decides.
 
     Returns:
-        The best candidate, and why each other series lost, by its name.
+        The best candidate, and series name -> why it lost, for each of the others.
     """
     left = sorted(candidates, key=lambda one: one.series.name)
     why: dict[str, str] = {}
@@ -231,14 +231,14 @@ def _not_chosen(why: str, winner: Series) -> Verdict:
 
 
 def _days_between(one: Series | None, other: Series | None) -> int | None:
-    """Whole days between the two acquisitions; None if a date is missing."""
+    """Return the whole days between the two acquisitions, or None if a date is missing."""
     if one is None or other is None or one.first.acquired is None or other.first.acquired is None:
         return None
     return abs((one.first.acquired - other.first.acquired).days)
 
 
 def _nearest_days(item: Series, others: Iterable[Series | None]) -> int | None:
-    """Whole days to the nearest of the others; None if no dates are known."""
+    """Return the whole days to the nearest of the others, or None if no dates are known."""
     known = [days for other in others if (days := _days_between(item, other)) is not None]
     return min(known, default=None)
 

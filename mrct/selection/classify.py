@@ -1,7 +1,7 @@
-"""Is a series wanted? The table of all rules in their order, and the verdict that they give.
+"""The table of all rules in their order, and the verdict of the rules about a series.
 
-The first rule that applies names the verdict. The verdict keeps all rules that apply, so that the explanation of an
-empty cohort can say which single rule keeps series away.
+The first rule that applies gives the verdict its name. The verdict keeps all rules that apply, so that the explanation
+of an empty cohort can say which single rule rejects most series.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ class Rule:
     """One reason to reject a series.
 
     Attributes:
-        name: As `select.reject`, `select.accept` and the column `rule` of series.csv have it.
+        name: The name in `select.reject`, in `select.accept` and in the column `rule` of series.csv.
         meaning: What the rule rejects, in one line.
-        limit: The parameter of `select` whose value 0 lifts the rule; "" if there is none.
+        limit: The parameter of `select` whose value 0 disables the rule; "" if there is none.
     """
 
     name: str
@@ -44,15 +44,15 @@ class StackRule(Rule):
 
 @dataclass(frozen=True)
 class Verdict:
-    """`rule` and `reason` are empty for a series that may be used; `matches` are all rules against it, in order."""
+    """The result of the rules. `rule` and `reason` are empty for a usable series; `matches` are all that apply."""
 
     rule: str
     reason: str
     matches: tuple[str, ...]
 
 
-# The order matters: first what is no volume at all, then the body part, the technique of a CT, the plane, the
-# contrast, and the readout last.
+# The order matters: first images that form no volume, then the body part, the CT technique, the plane, the contrast,
+# and last the readout.
 HEADER_RULES = (
     HeaderRule("modality", "neither CT nor MR", check.modality),
     HeaderRule("multiframe", "multi-frame file whose frames have no geometry of their own", check.multiframe),
@@ -95,7 +95,7 @@ STACK_RULES = (
 PIXELS = Rule("pixels", "pixels that cannot be decoded, or are not finite")
 NOT_CHOSEN = Rule("not_chosen", "usable, but `select.prefer` chose another series of the patient")
 UNREADABLE = Rule("unreadable", "a volume file that cannot be read, in a source of volumes")
-#: All rules, in the order in which they are asked.
+#: All rules, in the order in which they are applied.
 RULES: tuple[Rule, ...] = (*HEADER_RULES, *STACK_RULES, PIXELS, NOT_CHOSEN, UNREADABLE)
 BY_NAME = {rule.name: rule for rule in RULES}
 
@@ -125,5 +125,5 @@ def classify_stack(series: Series, stack: Stack, rules: Rules) -> Verdict:
 
 
 def rejected(rule: Rule, reason: str) -> Verdict:
-    """Make the verdict of a single rule."""
+    """Return the verdict of a single rule."""
     return Verdict(rule.name, reason, (rule.name,))

@@ -1,4 +1,4 @@
-"""Why no patient has both images: which rule costs most, how many series of which vendor, which parameter lifts it."""
+"""Explain why no patient has both images: the costliest rule, the series that it rejects, the parameter to change."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _ADVICE = {
 
 
 class _Cost(NamedTuple):
-    """What a rule did to the series of a modality."""
+    """The effect of a rule on the series of a modality."""
 
     modality: str
     rule: str
@@ -31,8 +31,8 @@ def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
         rules: The parameters of the selection.
 
     Returns:
-        A message with the rule that costs most, how many series of each vendor it rejected, and the parameter that
-        lifts it, as DVC's option -S takes it.
+        A message with the costliest rule, the number of series of each vendor that it rejected, and the parameter that
+        relaxes it, in the syntax of DVC's option -S.
     """
     wanted = "MR" if rules.weighting == "any" else f"{rules.weighting.upper()} MR"
     head = f"select: no patient has both a CT and a {wanted}."
@@ -77,7 +77,7 @@ def _relax(rule: str, rules: Rules, removed: Sequence[Decision]) -> str:
 
 
 def _costliest_rule(choices: Sequence[Choice]) -> _Cost | None:
-    """The rule that alone keeps most series from patients who lack their modality, then the one of most series."""
+    """Find the rule that alone rejects most series of a missing modality; otherwise the one that rejects most."""
     alone: Counter[_Cost] = Counter()
     all_removed: Counter[_Cost] = Counter()
     for choice in choices:
@@ -92,5 +92,5 @@ def _costliest_rule(choices: Sequence[Choice]) -> _Cost | None:
 
 
 def _is_missed(decision: Decision, choice: Choice) -> bool:
-    """Whether the patient has no chosen series of this one's modality."""
+    """Return whether the patient lacks a chosen series of the same modality."""
     return {"CT": choice.ct, "MR": choice.mr}.get(decision.series.modality, decision) is None

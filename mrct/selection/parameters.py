@@ -1,4 +1,4 @@
-"""The parameters of a selection, and the names that they may hold."""
+"""The parameters of a selection, and their allowed names."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -31,7 +31,7 @@ RejectRule = Literal[
     "tse",
     "uneven",
 ]
-#: The rules that `select.reject` and `select.accept` may name; the others always hold.
+#: The rules that `select.reject` and `select.accept` may name; the others always apply.
 REJECTABLE: tuple[RejectRule, ...] = get_args(RejectRule)
 Preference = Literal[
     "soft_kernel", "nearest_date", "more_coverage", "finer_pixels", "more_slices", "first", "last"
@@ -44,11 +44,11 @@ class Rules:
     """The parameters of a selection: the section `select` of params.yaml.
 
     Attributes:
-        weighting: t2, t1 or any. The wanted weighting is never rejected by the rule of its name: `weighting: t1` works
-            beside a list `reject` that holds t1.
-        reject: Names of REJECTABLE, the rules that hold.
-        accept: Rules of `reject` that do not hold after all.
-        prefer: Criteria that decide between series that are left, in their order.
+        weighting: t2, t1 or any. The rule named like the wanted weighting is not applied: `weighting: t1` works even if
+            `reject` holds t1.
+        reject: The rules that apply, names of REJECTABLE.
+        accept: Exceptions: rules of `reject` that do not apply.
+        prefer: Criteria that decide between the series that are left, most important first.
         max_angle_deg: Largest tilt from axial.
         max_days_between: Most days between CT and MR; 0 is no limit.
         min_coverage_mm: Least height of the even slices; 0 is no limit.
@@ -67,7 +67,7 @@ class Rules:
     max_spacing_mm: float = 0.0
 
     def holds(self, name: str) -> bool:
-        """Whether the rule of this name is applied."""
+        """Return whether the rule of this name is applied."""
         if name not in REJECTABLE:
             return True
         return name in self.reject and name not in self.accept and name != self.weighting

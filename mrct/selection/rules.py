@@ -1,9 +1,9 @@
-"""One function for each rule that can reject a series.
+"""One function per rule that can reject a series.
 
 A function gets the series and the parameters of the selection; a rule of the stack also gets the even slices of the
-series. It returns the reason, or "" if the rule does not apply. It asks the geometry first, then the tags of the
-acquisition, and the names last (mrct/selection/acquisition.py). Reasons quote numbers and words of this program, never
-the free text of a header.
+series. It returns the reason, or "" if the rule does not apply. It checks the geometry first, then the attributes of
+the acquisition, and the names last (mrct/selection/acquisition.py). Reasons quote numbers and words of this program,
+never the free text of a header.
 
 `mrct.selection.classify.RULES` lists the rules in their order and says what each of them rejects. A new rule needs a
 function here, its name in `RejectRule` (mrct/selection/parameters.py), a row in RULES, its words in series_words.txt
@@ -57,7 +57,7 @@ _FIELD_MAP_TYPES = {"B0 MAP", "B1 MAP", "FIELD MAP"}
 _PERFUSION_TYPES = {"PERFUSION", "ASL", "CBF", "CBV", "RCBF", "RCBV", "MTT", "TTP", "FMRI", "TMAX"}
 _ANGIOGRAPHY_TYPES = {"ANGIO", "TOF", "TIME OF FLIGHT", "FLOW ENCODED", "PHASE CONTRAST"}
 _SWI_TYPES = {"SWI", "SUSCEPTIBILITY", "MSUM"}
-# the few slices of a localizer lie far apart; those of a diagnostic series of a head do not
+# a localizer has few slices far apart; a diagnostic series of a head has not
 _LOCALIZER_SLICES = 9
 _LOCALIZER_GAP_MM = 15.0
 # slices that are reconstructed (CT) or interpolated (MR) overlap by half or two thirds, sliding slabs by more
@@ -66,7 +66,7 @@ _SLAB_OVERLAP = 4.0
 _TUBE_KV = (100.0, 140.0)
 
 
-# --- is it a volume at all? ---------------------------------------------------------------
+# --- images that form no volume ---------------------------------------------------------------
 
 
 def modality(series: Series, rules: Rules) -> str:
@@ -296,11 +296,11 @@ def other_weighting(series: Series, rules: Rules) -> str:
     return f"{got} by its times, {wanted} wanted (select.weighting)"
 
 
-# --- the stack: does it show enough of a head, finely enough? -----------------------------
+# --- the stack: its extent and its resolution -----------------------------
 
 
 def uneven(series: Series, stack: Stack, rules: Rules) -> str:
-    """Slices beyond a gap are missing from the stack; a stray slice at an end is none of them."""
+    """Reject a series if too many of its slices lie beyond a gap; a stray slice at an end does not count."""
     places = {item.position for item in orientations(series)[0]}
     used = len(stack.instances)
     if used >= MAIN_SHARE * len(places):
@@ -317,7 +317,7 @@ def coverage(series: Series, stack: Stack, rules: Rules) -> str:
 
 
 def field_of_view(series: Series, stack: Stack, rules: Rules) -> str:
-    """The longer side of a slice counts."""
+    """Reject a series whose field of view, the longer side of a slice, is too small."""
     first = stack.instances[0]
     rows_mm, columns_mm = first.pixel_spacing_mm or (0.0, 0.0)
     field_mm = max(first.rows * rows_mm, first.columns * columns_mm)
@@ -334,11 +334,11 @@ def spacing(series: Series, stack: Stack, rules: Rules) -> str:
     return f"slices {stack.slice_spacing_mm:.3g} mm apart, {limit}"
 
 
-# --- what the functions share -------------------------------------------------------------
+# --- shared functions -------------------------------------------------------------
 
 
 def _slice_gap_mm(series: Series) -> float:
-    """Median distance between adjacent slices of the main orientation; 0 if there is none."""
+    """Return the median distance between adjacent slices of the main orientation, 0 if there is none."""
     groups = orientations(series)
     if not groups:
         return 0.0
@@ -352,7 +352,7 @@ def _slice_gap_mm(series: Series) -> float:
 
 
 def _thickness_mm(series: Series) -> float:
-    """Median over the slices that name a thickness: a series may be thin at the skull base and thick above it."""
+    """Return the median of the known slice thicknesses: a series may be thin at the skull base and thick above it."""
     known = [item.thickness_mm for item in series.instances if item.thickness_mm]
     return float(np.median(known)) if known else 0.0
 
@@ -367,5 +367,5 @@ def _typed(series: Series, words: set[str]) -> bool:
 
 
 def _share(series: Series, holds: Callable[[Instance], bool]) -> bool:
-    """Whether it holds for more slices than may be strays."""
+    """Return whether the condition holds for more slices than may be strays."""
     return sum(map(holds, series.instances)) > (1 - MAIN_SHARE) * len(series.instances)

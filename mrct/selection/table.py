@@ -1,4 +1,4 @@
-"""A row of series.csv: what a series is, and the decision about it."""
+"""Rows of series.csv: the properties of a series, and the decision about it."""
 
 from mrct.core.contracts import SelectedSeries
 from mrct.dicom.stack import plane
@@ -7,7 +7,7 @@ from mrct.selection.choose import Decision
 
 
 def series_row(decision: Decision) -> SelectedSeries:
-    """Return the row of a series; its `reason` also says what was left out or corrected."""
+    """Return the row of a series; its `reason` also names what was left out or corrected."""
     item, first = decision.series, decision.series.first
     name, angle_deg = plane(item)
     return SelectedSeries(

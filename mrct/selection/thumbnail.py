@@ -14,14 +14,14 @@ from mrct.dicom.volume import read_slice
 HEIGHT_PX = 96
 _CT_WINDOW_HU = (-160.0, 240.0)
 _MR_PERCENTILES = (1.0, 99.5)
-# a slice of CT or MR is about square; one that is wider has a damaged header
+# slices of CT and MR are about square; a wider one has a damaged header
 _MAX_WIDTH_PX = 3 * HEIGHT_PX
-# without it matplotlib writes its own version into the file
+# matplotlib otherwise writes its version into the file
 _NO_METADATA: dict[str, Any] = {"Software": None}
 
 
 def series_thumbnail(series: Series) -> np.ndarray:
-    """Return the picture of the middle slice, by level or, without geometry, by number; black if it is unreadable."""
+    """Return the picture of the middle slice by level (by number without geometry); black if it is unreadable."""
     middle = _by_level(series)[len(series.instances) // 2]
     try:
         return thumbnail(read_slice(middle, series.modality), middle.pixel_spacing_mm, series.modality)
