@@ -1,10 +1,10 @@
-"""Which attributes may leave the hospital: attributes.csv, checked against the confidentiality profile, profile.csv.
+"""The attributes that may leave the hospital: attributes.csv, checked against the confidentiality profile, profile.csv.
 
 attributes.csv: `iods` are the information objects of PS3.3 (A.3 CT, A.4 MR, A.36 enhanced MR, A.38 enhanced CT) whose
 modules have the attribute; a legacy converted enhanced image (A.70, A.71) has the attributes of both its kinds. `type`
 is the attribute's type there: an attribute of type 1 is never empty, one of type 2 is never absent, and one of type 3
 may be dropped.
-Departure: a classic image also keeps what scanners write into it beyond its IOD and later stages read (a standard
+Departure: a classic image also keeps attributes beyond its IOD that scanners write and later stages read (a standard
 extended SOP class: rescale and b-value of MR, AcquisitionDuration, NumberOfFrames).
 
 profile.csv: PS3.15 table E.1-1. Its actions (table E.1-1a) are X remove, Z empty or dummy, D dummy, U consistent new
@@ -47,7 +47,7 @@ IODS: dict[str, tuple[str, ...]] = {
 }
 _EMPTY_OR_DUMMY = {"Z", "X/Z", "Z/D", "X/Z/D"}
 _CLEAN = {"C"}
-# the demands of the profile that each rule meets; an attribute of which the profile demands nothing may have any rule
+# the actions of the profile that each rule satisfies; an attribute without an action may have any rule
 _MEETS: dict[str, set[str]] = {
     "sequence": {"X/Z/U*"},
     "coded": _CLEAN,
@@ -70,7 +70,7 @@ _MEETS: dict[str, set[str]] = {
 
 
 class Rule(NamedTuple):
-    """How an attribute is made safe (mrct/deid/attribute_rules.py), and its type (1, 2 or 3) in the image's IOD."""
+    """The rule that makes an attribute safe (mrct/deid/attribute_rules.py), and its type (1, 2 or 3) in the IOD."""
 
     name: str
     type: int
@@ -94,7 +94,7 @@ def demanded_action(tag: int, patient_characteristics: bool) -> str:
 
 @cache
 def _profile_rows() -> dict[str, dict[str, str]]:
-    """The rows by tag: eight hexadecimal digits in capitals, or 50xxxxxx, 60xx3000, 60xx4000, private."""
+    """Return the rows by tag: eight hexadecimal digits in capitals, or 50xxxxxx, 60xx3000, 60xx4000, private."""
     with _PROFILE.open(newline="", encoding="ascii") as stream:
         return {row["tag"]: row for row in csv.DictReader(line for line in stream if line[0] != "#")}
 
@@ -116,8 +116,8 @@ def read_allow_list(path: Path = _ATTRIBUTES) -> dict[str, dict[int, Rule]]:
         IOD -> tag -> rule.
 
     Raises:
-        DataError: A keyword, rule, type or IOD is unknown, an attribute is given twice, or a rule is weaker than what
-            the profile demands. The message quotes the row.
+        DataError: A keyword, rule, type or IOD is unknown, an attribute is given twice, or a rule is weaker than the
+        profile demands. The message quotes the row.
     """
     allowed: dict[str, dict[int, Rule]] = {iod: {} for iod in _ALL}
     with path.open(newline="", encoding="ascii") as stream:
@@ -138,7 +138,7 @@ def read_allow_list(path: Path = _ATTRIBUTES) -> dict[str, dict[int, Rule]]:
 
 def _require_strict(tag: int, rule: Rule, where: str) -> None:
     meets = _MEETS[rule.name] | {"", "K"}
-    if rule == Rule("empty", 1):  # it gets a dummy (PS3.15 E.1.1, action D)
+    if rule == Rule("empty", 1):  # it gets a dummy value (PS3.15 E.1.1, action D)
         meets |= {"D", "X/D"}
     for characteristics in (False, True):
         demand = demanded_action(tag, characteristics)

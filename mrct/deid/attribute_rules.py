@@ -1,8 +1,8 @@
-"""What happens to an attribute that is on the allow-list: one small function per rule of attributes.csv.
+"""The rules of attributes.csv, one small function each, which make the values of an allowed attribute safe.
 
-A rule turns one value into its safe form; "" empties it, None drops it. Each value of a multi-valued attribute is
-treated alone. Every text that comes out is ASCII. An attribute that the IOD wants filled (type 1) gets a dummy value
-instead of nothing (PS3.15 E.1.1, action D).
+A rule converts one value to its safe form; "" empties it, None drops it. Each value of a multi-valued attribute is
+treated separately. All resulting text is ASCII. An attribute that the IOD requires to have a value (type 1) gets a
+dummy value instead of none (PS3.15 E.1.1, action D).
 """
 
 import re
@@ -27,19 +27,19 @@ from mrct.leaks.vocabulary import clean
 
 Value = str | int | float | bytes
 
-# DA; the dots are the spelling of ACR-NEMA, which is still read (PS3.5 6.2)
+# DA; the dots are the format of ACR-NEMA, which must still be read (PS3.5 6.2)
 _DATE = re.compile(r"(\d{4})(?:(\d{2})(\d{2})|\.(\d{2})\.(\d{2}))")
 # DT: at least a whole date; a time, a fraction and an offset from UTC may follow
 _DATE_TIME = re.compile(r"(\d{8})(?:\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?")
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _INTEGER = {"IS", "US", "UL", "SS", "SL", "UV", "SV", "AT"}
-# PS3.5 table 6.2-1: characters of a value
+# PS3.5 table 6.2-1: maximum length of a value in characters
 _LONGEST = {"CS": 16, "SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
-# Numbers outside these bounds are no measurements: ids and dates have seven digits and more, letters read as a double
+# Numbers outside these bounds are not measurements: ids and dates have seven or more digits, letters read as a double
 # are huge or tiny, and two letters read as 16 bits are at least two blanks.
 _TOO_LARGE, _TOO_SMALL, _TWO_LETTERS = 1e6, 1e-9, 0x2020
 _POSITIONAL = {Tag("ImageType"), Tag("FrameType")}
-# defined terms made of words that are names too: kept as the whole value only
+# defined terms whose words are also names: they are kept only as the whole value
 _WHOLE_TERMS = {
     *("BOTH", "LINE", "REST", "STATIC FIELD", "ELECTRIC_FIELD", "FILTER_BACK_PROJ", "MAX_IP", "MIN_IP"),
     *("T2_STAR", "TRUE_COLOR"),
@@ -52,14 +52,14 @@ _DUMMIES = {
 
 @dataclass(frozen=True)
 class Context:
-    """What the rules need to know of a file.
+    """The properties of a file that the rules need.
 
     Attributes:
         pseudonyms: The mapping of identities.
         patient: Pseudonym of the patient.
-        shift_days: Shift of the dates; None if another tool removed the dates, then all are emptied.
-        retain_age_and_sex: Whether age and sex stay.
-        signed: Whether stored pixels are signed.
+        shift_days: Shift of the dates; None if another tool has removed the dates, so that all dates are emptied.
+        retain_age_and_sex: Whether age and sex are kept.
+        signed: Whether the stored pixels are signed.
     """
 
     pseudonyms: Pseudonyms
@@ -70,14 +70,14 @@ class Context:
 
 
 class SafeElement(NamedTuple):
-    """An element without anything personal, or None if it is dropped, and what was done to the original."""
+    """An element without personal data, or None if it is dropped, and what was done to the original."""
 
     element: DataElement | None
     action: AttributeAction
 
 
 def apply_rule(rule: Rule, element: DataElement, context: Context) -> SafeElement:
-    """Return the safe form of an element that is no sequence.
+    """Return the safe form of an element that is not a sequence.
 
     Raises:
         Exception: pydicom cannot convert a damaged value; the class depends on what is wrong with it.
@@ -106,18 +106,18 @@ def nothing(tag: BaseTag, vr: str) -> DataElement:
 def _safe_values(
     name: str, tag: BaseTag, values: list[Value], vr: str, context: Context
 ) -> list[Value] | None:
-    """The safe forms of the values; [] empties the element, None drops it."""
+    """Return the safe forms of the values; [] empties the element, None drops it."""
     results = [_RULES[name](value, vr, context) for value in values]
     if tag in _POSITIONAL:
-        results = [result or "OTHER" for result in results]  # the meaning of a value is its position
+        results = [result or "OTHER" for result in results]  # the position of a value gives its meaning
     kept: list[Value] = [result for result in results if result is not None and result != ""]
     if name in ("number", "pointer") and len(kept) < len(values):
-        return None  # a vector that lost a component means nothing
+        return None  # a vector without one of its components has no meaning
     return None if not kept and results[0] is None else kept
 
 
 def _representation(tag: BaseTag, context: Context) -> str:
-    """The VR of the standard's dictionary, whatever the file says; "US or SS" by the sign of the pixels."""
+    """Return the VR of the data dictionary, not that of the file; "US or SS" is decided by the sign of the pixels."""
     vr = dictionary_VR(tag)
     return vr if " or " not in vr else "SS" if context.signed else "US"
 
@@ -141,7 +141,7 @@ def _date_time(value: Value, vr: str, context: Context) -> str:
 def shift_date(text: str, days: int) -> str:
     """Move a DA value (YYYYMMDD) by `days` on the calendar; "" for a partial, impossible or unrepresentable date.
 
-    It is the option Modified Dates of PS3.15 annex E: the days between two dates of a patient stay the same.
+    This implements the option Modified Dates of PS3.15 annex E: the days between two dates of a patient do not change.
     """
     match = _DATE.fullmatch(text.strip())
     if match is None:
@@ -154,9 +154,9 @@ def shift_date(text: str, days: int) -> str:
 
 
 def shift_date_time(text: str, days: int) -> str:
-    """Turn a DT value into the shifted local date; "" as in `shift_date`.
+    """Convert a DT value to the shifted local date; "" as in `shift_date`.
 
-    Time of day and time zone are removed: a hospital's schedule tells who was scanned in which second.
+    Time of day and time zone are removed: with a hospital's schedule they identify the patient.
     """
     match = _DATE_TIME.fullmatch(text.strip())
     return shift_date(match.group(1), days) if match else ""
@@ -173,7 +173,7 @@ def _words(use: str) -> Callable[[Value, str, Context], str]:
 
 
 def _agent(value: Value, vr: str, context: Context) -> str:
-    """Keep whether an agent was given, even if its name is not known."""
+    """Keep the fact that an agent was given, even if its name is not in the vocabulary."""
     text = str(value).strip()
     if text.upper() in ABSENT_AGENTS:
         return "NONE" if text else ""
@@ -183,7 +183,8 @@ def _agent(value: Value, vr: str, context: Context) -> str:
 def _number(value: Value, vr: str, context: Context) -> str | int | float | None:
     """Keep a finite number in the form of its VR; a text VR may hold three digits at most.
 
-    A number that is too large for a measurement is an id, a date or letters: None. One that is too small is 0.
+    A number that is too large for a measurement is an id, a date or letters, and gives None. One that is too small
+    gives 0.
     """
     text = str(value).strip()
     if vr in ("CS", "SH"):
@@ -201,12 +202,12 @@ def _number(value: Value, vr: str, context: Context) -> str | int | float | None
 
 
 def _pointer(value: Value, vr: str, context: Context) -> int | None:
-    """Keep the tag of a standard attribute; a private tag, or text that a damaged length made a tag, is None."""
+    """Keep the tag of a standard attribute; a private tag, or text read as a tag after a damaged length, gives None."""
     return int(value) if keyword_for_tag(int(value)) else None
 
 
 def _padding(value: Value, vr: str, context: Context) -> int:
-    """Wrap a stored value into 16 bits of the pixels' sign; it is bytes where the reader did not know the sign."""
+    """Wrap a stored value to 16 bits with the sign of the pixels; it is bytes if the reader did not know the sign."""
     number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
     number %= 1 << 16
     return number - (1 << 16) if vr == "SS" and number >= 1 << 15 else number
@@ -218,7 +219,7 @@ def _sex(value: Value, vr: str, context: Context) -> str:
 
 
 def _age(value: Value, vr: str, context: Context) -> str | None:
-    """Turn an age of 90 years and more into 090Y (HIPAA safe harbor, 45 CFR 164.514(b)(2)(i)(C))."""
+    """Replace an age of 90 years or more by 090Y (HIPAA safe harbor, 45 CFR 164.514(b)(2)(i)(C))."""
     match = _AGE.fullmatch(str(value).strip().upper())
     if not context.retain_age_and_sex or match is None:
         return None
@@ -251,7 +252,7 @@ _RULES: dict[str, Callable[[Value, str, Context], str | int | float | None]] = {
 def known_code(item: Dataset) -> Dataset | None:
     """Return a code sequence item (PS3.3 8.8) whose code PS3.16 publishes, with the published meaning.
 
-    The item's own meaning is free text and is replaced. None for a code of the hospital, which is free text as well.
+    The item's own meaning is free text and is replaced. A code of the hospital is free text as well and gives None.
     """
     value = str(item.get("CodeValue", "") or "").strip()
     scheme = str(item.get("CodingSchemeDesignator", "") or "").strip()
@@ -265,7 +266,7 @@ def known_code(item: Dataset) -> Dataset | None:
 
 @cache
 def _meanings() -> dict[tuple[str, str], str]:
-    """(scheme, value) -> meaning, from the context groups of PS3.16; SNOMED codes in both spellings.
+    """Return (scheme, value) -> meaning, from the context groups of PS3.16; SNOMED codes in both spellings.
 
     The import of pydicom's tables takes a second, and only enhanced images need them.
     """
@@ -277,7 +278,7 @@ def _meanings() -> dict[tuple[str, str], str]:
         for values in concepts[scheme].values()
         for value, (meaning, _) in values.items()
     ]
-    # the last entry of a code wins: of several meanings the shortest
+    # the last entry of a code is used: the shortest of several meanings
     published.sort(key=lambda row: (-len(row[2]), row))
     meanings = {(scheme, value): meaning for scheme, value, meaning in published}
     old = {("SRT", code): meanings[("SCT", new)] for code, new in retired.items() if ("SCT", new) in meanings}

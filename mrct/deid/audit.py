@@ -1,4 +1,4 @@
-"""What happened to each file and attribute, as tables and counts that hold no header value."""
+"""The record of what happened to each file and attribute, as tables and counts without header values."""
 
 import re
 from collections import Counter, defaultdict
@@ -18,12 +18,12 @@ from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
 
 _SHOWN_REASONS = 8
-# places, counts and pseudonyms are our own; as digits they may equal a value by chance
+# indices, counts and pseudonyms are written by this program; their digits may equal a value by chance
 _OURS = re.compile(rb"^\d+,|,\d+$|: \d+,?$|images/P[0-9a-f]{10}(?:/[0-9a-f]+)*/[a-z0-9.]+$", re.MULTILINE)
 
 
 class Verdict(NamedTuple):
-    """What happened to one file of the source: a row of audit/files.csv (contracts.AuditedFile)."""
+    """The result for one file of the source: a row of audit/files.csv (contracts.AuditedFile)."""
 
     source_index: int
     action: FileAction
@@ -33,13 +33,13 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Record:
-    """What happened to some files of the source.
+    """The results for some files of the source.
 
     Attributes:
         verdicts: One per file.
-        changes: How often each change of an attribute was made in the images that are kept.
-        already_deidentified: Number of kept images that another tool has de-identified before.
-        bytes: Size of the kept images.
+        changes: Number of times that each change of an attribute was made in the images that are kept.
+        already_deidentified: Number of kept images that another tool had de-identified.
+        bytes: Total size of the kept images.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -53,19 +53,19 @@ class Record:
         return [verdict for verdict in self.verdicts if verdict.action == FileAction.KEPT]
 
     def add(self, other: "Record") -> None:
-        """Add what happened to other files."""
+        """Add the record of other files."""
         self.verdicts += other.verdicts
         self.changes.update(other.changes)
         self.already_deidentified += other.already_deidentified
         self.bytes += other.bytes
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON knows it."""
+        """Return the record as JSON values."""
         return {**vars(self), "changes": [[*change, count] for change, count in sorted(self.changes.items())]}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Record":
-        """Return the record that `to_json` has turned into `content`."""
+        """Return the record that `to_json` converted to `content`."""
         verdicts = [
             Verdict(index, FileAction(action), reason, output)
             for index, action, reason, output in content["verdicts"]
@@ -83,7 +83,7 @@ def require_kept(root: Path, record: Record) -> None:
     """Check that at least one file is kept.
 
     Raises:
-        DataError: No file is kept; the message counts the commonest reasons.
+        DataError: No file is kept; the message counts the most common reasons.
     """
     if record.kept:
         return
@@ -113,7 +113,7 @@ def require_distinct(pseudonyms: Iterable[str]) -> None:
 def write_manifest(
     folder: Path, layout: Literal["dicom", "volumes"], registered: bool, mr_weighting: str
 ) -> None:
-    """Write manifest.json, which tells the stage select what it will find."""
+    """Write manifest.json, which tells the stage `select` what the folder holds."""
     content = {"layout": layout, "registered": registered, "mr_weighting": mr_weighting}
     write_json(folder / "manifest.json", content)
 
@@ -127,13 +127,13 @@ def write_export_audit(
         folder: Output folder of the stage.
         record: What happened to all files.
         options: What the user chose.
-        joined_patient_ids: How many PatientIDs of the export were joined to another one.
-        n_values: How many different values were searched for.
+        joined_patient_ids: Number of PatientIDs of the export that were joined to another one.
+        n_values: Number of different values that were searched for.
     """
     _write_files(folder, record)
     rows = ({**change._asdict(), "count": count} for change, count in sorted(record.changes.items()))
     AUDITED_ATTRIBUTES.write(folder, rows)
-    # what the images declare themselves; they add Clean Pixel Data where the source says that nothing is burned in
+    # the options that all images declare; they add Clean Pixel Data if the source says that no text is burned in
     codes = ["113100", "113101", "113105", "113107", *["113108"] * options.retain_age_and_sex]
     summary = {
         "layout": "dicom",
@@ -162,7 +162,7 @@ def _write_files(folder: Path, record: Record) -> None:
 def _write_summary(
     folder: Path, summary: dict[str, object], record: Record, n_patients: int, n_values: int
 ) -> None:
-    """Add what all layouts have in common. A find of the search raises an error, so that there are no hits."""
+    """Write the summary with the entries that all layouts share; `hits` is 0, because any hit raises an error."""
     files: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
     for verdict in record.verdicts:
@@ -179,7 +179,7 @@ def _write_summary(
 
 
 def sweep_audit(folder: Path, patients: Sequence[PhiValues]) -> None:
-    """Search the files beside images/ for the values of all patients.
+    """Search the files outside images/ for the values of all patients.
 
     Raises:
         LeakError: A file holds a value; the message names the file and the attribute.

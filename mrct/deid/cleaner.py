@@ -1,7 +1,7 @@
-"""The elements of a dataset, made safe and encoded; the result for equal bytes is remembered.
+"""Make the elements of a dataset safe and encode them; the results are cached by their bytes.
 
-Within a series nearly all elements have the same bytes, so that each is converted, cleaned and encoded once. The memory
-is bounded, belongs to one patient and one character set, and changes no result.
+Within a series nearly all elements have the same bytes, so that each is converted, cleaned and encoded once. The cache
+is bounded, belongs to one patient and one character set, and does not change any result.
 """
 
 from collections import Counter
@@ -23,18 +23,18 @@ from mrct.core.contracts import AttributeAction
 from mrct.deid.allow_list import Rule, allowed_attributes, basic_action
 from mrct.deid.attribute_rules import Context, SafeElement, apply_rule, known_code, nothing
 
-# no functional group of an enhanced image is nested as deeply
+# functional groups of enhanced images are nested less deeply
 _DEEPEST = 6
 _PIXEL_DATA = 0x7FE00010
-# it has an item for every frame, even if nothing of the item stays
+# it needs an item for every frame, even an empty one
 _PER_FRAME = 0x52009230
-# bounds of the memory, ten megabytes or so: bytes of a value, and number of values
+# bounds of the cache, about ten megabytes: bytes of a value, and number of values
 _LONGEST = 1024
 _MOST = 4096
 
 
 class Change(NamedTuple):
-    """What happened to an attribute. `profile` is the action of the Basic Profile; see contracts.AuditedAttribute."""
+    """A change of an attribute. `profile` is the action of the Basic Profile; see contracts.AuditedAttribute."""
 
     tag: str
     keyword: str
@@ -43,7 +43,7 @@ class Change(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """The encoded element, None if it is dropped, and the changes of it and of all elements in it."""
+    """The encoded element (None if it is dropped), and the changes of it and of all elements in it."""
 
     element: RawDataElement | None
     changes: tuple[Change, ...]
@@ -53,7 +53,7 @@ _DROPPED = SafeElement(None, AttributeAction.DROPPED)
 
 
 class Encoding(NamedTuple):
-    """What the meaning of an element's bytes depends on."""
+    """The encoding of a dataset, on which the meaning of an element's bytes depends."""
 
     implicit_vr: bool | None
     little_endian: bool | None
@@ -64,7 +64,7 @@ class Cleaner:
     """Applies the allow-list of an image's IODs to the datasets of one patient.
 
     Args:
-        context: What the rules need to know of the patient and the file.
+        context: The properties of the patient and the file that the rules need.
         iods: IODs of the image, as in `allow_list.IODS`.
     """
 
@@ -94,7 +94,7 @@ class Cleaner:
 
     def _outcome(self, dataset: Dataset, tag: BaseTag, source: DataElement | RawDataElement) -> _Outcome:
         value = source.value
-        # raw bytes, or a value that the reader has converted already; equal values of these types have equal bytes
+        # raw bytes, or a value that the reader has already converted; equal values of these types have equal bytes
         size = len(value) if isinstance(value, bytes | str) else 0
         if type(value) not in (bytes, int, str, UID) or size > _LONGEST:
             return self._computed(dataset, tag)
@@ -136,7 +136,7 @@ class Cleaner:
     def _safe_sequence(
         self, source: DataElement, rule: Rule, changes: list[Change], depth: int
     ) -> SafeElement:
-        """The sequence with its items cleaned by the same allow-list; dropped if it had items and none is left."""
+        """Clean the items of a sequence by the same allow-list; drop the sequence if it had items and none is left."""
         if depth >= _DEEPEST or source.VR != "SQ":
             return _DROPPED
         if rule.name == "coded":
@@ -159,7 +159,7 @@ class Cleaner:
 
 @lru_cache(maxsize=4)
 def cleaner_for(context: Context, iods: tuple[str, ...], source: Encoding) -> Cleaner:
-    """Return the cleaner of files that agree in the arguments; `source` is their encoding and character set."""
+    """Return the cleaner for files with the same arguments; `source` is their encoding and character set."""
     return Cleaner(context, iods)
 
 
@@ -175,7 +175,7 @@ def encoded(element: DataElement) -> RawDataElement:
 
 @cache
 def _change(tag: int, action: AttributeAction) -> Change:
-    """The audit of a tag; private tags and unknown ones are counted together, since a tag may be personal data."""
+    """Return the audit entry of a tag; private and unknown tags are counted together: a tag may be personal data."""
     if Tag(tag).is_private:
         return Change("private", "", basic_action(tag), action)
     keyword = keyword_for_tag(tag)

@@ -1,10 +1,11 @@
-"""De-identification of one dataset: attributes of an allow-list (attributes.csv) stay, all others are dropped.
+"""De-identification of one dataset: attributes of an allow-list (attributes.csv) are kept, all others are dropped.
 
-DICOM PS3.15 annex E, Basic Application Level Confidentiality Profile, with the options Clean Descriptors, Retain
-Longitudinal Temporal Information with Modified Dates and, where asked, Retain Patient Characteristics. The option Clean
-Pixel Data is met by excluding images (mrct.deid.survey); it is declared where the source says that no text is burned
-in. Departures from annex E, all stricter: attributes that its table does not name are dropped as well, descriptors keep
-only the words of a vocabulary, and times of day are removed or set to midnight instead of shifted.
+Implements the Basic Application Level Confidentiality Profile of DICOM PS3.15 annex E, with the options Clean
+Descriptors, Retain Longitudinal Temporal Information with Modified Dates and, if requested, Retain Patient
+Characteristics. The option Clean Pixel Data is met by excluding images (mrct.deid.survey); it is declared if the source
+says that no text is burned in. All departures from annex E are stricter: attributes that its table does not name are
+dropped as well, descriptors keep only the words of a vocabulary, and times of day are removed or set to midnight
+instead of shifted.
 """
 
 from collections import Counter
@@ -25,7 +26,7 @@ from mrct.dicom.errors import Unreadable
 from mrct.dicom.pixels import native_pixels
 from mrct.leaks.vocabulary import clean
 
-#: Our entry in DeidentificationMethod.
+#: The entry of this program in DeidentificationMethod.
 METHOD = "mrct allow-list after DICOM PS3.15 annex E"
 #: DeidentificationMethodCodeSequence (PS3.16 CID 7050): code -> meaning.
 CODES = {
@@ -37,10 +38,10 @@ CODES = {
     "113107": "Retain Longitudinal Temporal Information Modified Dates Option",
     "113108": "Retain Patient Characteristics Option",
 }
-# Declarations of an earlier tool that stay true. What it retained may be gone now, and only BurnedInAnnotation tells
-# here whether the pixels are clean.
+# Declarations of an earlier tool that remain true. This program may drop what that tool retained, and it decides by
+# BurnedInAnnotation alone whether the pixels are clean.
 _LASTING = {"113100", "113103", "113104", "113105"}
-# type 2 attributes of the patient, study, series and equipment modules: they are present, even if empty
+# type 2 attributes of the patient, study, series and equipment modules: they must be present, even if empty
 _EXPECTED = (
     "StudyDate", "StudyTime", "AccessionNumber", "Manufacturer", "ReferringPhysicianName", "PatientBirthDate",
     "PatientSex", "StudyID", "SeriesNumber", "InstanceNumber",
@@ -50,11 +51,11 @@ _PIXELS_KEPT = Change("(7fe0,0010)", "PixelData", "", AttributeAction.KEPT)
 
 @dataclass(frozen=True)
 class Options:
-    """What the user may choose.
+    """The user's choices.
 
     Attributes:
-        max_shift_days: Bound of the date shift, days.
-        retain_age_and_sex: Whether sex and age stay; an age over 89 years becomes 090Y.
+        max_shift_days: Largest date shift, days.
+        retain_age_and_sex: Whether sex and age are kept; an age over 89 years becomes 090Y.
     """
 
     max_shift_days: int = 365
@@ -63,11 +64,11 @@ class Options:
 
 @dataclass
 class Deidentified:
-    """A dataset that may leave.
+    """A dataset that may leave the hospital.
 
     Attributes:
-        dataset: It can be written with `mrct.dicom.write.save_dataset`.
-        changes: How often each change of an attribute was made, pixels included.
+        dataset: The dataset, ready for `mrct.dicom.write.save_dataset`.
+        changes: Number of times that each change of an attribute was made, pixels included.
         already_deidentified: Whether the source says that another tool has de-identified it.
     """
 
@@ -82,10 +83,10 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> De
     Args:
         dataset: An image with PatientID, SOPInstanceUID and pixels (`read_dataset(..., pixels=True)`); it is unchanged.
         pseudonyms: The mapping of identities.
-        options: What the user chose.
+        options: The user's choices.
 
     Raises:
-        Unreadable: The object is no CT or MR image, or its pixels are no grey image.
+        Unreadable: The object is not a CT or MR image, or its pixels are not a grayscale image.
     """
     iods = IODS.get(stripped(dataset, "SOPClassUID"))
     if iods is None:
@@ -95,14 +96,14 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> De
     native_pixels(dataset, into=result)
     changes[_PIXELS_KEPT] += 1
     if dataset.get("ContrastBolusAgentSequence") and not result.get("ContrastBolusAgent"):
-        # the sequence is dropped; that an agent was given stays
+        # the sequence is dropped, but the fact that an agent was given is kept
         result.ContrastBolusAgent = "AGENT"
     _declare(result, dataset, context)
     return Deidentified(result, changes, is_deidentified(dataset))
 
 
 def is_deidentified(dataset: Dataset) -> bool:
-    """Return whether the dataset says that its identity is removed and its dates are moved or removed."""
+    """Return whether the dataset says that the identity is removed and that the dates are shifted or removed."""
     removed = stripped(dataset, "PatientIdentityRemoved").upper() == "YES"
     return removed and _declared_dates(dataset) in ("MODIFIED", "REMOVED")
 
@@ -112,7 +113,7 @@ def _declared_dates(dataset: Dataset) -> str:
 
 
 def _context(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> Context:
-    """Dates that another tool has moved are not moved again; dates that it calls removed are all emptied."""
+    """Make the context; dates that another tool has shifted stay as they are, and dates that it removed are emptied."""
     patient_id = strip(str(dataset.PatientID))
     shift_days: int | None = pseudonyms.shift_days(patient_id, options.max_shift_days)
     if is_deidentified(dataset):
@@ -132,7 +133,7 @@ def _encoding(dataset: Dataset) -> Encoding:
 
 
 def _declare(result: Dataset, source: Dataset, context: Context) -> None:
-    """Add the pseudonym and the statement of what was done, after earlier statements (PS3.3 C.12.1.1.9)."""
+    """Add the pseudonym and the declaration of what was done, after earlier declarations (PS3.3 C.12.1.1.9)."""
     codes = _LASTING & set(_earlier_codes(source)) | {"113100", "113105"}
     codes |= {"113101"} if stripped(source, "BurnedInAnnotation").upper() == "NO" else set()
     codes |= {"113107"} if context.shift_days is not None else set()
@@ -167,7 +168,7 @@ def _expected() -> dict[BaseTag, RawDataElement]:
 
 
 def _earlier_methods(source: Dataset) -> list[str]:
-    """The known words of what other tools declared."""
+    """Return the declarations of other tools, reduced to known words."""
     value = source.get("DeidentificationMethod") or []
     texts = [value] if isinstance(value, str) else list(value)
     cleaned = [clean(str(text), "descriptor")[:64].strip() for text in texts if str(text).strip() != METHOD]

@@ -14,32 +14,32 @@ from mrct.deid.writing import Chunk, chunk_name, write_and_sweep
 from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
 
-# the code that its deps in dvc.yaml name decides the result
+# the result depends on the code that the stage's deps in dvc.yaml name
 _STAGE = "anonymize"
 
 
 def anonymize_export(source: Path, out: Path, pseudonyms: Pseudonyms, options: Options) -> frozenset[str]:
-    """Write the CT and MR images of an export without anything that identifies a person.
+    """Write the CT and MR images of an export without data that identify a person.
 
-    `out` gets images/<patient>/<study>/<series>/<instance>.dcm, audit/ and manifest.json, whole or not at all. Each
-    image is searched for the identifying values of its person, and the audit for those of all persons. A run that was
-    stopped leaves its finished chunks beside `out`, under keyed names and without a header value. The next run with the
-    same code, options, key, source and values continues from them.
+    `out` gets images/<patient>/<study>/<series>/<instance>.dcm, audit/ and manifest.json, and appears only when it is
+    complete. Each image is searched for the identifying values of its person, and the audit for those of all persons. A
+    stopped run leaves its finished chunks next to `out`, under keyed names and without header values. The next run
+    with the same code, options, key, source and values continues from them.
 
     Args:
         source: Folder of the export; any depth, any file names.
         out: Output folder; it lies outside `source`.
         pseudonyms: The mapping of identities.
-        options: What the user chose.
+        options: The user's choices.
 
     Returns:
-        The PatientIDs of which an image was published. They must stay in memory.
+        The PatientIDs of the published images. They must not be written to disk.
 
     Raises:
         DataError: No file can be used, or two patients got the same pseudonym.
         LeakError: An output file holds an identifying value. Nothing is published, and the finished chunks are removed.
         NotFoundError: `source` is no folder, or it is empty.
-        RunError: Another run works on the same output.
+        RunError: Another run is writing the same output.
     """
     with work_folder(out, discard_after=(LeakError,)) as work, output_folder(out) as folder:
         survey = survey_export(source, pseudonyms)
@@ -59,7 +59,7 @@ def anonymize_export(source: Path, out: Path, pseudonyms: Pseudonyms, options: O
 
 
 def _count_joined(survey: Survey, pseudonyms: Pseudonyms) -> int:
-    """How many PatientIDs of the export are joined to another one. A warning counts the other ids of the table."""
+    """Count the PatientIDs of the export that are joined to another one; warn about ids that only the table holds."""
     joins = pseudonyms.same_person
     present = {entry.patient_id for entry in survey.entries}
     absent = {*joins, *joins.values()} - present

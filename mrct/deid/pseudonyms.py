@@ -1,7 +1,7 @@
-"""Who is who: keyed pseudonyms, where the key comes from, joined PatientIDs and the table of re-identification.
+"""The mapping of identities: keyed pseudonyms, the source of the key, joined PatientIDs, and re-identification.
 
-Pseudonyms, UIDs, folder names and date shifts are HMAC-SHA256 (RFC 2104) of the original value; a label keeps the uses
-apart. The same key always gives the same names, and nobody can invert them without the key.
+Pseudonyms, UIDs, folder names and date shifts are HMAC-SHA256 (RFC 2104) of the original value, with a different label
+for each use. The same key always gives the same names, and they cannot be inverted without the key.
 """
 
 import csv
@@ -21,7 +21,7 @@ from mrct.core.errors import DataError
 from mrct.core.files import atomic_file, write_private_rows
 from mrct.dicom.uids import uid_from_digest
 
-#: Published on purpose: the virtual cohort holds no person, and all clones of the repository agree byte for byte.
+#: Published on purpose: the virtual cohort holds no real person, and all clones of the repository get the same bytes.
 DEMONSTRATION_KEY = "mrct demonstration key: published, for the virtual cohort only"
 #: Environment variable that holds a key; it takes precedence over the key file.
 KEY_VARIABLE = "MRCT_KEY"
@@ -31,20 +31,20 @@ _REIDENTIFICATION_COLUMNS = ["patient", "patient_id", "shift_days"]
 
 
 class KeyRefusedError(DataError):
-    """The key, or the table that undoes it, is missing, weak, published, or lies where it would be shared."""
+    """The key or the table of re-identification is missing, weak or published, or others could read it."""
 
 
 class SamePersonError(DataError):
-    """The table of same persons is missing, or one of its rows has no single meaning."""
+    """The table of same persons is missing, or one of its rows is ambiguous."""
 
 
 def strip(text: str) -> str:
-    """Remove the blanks and NUL with which DICOM pads a value to an even length."""
+    """Remove the blanks and NULs that pad a DICOM value to an even length."""
     return text.strip(" \0\t\r\n")
 
 
 def stripped(dataset: Dataset, keyword: str) -> str:
-    """Return the value of an attribute as text without padding; "" where it is absent or empty."""
+    """Return the value of an attribute as text without padding; "" if it is absent or empty."""
     return strip(str(dataset.get(keyword, "") or ""))
 
 
@@ -54,7 +54,7 @@ class Pseudonyms:
 
     Attributes:
         key: The secret; `repr` hides it.
-        same_person: PatientID -> the PatientID of the same person under which the person is known.
+        same_person: PatientID -> the PatientID that stands for the same person.
         same_person_table: The file of the export from which `same_person` was read, if there is one.
     """
 
@@ -63,10 +63,10 @@ class Pseudonyms:
     same_person_table: Path | None = field(default=None, repr=False, hash=False)
 
     def joined(self, root: Path, name: str) -> "Pseudonyms":
-        """Return the mapping that joins the PatientIDs of the table `name` in the export `root`.
+        """Return this mapping with the PatientIDs joined by the table `name` in the export `root`.
 
         Raises:
-            SamePersonError: There is no such table inside `root`, or one of its rows has no single meaning.
+            SamePersonError: There is no such table inside `root`, or one of its rows is ambiguous.
         """
         table = _find_same_person_table(root, name)
         return replace(self, same_person=read_same_person(table), same_person_table=table)
@@ -76,26 +76,26 @@ class Pseudonyms:
         return hmac.digest(self.key, f"{label}\0{value}".encode(), "sha256")
 
     def person(self, patient_id: str) -> str:
-        """Return the PatientID under which the person is known: without padding, joined only by the table."""
+        """Return the PatientID that stands for the person, without padding; only the table joins ids."""
         patient_id = strip(patient_id)
         return self.same_person.get(patient_id, patient_id)
 
     def patient(self, patient_id: str) -> str:
         """Map a PatientID to "P" and 10 hexadecimal digits.
 
-        Blanks around the id do not count, everything else does. Two ids are one person only if the table says so.
+        Blanks around the id are ignored; any other difference counts. Two ids are one person only if the table says so.
         """
         return "P" + self.digest("patient", self.person(patient_id)).hex()[:10]
 
     def uid(self, uid: str) -> str:
-        """Map a UID to 2.25.<128 bits> (PS3.5 B.2); UIDs that the standard itself defines stay."""
+        """Map a UID to 2.25.<128 bits> (PS3.5 B.2); UIDs that the standard itself defines are kept."""
         uid = strip(uid)
         if not uid or uid in UID_dictionary:
             return uid
         return uid_from_digest(self.digest("uid", uid))
 
     def short(self, label: str, value: str, length: int = 10) -> str:
-        """Map a value to `length` hexadecimal digits, for names of files and folders."""
+        """Map a value to `length` hexadecimal digits, for file and folder names."""
         return self.digest(label, strip(value)).hex()[:length]
 
     def shift_days(self, patient_id: str, max_days: int) -> int:
@@ -110,7 +110,7 @@ def demonstration() -> Pseudonyms:
 
 
 class SecretKey(NamedTuple):
-    """The mapping of a secret key, and whether the key was made just now."""
+    """The mapping of a secret key, and whether the key was newly made."""
 
     pseudonyms: Pseudonyms
     is_new: bool
@@ -119,12 +119,12 @@ class SecretKey(NamedTuple):
 def from_secret(
     key_file: Path, forbidden: Iterable[Path], environment: Mapping[str, str] = os.environ
 ) -> SecretKey:
-    """Return the mapping of the key in MRCT_KEY, else of the key in `key_file`.
+    """Return the mapping under the key in MRCT_KEY, or else under the key in `key_file`.
 
     Args:
-        key_file: It is made with a random key, mode 0600, where it does not exist.
+        key_file: If it does not exist, it is created with a random key and mode 0600.
         forbidden: Folders that must not hold the key: the project and its data.
-        environment: Where MRCT_KEY is looked up.
+        environment: The environment variables.
 
     Raises:
         KeyRefusedError: The key is weak or published, or others could read it.
@@ -157,7 +157,7 @@ def _checked(text: str, where: str) -> bytes:
 
 
 def _require_private_place(path: Path, forbidden: Iterable[Path], what: str, parameter: str) -> None:
-    """Refuse a path in one of the folders or in a git repository."""
+    """Raise KeyRefusedError for a path in one of the folders or in a git repository."""
     resolved = path.resolve()
     places = [folder for folder in forbidden if resolved.is_relative_to(folder.resolve())]
     if places:
@@ -194,7 +194,7 @@ def is_new_key(memory: Path, pseudonyms: Pseudonyms, source: Path) -> bool:
 
 
 def _find_same_person_table(root: Path, name: str) -> Path:
-    """The table lies inside the export: DVC sees its changes there, and its ids lie beside those of the images."""
+    """Find the table, which must lie in the export, so that DVC tracks it and its ids stay where the images are."""
     path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()):
         raise SamePersonError(f"anonymize.same_person: {name} is not inside the source {root}; put it there")
@@ -217,8 +217,8 @@ def read_same_person(path: Path) -> dict[str, str]:
         Each joined PatientID -> the PatientID at the end of its chain, without padding.
 
     Raises:
-        SamePersonError: The table is no such CSV, or a row has no single meaning. The message names the row (the header
-            is row 1) and never an id.
+        SamePersonError: The table is not such a CSV, or a row is ambiguous. The message names the row (the header is
+            row 1) and never an id.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -268,7 +268,7 @@ def _end_of_chain(patient_id: str, targets: Mapping[str, _Target]) -> str:
 
 
 def require_reidentification_place(path: Path, forbidden: Iterable[Path]) -> None:
-    """Check, before the work, that the table of re-identification may be written to `path`.
+    """Check, before any other work, that the table of re-identification may be written to `path`.
 
     Raises:
         KeyRefusedError: Others could read the table, or it would be shared with the project.
@@ -282,10 +282,10 @@ def require_reidentification_place(path: Path, forbidden: Iterable[Path]) -> Non
 def write_reidentification(
     path: Path, patient_ids: Iterable[str], pseudonyms: Pseudonyms, max_shift_days: int
 ) -> None:
-    """Write the table that leads pseudonyms back to patients: one row per PatientID, sorted, mode 0600.
+    """Write the table that maps pseudonyms to PatientIDs: one row per PatientID, sorted, mode 0600.
 
-    It is as secret as the export itself and is made only where the user asks for it. It lies outside the project, so
-    that DVC does not track it: a run that DVC takes from its cache does not write it.
+    It is as secret as the export itself and is written only on request. It lies outside the project, and DVC does not
+    track it: a run whose results DVC takes from its cache does not write it.
     """
     rows = [
         (pseudonyms.patient(patient_id), patient_id, pseudonyms.shift_days(patient_id, max_shift_days))

@@ -1,7 +1,7 @@
-"""Before anything is written: what each file of an export is, whose it is, and which files are written together.
+"""Survey of an export before anything is written: the kind and the patient of each file, and the plan of chunks.
 
-Each file gets a verdict or stays a candidate; no reason holds a header value. The identifying values are collected as
-well, from all files of a person, because each image of the person is searched for all of them.
+Each file gets a verdict or remains a candidate; reasons hold no header value. The identifying values are collected from
+all files of a person as well, because each image of the person is searched for all of them.
 """
 
 import unicodedata
@@ -40,13 +40,13 @@ Item = TypeVar("Item")
 class Entry:
     """One file of the export.
 
-    The identifying fields serve grouping in memory and are never written; `repr` hides them and the file's name.
+    The identifying fields are used for grouping in memory and are never written; `repr` hides them and the file's name.
 
     Attributes:
-        index: Place in the sorted listing of the export.
+        index: Index in the sorted listing of the export.
         path: The file.
         action: The verdict; None while the file is a candidate.
-        reason: Why it is not kept.
+        reason: Why the file is not kept.
         patient_id: PatientID without padding.
         name: Words of PatientName in its alphabetic form, case folded.
         birth_date: PatientBirthDate.
@@ -81,7 +81,7 @@ class Survey:
             self.phi_values.setdefault(patient_id, PhiValues()).merge(phi_values)
 
     def by_person(self, pseudonyms: Pseudonyms) -> dict[str, PhiValues]:
-        """Return the values of all PatientIDs of a person together, by the PatientID that stands for the person."""
+        """Merge the values of all PatientIDs of a person, by the PatientID that stands for the person."""
         people: dict[str, PhiValues] = {}
         for patient_id, phi_values in self.phi_values.items():
             people.setdefault(pseudonyms.person(patient_id), PhiValues()).merge(phi_values)
@@ -127,7 +127,7 @@ def _inspect_file(entry: Entry, phi_values: dict[str, PhiValues]) -> Entry:
         return _checked(_identified(entry, patient_id, dataset), dataset)
     except Unreadable as error:
         return entry.excluded(FileAction.QUARANTINED if error.damaged else FileAction.SKIPPED, error.reason)
-    except Exception:  # pydicom converts values on access, and fails in many ways on damaged ones
+    except Exception:  # pydicom converts values on access, and fails in many ways on damaged values
         return entry.excluded(FileAction.QUARANTINED, "damaged DICOM: its identity cannot be parsed")
 
 
@@ -144,7 +144,7 @@ def _identified(entry: Entry, patient_id: str, dataset: Dataset) -> Entry:
 
 
 def _checked(entry: Entry, dataset: Dataset) -> Entry:
-    """The entry as a candidate if it is a CT or MR image of a known patient without text in its pixels."""
+    """Return the entry as a candidate if it is a CT or MR image of a known patient without text in its pixels."""
     meta_class = dataset.file_meta.get("MediaStorageSOPClassUID", "")
     sop_class = strip(str(dataset.get("SOPClassUID", "") or meta_class))
     if sop_class == MediaStorageDirectoryStorage:
@@ -192,7 +192,7 @@ def _are_two_persons(entries: Sequence[Entry]) -> bool:
 
 
 def exclude_shared_instances(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> list[Entry]:
-    """Reject the candidates whose SOP Instance UID a file of another person has as well."""
+    """Reject the candidates that share their SOP Instance UID with a file of another person."""
     owners: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         if entry.patient_id and entry.sop_uid:
@@ -206,10 +206,10 @@ def exclude_shared_instances(entries: Sequence[Entry], pseudonyms: Pseudonyms) -
 
 
 def chunk_size(n_files: int) -> int:
-    """Return how many files make a chunk: about 64 chunks, of 16 to 256 files.
+    """Return the number of files per chunk: about 64 chunks, of 16 to 256 files.
 
-    Many chunks let the workers end together, and the bounds limit overhead and memory. The size does not depend on the
-    number of workers: a stopped run may go on with more or fewer of them.
+    With many chunks the workers finish at about the same time, and the bounds limit overhead and memory. The size does
+    not depend on the number of workers: a stopped run may continue with more or fewer of them.
     """
     return min(max(n_files // _CHUNKS, _FEWEST), _MOST)
 
@@ -221,7 +221,7 @@ def chunked(items: Sequence[Item]) -> list[Sequence[Item]]:
 
 
 def plan_chunks(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> list[tuple[Entry, ...]]:
-    """Group the candidates: each chunk belongs to one person and has `chunk_size` files, ordered by person and place.
+    """Group the candidates: each chunk belongs to one person and has `chunk_size` files, ordered by person and index.
 
     All copies of an instance share a chunk, because they are compared there; a chunk grows beyond its size only if one
     instance has more copies than that.

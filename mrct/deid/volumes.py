@@ -1,4 +1,4 @@
-"""De-identification of volumes in the folder layouts of SynthRAD2023 and RIRE: written anew, without free text.
+"""De-identification of volumes in the folder layouts of SynthRAD2023 and RIRE: they are rewritten without free text.
 
 synthrad: <case>/{mr,ct,mask}.{nii.gz,nii,mha}, registered. rire: <case>/ or the source itself, with ct.* and
 mr_<weighting>.*, not registered. The output is images/<patient>/{ct,mr,mask}.nii.gz, where <patient> is the keyed
@@ -38,7 +38,7 @@ _WORDS_OF_NIFTI = frozenset({"n+1", "n", "1", "itk"})
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file, and its place in the sorted listing of the source."""
+    """A file, and its index in the sorted listing of the source."""
 
     index: int
     path: Path
@@ -51,8 +51,8 @@ class Case:
     Attributes:
         name: Name of the case's folder.
         above: Names of the folders from the source down to the case.
-        files: The file of each role.
-        repeated: Verdicts of further files of a role.
+        files: Role -> file.
+        repeated: Verdicts of further files with the same role.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True)
 class VolumeTask:
-    """One case, and the folder that gets images/<patient>/."""
+    """One case, and the folder to which images/<patient>/ is written."""
 
     case: Case
     out: Path
@@ -72,12 +72,12 @@ class VolumeTask:
 
 @dataclass
 class WrittenCase:
-    """What a case has become.
+    """The result for a case.
 
     Attributes:
         record: What happened to its files.
-        weighting: t1, t2 or any, of the MR; empty when nothing was written.
-        n_values: How many values were searched for.
+        weighting: t1, t2 or any, of the MR; empty if nothing was written.
+        n_values: Number of values that were searched for.
     """
 
     record: Record = field(default_factory=Record)
@@ -86,13 +86,13 @@ class WrittenCase:
 
 
 def anonymize_volumes(source: Path, layout: Layout, out: Path, pseudonyms: Pseudonyms) -> None:
-    """Write the volumes of a source without anything that identifies a person.
+    """Write the volumes of a source without data that identify a person.
 
-    `out` gets images/<patient>/{ct,mr,mask}.nii.gz, audit/ and manifest.json, whole or not at all.
+    `out` gets images/<patient>/{ct,mr,mask}.nii.gz, audit/ and manifest.json, and appears only when it is complete.
 
     Args:
         source: Folder of the source.
-        layout: How its folders are laid out.
+        layout: Layout of its folders.
         out: Output folder; it lies outside `source`.
         pseudonyms: The mapping of identities.
 
@@ -138,7 +138,7 @@ def find_cases(root: Path, layout: Layout, files: Sequence[Path]) -> list[Case]:
 
 
 def weighting_of(path: Path) -> str:
-    """Return t1 or t2 where the name of an MR file says so, else any."""
+    """Return t1 or t2 if the name of an MR file says so, else any."""
     words = _stem(path).lower().split("_")
     return next((word for word in words if word in ("t1", "t2")), "any")
 
@@ -165,13 +165,13 @@ def _case(root: Path, folder: Path, files: Sequence[Path], layout: Layout) -> Ca
         elif role:
             reason = f"another {role} volume of this case comes first in the listing"
             repeated.append(Verdict(index, FileAction.REJECTED, reason))
-    # the pseudonym needs the name of the folder alone: it identifies the case in the published sets
+    # the pseudonym is made from the folder's name alone, which identifies the case in the published sets
     above = (root.resolve().name, *folder.relative_to(root).parts[:-1])
     return Case(folder.resolve().name, above, found, tuple(repeated))
 
 
 def write_case(task: VolumeTask) -> WrittenCase:
-    """Write the volumes of one case, or list why they cannot be used.
+    """Write the volumes of one case, or record why they cannot be used.
 
     Raises:
         LeakError: An output file holds a text of the source.
@@ -211,7 +211,7 @@ def write_case(task: VolumeTask) -> WrittenCase:
 
 
 class _UnusableError(DataError):
-    """A volume was read but cannot be used; the message holds nothing of the file."""
+    """A volume was read but cannot be used; the message holds no content of the file."""
 
 
 def _missing(case: Case) -> str:
@@ -220,7 +220,7 @@ def _missing(case: Case) -> str:
 
 
 def _read(path: Path, role: Role, phi_values: PhiValues) -> sitk.Image:
-    """The volume with its geometry and without its metadata, whose texts are added to `phi_values`."""
+    """Read the volume with its geometry and without its metadata, whose texts are added to `phi_values`."""
     add_header(path, phi_values)
     source = sitk.ReadImage(str(path))
     add_metadata(source, phi_values)

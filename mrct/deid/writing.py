@@ -1,4 +1,4 @@
-"""A chunk of one person's images: de-identified, written to disk, read back and searched for the person's values."""
+"""De-identify a chunk of one person's images, write it to disk, read it back and search it for the person's values."""
 
 import hashlib
 import os
@@ -37,7 +37,7 @@ class Chunk:
         out: Folder that gets images/<patient>/<study>/<series>/<instance>.dcm.
         entries: The candidates; all copies of an instance are in one chunk.
         pseudonyms: The mapping of identities.
-        options: What the user chose.
+        options: The user's choices.
         phi_values: The values of all files of the person. They are kept in memory and are never written.
     """
 
@@ -50,10 +50,11 @@ class Chunk:
 
 
 def chunk_name(chunk: Chunk, code: str) -> str:
-    """Name a chunk by all that decides its result: 32 hexadecimal digits of a keyed hash.
+    """Name a chunk by everything that its result depends on: 32 hexadecimal digits of a keyed hash.
 
-    It covers the code, the options, the key, the joined PatientIDs, the folder of the export, the files with their
-    places, sizes and times, and the values to search for. Without the key nobody can test a guess of what was hashed.
+    The hash covers the code, the options, the key, the joined PatientIDs, the folder of the export, the files with
+    their indices, sizes and times, and the values to search for. Without the key, a guess of what was hashed cannot be
+    tested.
     """
     joins = [f"{one}\0{other}" for one, other in sorted(chunk.pseudonyms.same_person.items())]
     values = [sorted(map(repr, kind)) for kind in astuple(chunk.phi_values)]
@@ -67,7 +68,7 @@ def chunk_name(chunk: Chunk, code: str) -> str:
 
 @dataclass(frozen=True)
 class Image:
-    """An image on the disk, with the length of its pixels at its end and what happened to its attributes."""
+    """An image on disk, the length of the pixels at its end, and what happened to its attributes."""
 
     index: int
     path: Path
@@ -77,12 +78,12 @@ class Image:
 
 @dataclass
 class Written:
-    """What a chunk has become so far.
+    """The result for a chunk so far.
 
     Attributes:
         record: What happened to the files.
-        images: The images on the disk.
-        ours: Words and numbers that we wrote ourselves, in lower case.
+        images: The images on disk.
+        ours: Words and numbers that this program wrote itself, in lower case.
     """
 
     record: Record = field(default_factory=Record)
@@ -91,7 +92,7 @@ class Written:
 
 
 def write_and_sweep(chunk: Chunk) -> dict[str, Any]:
-    """Write the images of a chunk, search them, and return what happened as `Record.to_json`.
+    """Write the images of a chunk, search them, and return the result as `Record.to_json` does.
 
     Raises:
         LeakError: A header still holds a value of the person.
@@ -114,11 +115,9 @@ def write_images(chunk: Chunk) -> Written:
             path = _write_image(entry, read_dataset(entry.path, pixels=True), chunk, written)
         except Unreadable as error:
             record.verdicts.append(_unreadable(entry, error))
-        except OSError:  # of the output: the disk is full
+        except OSError:  # the output cannot be written, for instance because the disk is full
             raise
-        except (
-            Exception
-        ):  # pydicom converts values on access; a file with a value that it cannot convert is damaged
+        except Exception:  # pydicom converts values on access; one that it cannot convert is damaged
             reason = "damaged DICOM: it cannot be rewritten"
             record.verdicts.append(Verdict(entry.index, FileAction.QUARANTINED, reason))
         else:
@@ -142,7 +141,7 @@ def _write_image(entry: Entry, dataset: Dataset, chunk: Chunk, written: Written)
 
 
 def _dates(dataset: Dataset) -> set[str]:
-    """The dates that we wrote. Other elements are not accessed, because their conversion is slow."""
+    """Return the dates that this program wrote. Other elements are not accessed, because their conversion is slow."""
     dates = (tag for tag in dataset.keys() if dataset.get_item(tag).VR in ("DA", "DT"))  # noqa: SIM118
     return {str(dataset[tag].value) for tag in dates}
 
@@ -156,7 +155,7 @@ def _relative_path(entry: Entry, dataset: Dataset, pseudonyms: Pseudonyms) -> Pa
 
 
 def _without_duplicates(entries: Sequence[Entry], record: Record) -> list[Entry]:
-    """One entry per SOPInstanceUID: of equal copies the first one, of different images none."""
+    """Return one entry per SOPInstanceUID: the first of equal copies, none of different images."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.sop_uid].append(entry)
@@ -171,7 +170,7 @@ def _without_duplicates(entries: Sequence[Entry], record: Record) -> list[Entry]
 
 
 def _equal_copies(entries: Sequence[Entry], record: Record) -> list[Entry]:
-    """The readable entries if all hold the same pixels, else none; the others are listed."""
+    """Return the readable entries if all hold the same pixels, else none; the others are recorded."""
     digests = {}
     for entry in entries:
         try:
@@ -191,10 +190,10 @@ def _unreadable(entry: Entry, error: Unreadable) -> Verdict:
 
 
 def sweep_images(written: Written, chunk: Chunk) -> None:
-    """Read back the bytes and the names on the disk, and search them for the values of the person.
+    """Read back the bytes and the names on disk, and search them for the values of the person.
 
-    A find among the pixels comes from a damaged file, in which header text slid into the image, or from one that hides
-    it there. Like every file whose pixels cannot be trusted it is quarantined, and its image is removed.
+    A value among the pixels means that the file is damaged, so that header text moved into the image, or that text is
+    hidden there. The file is quarantined, like all files whose pixels cannot be trusted, and its image is removed.
 
     Raises:
         LeakError: A header or a name holds a value. The message names the file and the attribute only.
@@ -216,7 +215,7 @@ def sweep_images(written: Written, chunk: Chunk) -> None:
 
 
 def _withdraw(image: Image, record: Record, n_bytes: int) -> None:
-    """Remove the image and all that was counted of it."""
+    """Remove the image and subtract it from all counts."""
     image.path.unlink()
     record.bytes -= n_bytes
     record.changes -= image.changes
@@ -226,7 +225,7 @@ def _withdraw(image: Image, record: Record, n_bytes: int) -> None:
 
 
 def _remove_empty_folders(root: Path) -> None:
-    """Remove what images that could not be written, or were withdrawn, have left."""
+    """Remove the empty folders of images that could not be written or were withdrawn."""
     for folder, _, _ in os.walk(root, topdown=False):
         if not os.listdir(folder):
             os.rmdir(folder)
