@@ -1,8 +1,8 @@
 """Search the outputs, and whole project folders, for the patients' own header values.
 
-The scanner reads the identifying values of a source (names, ids, dates, addresses, UIDs) and searches for these in
-every usual spelling. It uses no list of names. Values stay in memory: a result names a file, an attribute and a count,
-and never a value.
+The scanner reads the identifying values of a source (names, ids, dates, addresses, UIDs) and searches for them in all
+usual spellings. It uses no list of names. Values are kept in memory only: a result holds a file, an attribute and a
+count, never a value.
 
 What other packages use:
 

@@ -3,7 +3,7 @@
 Containers are compressed streams, archives, PNG images, DICOM files, SQLite databases and data URIs, nested up to
 four deep. Memory is bounded: plain bytes come in blocks of a few megabytes with overlapping edges, the content that is
 unpacked from one file counts against a budget, and a container inside a container is opened only if it fits into
-memory. What cannot be opened is noted with a reason, and its plain bytes are searched all the same.
+memory. A container that cannot be opened is noted with a reason, and its plain bytes are still searched.
 """
 
 import base64
@@ -37,7 +37,7 @@ _DEEPEST = 4
 _HEAD_BYTES = 512
 _PIXEL_GROUP = 0x7FE0
 _JSON = re.compile(rb"\s*[\[{]")
-# A table: a first line of several short fields, and a second line with as many.
+# A table: a first line of several short fields, and a second line with the same number of fields.
 _FIELD = rb'[^\n,;\t"]{0,60}|"[^"\n]{0,60}"'
 _TABLE = re.compile(rb"(?:(?:%b)[,;\t])+(?:%b)\r?\n(?:(?:%b)[,;\t])+(?:%b)\r?(?:\n|$)" % ((_FIELD,) * 4))
 _DATA_URI = re.compile(rb"data:[\w/+.-]*(?:;[\w=.+-]+)*;base64,([A-Za-z0-9+/=%\s]{16,})")
@@ -63,11 +63,11 @@ class UnpackLimitError(DataError):
 
 @dataclass
 class Budget:
-    """How much may still be unpacked from one file, and what was read.
+    """A limit on what is unpacked from one file, and notes on what could not be opened.
 
     Attributes:
-        bytes_left: Bytes that may still be unpacked.
-        notes: What could not be opened, with reasons that contain no value.
+        bytes_left: Number of bytes that may still be unpacked.
+        notes: Reasons why something could not be opened; they contain no value.
     """
 
     bytes_left: int = 4 << 30
@@ -89,8 +89,8 @@ def unpack(source: IO[bytes], budget: Budget, depth: int = 0) -> Iterator[Block]
 
     Args:
         source: A seekable stream, at its beginning.
-        budget: Limits what is unpacked, and takes up notes on what could not be opened.
-        depth: How many containers enclose the stream.
+        budget: Limits what is unpacked, and collects notes on what could not be opened.
+        depth: Number of containers that enclose the stream.
     """
     yield from _plain_blocks(source.read, budget, unpacked=depth > 0)
     source.seek(0)
@@ -112,8 +112,8 @@ def unpack(source: IO[bytes], budget: Budget, depth: int = 0) -> Iterator[Block]
             budget.notes.append(
                 f"{container.name} holds more than may be unpacked from one file; the rest was not searched"
             )
-        except Exception as error:  # every library fails in its own ways on damaged files
-            # The text of the error may quote the file. Its type does not.
+        except Exception as error:  # each library fails in its own ways on damaged files
+            # The text of the error may quote the file; its type does not.
             budget.notes.append(f"{container.name} cannot be read to its end ({type(error).__name__})")
 
 
@@ -135,7 +135,7 @@ def _has_cells(head: bytes) -> bool:
 
 
 def _whole_block(content: bytes, budget: Budget) -> Block:
-    """Return what a parser has extracted as one block, one value per line."""
+    """Return the values that a parser extracted as one block, one value per line."""
     budget.spend(len(content))
     return Block(content, 0, len(content), cells=True, repeats=True)
 
@@ -234,7 +234,7 @@ def _open_sqlite(source: IO[bytes], budget: Budget, depth: int) -> Iterator[Bloc
     if len(content) >= _LARGEST_IN_MEMORY:
         budget.notes.append("a database is too large to be opened: only its plain bytes were searched")
         return
-    # The copy has no write-ahead log. Bytes 18 and 19 of the header must say so.
+    # The copy has no write-ahead log, and bytes 18 and 19 of the header must say so.
     content = content[:18] + b"\1\1" + content[20:]
     database = sqlite3.connect(":memory:")
     try:
@@ -266,7 +266,7 @@ def _open_data_uris(source: IO[bytes], budget: Budget, depth: int) -> Iterator[B
     content = source.read(_LARGEST_IN_MEMORY)
     for match in _DATA_URI.finditer(content):
         encoded = re.sub(rb"\s", b"", unquote_to_bytes(match[1])).rstrip(b"=")
-        # Whole groups of four characters, and a rest of two or three. A rest of one is no byte.
+        # Whole groups of four characters, and a rest of two or three. A rest of one character encodes no byte.
         length = len(encoded) // 4 * 4 + (len(encoded) % 4 > 1) * 4
         yield from unpack(BytesIO(base64.b64decode(encoded[:length] + b"===")), budget, depth)
 
@@ -281,7 +281,7 @@ def _is_text(head: bytes) -> bool:
 
 
 class _Container(NamedTuple):
-    """A format: how its first bytes look, what unpacks it, and its name in a note."""
+    """A format: a test of its first bytes, the function that unpacks it, and its name in a note."""
 
     recognizes: Callable[[bytes], bool]
     open: Callable[[IO[bytes], Budget, int], Iterator[Block]]

@@ -56,14 +56,14 @@ _GENERIC = frozenset(
 
 @dataclass(frozen=True)
 class IndexedValue:
-    """What a match of a value proves.
+    """A value, and the conditions under which a match of it proves a leak.
 
     Attributes:
         keyword: The attribute that holds the value.
         owners: Numbers of the patients with this value.
         proves_alone: Whether every match is a leak.
         proves_as_cell: Whether a match that fills a cell is a leak.
-        is_common: Whether all words are English or known: two such values prove a leak only next to each other.
+        is_common: Whether all words are English or known: two such values prove a leak only if they are adjacent.
     """
 
     keyword: str
@@ -85,7 +85,7 @@ class Index:
         return Matcher(self.texts)
 
     def __getstate__(self) -> dict[str, object]:
-        # An automaton is built faster than it is sent to another process.
+        # Building an automaton takes less time than sending it to another process.
         return {"texts": self.texts, "numbers": self.numbers}
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class Index:
 
     @property
     def n_weak(self) -> int:
-        """How many values do not prove a leak alone."""
+        """Number of values that do not prove a leak alone."""
         return sum(not value.proves_alone for value in (*self.texts.values(), *self.numbers.values()))
 
     def find(
@@ -137,8 +137,8 @@ class Index:
 def _proven_by_proximity(lowered: bytes, matches: list[tuple[Match, IndexedValue]]) -> set[Match]:
     """Return the matches within `MAX_GAP` characters of a different value of the same patient.
 
-    One of the two must prove as a cell, so that two dates, or two values in the source code of this program, do not
-    prove a leak.
+    At least one of the two must be a value that proves a leak as a cell, so that two dates, or two values in the source
+    code of this program, do not prove a leak.
     """
     proven: set[Match] = set()
     ordered = sorted(matches, key=lambda pair: (pair[0].start, pair[0].end))

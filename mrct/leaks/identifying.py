@@ -31,7 +31,7 @@ _LONGEST_STORED = 1024
 
 @dataclass(frozen=True)
 class IdentifyingElement:
-    """A data element that may identify: its values as text, and as bytes in the character set of the file."""
+    """A data element that may identify someone: its values as text, and as bytes in the file's character set."""
 
     keyword: str
     vr: str | None
@@ -42,9 +42,9 @@ class IdentifyingElement:
 def identifying_elements(
     dataset: Dataset, charset: Sequence[str], seen: set[int]
 ) -> Iterator[IdentifyingElement]:
-    """Yield every readable element that may identify, at any depth.
+    """Yield every readable element that may identify someone, at any depth.
 
-    An element that cannot be read is left out: this program does not write such an element either.
+    Unreadable elements are left out; this program does not write them either.
 
     Args:
         dataset: A dataset, with or without file meta information.
@@ -87,7 +87,7 @@ def _is_known(raw: DataElement | RawDataElement, charset: tuple[str, ...], seen:
 
 @lru_cache(maxsize=4096)
 def _may_identify(tag: BaseTag, vr: str | None) -> bool:
-    """Return whether an element has to be converted. Conversion takes most of the time."""
+    """Return whether an element may identify someone and must be converted, which takes most of the time."""
     if tag.group == _PIXEL_GROUP:
         return False
     is_unknown_private = tag.is_private and vr in ("UN", None)
@@ -95,7 +95,7 @@ def _may_identify(tag: BaseTag, vr: str | None) -> bool:
 
 
 def _standard_vr(tag: BaseTag, vr: str | None) -> str | None:
-    """Return the VR of the data dictionary. The VR in the file may be damaged and counts for other tags only."""
+    """Return the VR of the data dictionary; the VR in the file may be damaged and is used for unknown tags only."""
     return DicomDictionary.get(tag, (vr,))[0]
 
 

@@ -1,8 +1,8 @@
 """Find many texts in bytes in one pass, and describe what surrounds a match.
 
-Texts are found by an automaton (Aho and Corasick 1975, package pyahocorasick). The content is lowered byte by byte. A
-text is searched in UTF-8, UTF-16 and UTF-32 of both byte orders and in Latin-1, and as JSON, HTML and URLs escape it.
-Numbers need no automaton: the runs of digits of the content are looked up in the set of numbers.
+Texts are found by an automaton (Aho and Corasick 1975, package pyahocorasick). The content is converted to lower case
+byte by byte. A text is searched in UTF-8, in UTF-16 and UTF-32 of both byte orders, in Latin-1, and as JSON, HTML and
+URLs escape it. Numbers need no automaton: the runs of digits of the content are looked up in the set of numbers.
 """
 
 import html
@@ -72,7 +72,7 @@ class Matcher:
 def _spellings(text: str) -> Iterator[tuple[bytes, int]]:
     """Yield the byte patterns of a lower-case text, each with its step.
 
-    Lowering bytes changes ASCII letters only, so that other capitals are patterns of their own.
+    Lower-casing bytes changes ASCII letters only, so that other capitals need patterns of their own.
     """
     if text.isascii():
         yield text.encode(), 1
@@ -120,7 +120,7 @@ def number_runs(lowered: bytes) -> set[str]:
 def uid_parts(runs: Iterable[str]) -> set[str]:
     """Return the components and the leading parts of runs with at least three dots.
 
-    They reveal a date inside a UID, and an original UID to which something was appended.
+    These parts reveal a date inside a UID, and an original UID to which something was appended.
     """
     parts: set[str] = set()
     for components in (run.split(".") for run in runs if run.count(".") >= 3):
@@ -149,12 +149,12 @@ class Surroundings(NamedTuple):
 
     @property
     def before(self) -> bytes:
-        """The character before the match, or nothing."""
+        """The character before the match, or b"" at the beginning."""
         return self.text[max(self.start - 1, 0) : self.start]
 
     @property
     def after(self) -> bytes:
-        """The character after the match, or nothing."""
+        """The character after the match, or b"" at the end."""
         return self.text[self.end : self.end + 1]
 
     @property

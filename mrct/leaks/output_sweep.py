@@ -2,7 +2,7 @@
 
 Header and pixels are searched in 8-bit text, in UTF-16 and in the character set of the source file. Pixels are
 searched only for texts of at least eight characters, because shorter ones occur there by chance. Words of the
-vocabulary, and words that this program writes itself, are not leaks: "Mary" is part of PRIMARY in every file.
+vocabulary and words that this program writes itself are not leaks: "Mary" is part of PRIMARY in every file.
 
 Limits: Values of two to five digits, and of two letters, count only as a whole element of free text. A date other than
 the date of birth is searched in its spellings and inside UIDs, but not as YYYYMMDD, because a shifted date may equal
@@ -69,7 +69,7 @@ def words_of(texts: Iterable[str]) -> frozenset[str]:
 def _matchers(phi_values: PhiValues, _n_values: int) -> tuple[Matcher, Matcher, dict[bytes, str]]:
     """Return the matcher of headers, the matcher of pixels, and the short values by the whole elements they form.
 
-    The number of values is part of the cache's key, because values may be added.
+    The number of values is part of the cache key, because values may be added.
     """
     elements = {pattern: text for text in phi_values.short for pattern in _whole_elements(text)}
     values: list[str | bytes] = [*phi_values.texts, *phi_values.raw]
@@ -78,7 +78,7 @@ def _matchers(phi_values: PhiValues, _n_values: int) -> tuple[Matcher, Matcher, 
 
 
 def _whole_elements(text: str) -> list[bytes]:
-    """Return VR, length and value, padded to an even length."""
+    """Return the encoded elements of a value: VR, length and value, padded to an even length."""
     value = text.encode() + b" " * (len(text) % 2)
     return [vr + len(value).to_bytes(2, "little") + value for vr in _FREE_TEXT]
 

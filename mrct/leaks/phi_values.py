@@ -1,7 +1,7 @@
 """The identifying values of a patient, in every form that the scanner searches for.
 
-Values that consist of known words (vocabulary.txt), such as "AXIAL" or "CT 3", identify nobody and are left
-out. So are single letters.
+Values that consist of known words (vocabulary.txt), such as "AXIAL" or "CT 3", identify nobody and are left out, as are
+single letters.
 """
 
 import re
@@ -41,9 +41,9 @@ _MONTHS = [
 class PhiValues:
     """The identifying values of one patient: lower-case value -> keyword of the attribute that holds it.
 
-    A value that several attributes hold keeps the first one's keyword. Values are added and never removed. They live
-    in memory, travel between processes, and must not be written to disk. Two objects are equal only if they are the
-    same object, so that what is built from one can be cached.
+    A value that several attributes hold keeps the keyword of the first one. Values are added and never removed. They
+    are sent between processes and must not be written to disk. Two objects are equal only if they are the same object,
+    so that results computed from one can be cached.
 
     Attributes:
         texts: Words, ids and spelled dates, in any script.
@@ -64,7 +64,7 @@ class PhiValues:
         self._seen: set[int] = set()
 
     def __getstate__(self) -> dict[str, object]:
-        # The hash of a text differs between processes.
+        # Hashes of text differ between processes.
         return {**self.__dict__, "_seen": set()}
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class PhiValues:
 
         Args:
             value: The text, in any case.
-            keyword: Name of the attribute, as a finding shows it.
+            keyword: Name of the attribute that a finding shows.
             shortest_part: Parts with fewer letters count as `short`.
         """
         value = value.strip().lower()

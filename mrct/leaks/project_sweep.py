@@ -1,11 +1,11 @@
 """Search whole folders for the values of the patients in a source.
 
 Every file at any depth is searched, and so are its name, the targets of links, and every object of a git repository.
-Left out are the source itself, what `ignore` names, files anywhere that equal an ignored file byte by byte (the cache
-of DVC holds a copy of every output), and virtual environments. A copy of the source elsewhere is a leak. Values are
-held in memory and never shown.
+The search leaves out the source itself, the paths in `ignore`, all files that equal an ignored file byte by byte (the
+cache of DVC holds a copy of every output), and virtual environments. A copy of the source elsewhere is a leak. Values
+are kept in memory and never shown.
 
-The module `evidence` says what proves a leak, the module `containers` what is opened.
+The module `evidence` defines what proves a leak, and the module `containers` which containers are opened.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ from mrct.leaks.value_sources import read_patients
 _BYTES_PER_TASK = 64 << 20
 _FILES_PER_TASK = 500
 _LARGEST_OBJECT = 128 << 20
-# What separates the parts of a name.
+# Separators of the parts of a name.
 _NAME_SEPARATORS = (b"_", b"-", b".", b" ")
 
 
 @dataclass(frozen=True, order=True)
 class Hit:
-    """Values of one attribute in one place. `place` is fit to be shown: it contains no value."""
+    """Values of one attribute in one place. `place` contains no value and may be shown."""
 
     place: str
     attribute: str
@@ -45,7 +45,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Unsearched:
-    """A place that could not be searched, or not to its end."""
+    """A place that could not be searched, or only in part."""
 
     place: str
     reason: str
@@ -53,7 +53,7 @@ class Unsearched:
 
 @dataclass
 class Findings:
-    """What was found in some files, and how much was searched."""
+    """The hits in some files, and how much was searched."""
 
     hits: list[Hit] = field(default_factory=list)
     unsearched: list[Unsearched] = field(default_factory=list)
@@ -70,14 +70,14 @@ class Findings:
 
 @dataclass
 class Report(Findings):
-    """The findings in all files, and what they were searched for.
+    """The findings in all files, and the number of values that were searched for.
 
     Attributes:
-        n_patients: Patients in the source.
-        n_values: Values of all patients.
-        n_weak_values: Values that do not prove a leak alone.
+        n_patients: Number of patients in the source.
+        n_values: Number of values of all patients.
+        n_weak_values: Number of values that do not prove a leak alone.
         left_out: Folders that were not searched, with the reason.
-        n_copies: Files that were not searched because they equal an ignored one.
+        n_copies: Number of files that were not searched because they equal an ignored one.
     """
 
     n_patients: int = 0
@@ -162,7 +162,7 @@ def _digest(path: Path) -> bytes:
 
 
 class _Walk:
-    """List what there is to search, and search the names. Hard links count once. Links are not followed."""
+    """Lists the files to search, and searches their names. Hard links count once. Links are not followed."""
 
     def __init__(self, index: Index, report: Report, skipped: Sequence[Path], ignored: _IgnoredFiles) -> None:
         self._index, self._report, self._ignored = index, report, ignored
@@ -337,7 +337,7 @@ def _sweep_repository(entry: _Entry, index: Index, findings: Findings) -> None:
 
 
 def _search(stream: IO[bytes], index: Index, budget: Budget) -> Counter[str]:
-    """Count the values in a stream by attribute. What occurs in plain bytes and in parsed content counts once."""
+    """Count the values in a stream by attribute. A value in both plain bytes and parsed content counts once."""
     plain: Counter[str] = Counter()
     parsed: Counter[str] = Counter()
     for block in unpack(stream, budget):

@@ -1,8 +1,8 @@
 """Read the identifying values of patients from DICOM files, volumes and CSV tables.
 
-Volumes hold free text that no image needs: notes, names of other files, extensions. The header is parsed here,
-because no library gives all of it. The fields are those of NIfTI-1 (nifti1.h, Cox 2004), NIfTI-2 (nifti2.h, 2011),
-gzip (RFC 1952) and MetaImage (`key = value` lines before the data).
+Volumes hold free text that the image does not need: notes, names of other files, extensions. The header is parsed
+here, because no library returns all of it. The fields are those of NIfTI-1 (nifti1.h, Cox 2004), NIfTI-2 (nifti2.h,
+2011), gzip (RFC 1952) and MetaImage (`key = value` lines before the data).
 """
 
 import csv
@@ -120,7 +120,7 @@ def add_header(path: Path, phi_values: PhiValues) -> None:
 
     Args:
         path: NIfTI (also with gzip) or MetaImage.
-        phi_values: Takes up the texts, under the names of the header's fields.
+        phi_values: Receives the texts, under the names of the header's fields.
     """
     with path.open("rb") as stream:
         is_zipped = stream.read(2) == b"\x1f\x8b"
@@ -138,7 +138,7 @@ def add_header(path: Path, phi_values: PhiValues) -> None:
 
 
 def add_metadata(image: sitk.Image, phi_values: PhiValues) -> None:
-    """Add the metadata that SimpleITK has read, geometry excepted, to `phi_values`."""
+    """Add the metadata that SimpleITK has read, except for the geometry, to `phi_values`."""
     texts = ((key, image.GetMetaData(key)) for key in image.GetMetaDataKeys() if key not in _ITK_GEOMETRY)
     _add_texts(texts, phi_values)
 
@@ -177,7 +177,7 @@ def _add_nifti(head: bytes, phi_values: PhiValues) -> None:
         phi_values.add_text(text, keyword, shortest_part=4)
     for code, content in _nifti_extensions(head, size, order):
         if code == _DICOM_EXTENSION:
-            # A damaged dataset raises. Its readable words are added below.
+            # A damaged dataset raises an error. Its readable words are added below.
             with suppress(Exception):
                 phi_values.add_dataset(pydicom.dcmread(BytesIO(content), force=True))
         for words in re.findall(rb"[\x20-\x7e\x80-\xff]{4,}", content):

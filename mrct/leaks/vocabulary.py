@@ -1,8 +1,8 @@
 """An allow-list of words for the free text of headers.
 
-An allow-list is used because no list of names is complete. A token is a run of letters and digits. It stays if it is a
-known word (vocabulary.txt), a known pattern (a kernel such as H31s, a b-value), or known words and short numbers
-written together ("AxT2", "tse2d1"). A number alone stays only between known words, so that no date, telephone number
+An allow-list is used because no list of names is complete. A token is a run of letters and digits. It is kept if it is
+a known word (vocabulary.txt), a known pattern (a kernel such as H31s, a b-value), or known words and short numbers
+written together ("AxT2", "tse2d1"). A number alone is kept only between known words, so that no date, telephone number
 or address survives.
 """
 
@@ -18,7 +18,7 @@ _PATTERN = re.compile(
     r"(?:[BHJTUQ][RFPVC]?|BV|FC|FL)\d{2}[A-Z]?|B(?:0|\d{1,3}0)|\d{1,2}(?:\.\d)?(?:MM|CM|T)|[PS]\d|C\d{1,2}"
     r"|\d[DX]|\d{1,3}X\d{1,3}(?:X\d{1,3})?|T[ERI]\d{1,3}|(?:MR|CT)\d{3}W?|NS\d?|\d{1,2}CH|\d{2,3}(?:KV|MAS|MS)"
 )
-# Kernels of Philips. They count in coded strings only: in free text "Ed" and "Ye" are names.
+# Kernels of Philips. They are known in coded strings only: in free text "Ed" and "Ye" are names.
 _KERNEL_LETTERS = re.compile("[UYE][A-E]")
 _SEPARATORS = frozenset((*" _*+-/.,:", "+ ", " +", " *", "* ", ""))
 # "w/o contrast" must not become "contrast".
@@ -37,7 +37,7 @@ def words(use: str) -> frozenset[str]:
     """Return the known words, in capitals.
 
     Args:
-        use: Where the text stands. "descriptor" is free text, "code" a coded string or a sequence name, "device" a
+        use: Origin of the text. "descriptor" is free text, "code" a coded string or a sequence name, "device" a
             manufacturer or a model. The words of "descriptor" are known in all three.
     """
     sections: dict[str, set[str]] = {}
@@ -53,8 +53,8 @@ def words(use: str) -> frozenset[str]:
 def _composite(use: str) -> re.Pattern[str]:
     """Match known words and short numbers without a gap ("AxT2", "FLAIR3D"), and sequence names ("tir2d1rr16").
 
-    Words of two letters count only before 2D or 3D, because surnames such as Cortese consist of them (COR+TE+SE).
-    RIGHT is left out, because "T2Wright" would be read as T2W+RIGHT.
+    Words of two letters are accepted only before 2D or 3D, because surnames such as Cortese consist of them
+    (COR+TE+SE). RIGHT is left out, because "T2Wright" would be read as T2W+RIGHT.
     """
     ordered = sorted(words(use), key=lambda word: (-len(word), word))
     distinct = [word for word in ordered if len(word) > 2 or any(map(str.isdigit, word))] + ["AX", "PD"]
@@ -85,7 +85,7 @@ def allows(token: str, use: str = "code") -> bool:
 def clean(text: str, use: str) -> str:
     """Return `text` without its unknown tokens.
 
-    A single separator stays where the tokens on both of its sides stay. Otherwise a space takes its place.
+    A single separator is kept if the tokens on both sides are kept. Otherwise a space replaces it.
 
     Args:
         text: Free text of a header.
@@ -116,5 +116,5 @@ def _separator(text: str, tokens: list[re.Match[str]], index: int, kept: list[bo
 
 
 def _final_plus(text: str, tokens: list[re.Match[str]], kept: list[bool]) -> str:
-    """Return the final sign of "C+" (contrast agent) and "STD+" (kernel), where it is present."""
+    """Return the final sign of "C+" (contrast agent) and "STD+" (kernel), or ""."""
     return "+" if kept[-1:] == [True] and text[tokens[-1].end() :].strip() == "+" else ""
