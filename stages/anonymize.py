@@ -1,9 +1,9 @@
-"""anonymize: what may leave the hospital, under keyed pseudonyms.  ${source} -> data/anonymized
+"""anonymize: the images that may leave the hospital, under keyed pseudonyms.  ${source} -> data/anonymized
 
-Each file of the source is listed in audit/files.csv by its place in the sorted listing, because the name of a file may
-hold the name of a person. CT and MR images are written anew from an allow-list of attributes and searched for what
-identifies the patient; other files are skipped, rejected or quarantined with a reason. The volume layouts (synthrad,
-rire) are read as well.
+Files are identified in audit/files.csv by their index in the sorted listing of the source, because the name of a file
+may hold the name of a person. CT and MR images are rewritten from an allow-list of attributes and searched for values
+that identify the patient; other files are skipped, rejected or quarantined with a reason. The volume layouts (synthrad,
+rire) are supported as well.
 """
 
 import sys
@@ -27,13 +27,13 @@ from mrct.deid.pseudonyms import (
 )
 
 OUT = Path("data/anonymized")
-#: Remembers, for each source, which key was used last.
+#: Holds, for each source, a keyed hash of the key that was used last.
 WORK = Path(".work/anonymize")
 VIRTUAL_COHORT = Path("data/cohort")
 
 
 class Source(Section):
-    """Where the data comes from; top-level keys of params.yaml."""
+    """The origin of the data: top-level keys of params.yaml."""
 
     source: str
     source_layout: Literal["dicom", "synthrad", "rire"]
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def choose_pseudonyms(params: Params, source: Source) -> Pseudonyms:
-    """Return the published mapping for the virtual cohort, and that of a secret key for any other source.
+    """Return the published mapping for the virtual cohort, or the mapping under a secret key for any other source.
 
     Raises:
         KeyRefusedError: The key is weak or published, or others could read it.
@@ -66,8 +66,8 @@ def choose_pseudonyms(params: Params, source: Source) -> Pseudonyms:
     secret = from_secret(Path(params.key_file), (Path.cwd(), Path(source.source)))
     if secret.is_new:
         print(
-            f"A new key was made: {params.key_file}. Keep it, and keep it secret: without it the same "
-            "patients get other pseudonyms, with it pseudonyms can be led back to them.",
+            f"A new key was made: {params.key_file}. Keep it and keep it secret: without it, the same "
+            "patients get other pseudonyms; with it, anyone can tell which patient a pseudonym belongs to.",
             file=sys.stderr,
         )
     return secret.pseudonyms
@@ -96,14 +96,14 @@ def _require_apart(source: Path, out: Path) -> None:
 
 
 def _anonymize_dicom(params: Params, root: Path, out: Path, work: Path, pseudonyms: Pseudonyms) -> None:
-    # what may be refused is checked before the work
+    # everything that can be refused is checked before the work
     table = _reidentification_table(params, root, out)
     if params.same_person:
         pseudonyms = pseudonyms.joined(root, params.same_person)
     if is_new_key(work, pseudonyms, root):
         print(
             "anonymize: this is not the key of the last run on this source: every pseudonym and every date shift "
-            "changes. If the key was lost and a new one made, put the old key file back and run again",
+            "changes. If a new key was made by mistake, restore the old key file and run again",
             file=sys.stderr,
         )
     options = Options(params.max_shift_days, params.retain_age_and_sex)
@@ -128,7 +128,9 @@ def _anonymize_volumes(
         ("reidentification_table", params.reidentification_table),
     ):
         if value:
-            raise DataError(f'anonymize.{key} serves DICOM sources alone, not {layout}; set it to ""')
+            raise DataError(
+                f'anonymize.{key} serves DICOM sources alone, not the layout {layout}; set it to ""'
+            )
     from mrct.deid.volumes import anonymize_volumes  # it imports SimpleITK, which DICOM does not need
 
     anonymize_volumes(root, layout, out, pseudonyms)

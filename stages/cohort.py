@@ -1,10 +1,10 @@
 """cohort: the export of a virtual hospital.  data/sample/colin27 -> data/cohort, data/cohort_truth
 
-data/cohort holds what a hospital would hand over: DICOM files of any name in folders of any depth, with invented PHI in
-obvious and hidden places, unwanted series, and files that are no image. data/cohort_truth holds what no hospital knows:
-the true transform from CT to MR, which series are wanted, which slices both scanners cover, and where PHI is hidden.
-Its folder `<n>` belongs to row n (from 0) of `patients.csv`. docs/explanation/virtual-hospital.md describes the
-hospital.
+data/cohort imitates the export of a real hospital: DICOM files of any name in folders of any depth, with invented PHI
+in obvious and hidden places, unwanted series, and files that are not images. data/cohort_truth holds the truth, which a
+real hospital does not know: the transform from CT to MR, which series are wanted, which slices both scanners cover, and
+where PHI is hidden. Its folder `<n>` belongs to row n (from 0) of `patients.csv`. The hospital is described in
+docs/explanation/virtual-hospital.md.
 """
 
 from collections import Counter
@@ -46,7 +46,7 @@ class Params(Section):
 
 
 class Job(NamedTuple):
-    """One patient for one process."""
+    """The work on one patient, for one process."""
 
     hospital: Hospital
     n: int
@@ -54,7 +54,7 @@ class Job(NamedTuple):
 
 
 def run(params: Params, labels: Path, export: Path, truth: Path) -> None:
-    """Export all patients and write the truth about them; both folders appear when both are complete."""
+    """Export all patients and write the truth about them; both folders appear only when both are complete."""
     hospital = Hospital(
         read_template(labels), params.seed, params.patients, params.image_size, params.contamination
     )

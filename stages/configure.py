@@ -1,9 +1,9 @@
 """configure: the parameters of each method, checked before anything is trained.  params.yaml -> data/methods
 
-Writes `<method>.json` for each name in `methods`: all parameters on which its weights depend. A key that is missing,
-unknown or wrong is an error here, before hours of training. By these files DVC sees which methods a change of
-params.yaml concerns: `dvc exp run -S lambda_pix=50` changes sc_cyclegan.json alone, so that scCycleGAN alone is trained
-and evaluated again.
+Writes `<method>.json` for each name in `methods`: all parameters on which its weights depend. A missing, unknown or
+wrong key raises an error here, before hours of training. The files tell DVC which methods a change of params.yaml
+affects: `dvc exp run -S lambda_pix=50` changes only sc_cyclegan.json, so that only scCycleGAN is trained and evaluated
+again.
 """
 
 from pathlib import Path

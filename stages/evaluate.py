@@ -2,8 +2,8 @@
 
 Translates whole test volumes. Computes metrics per slice and per patient (the SynthRAD convention in HU inside the
 head, the paper's 8-bit convention on whole slices), and their mean over patients with a bootstrap interval over
-patients. Each test patient is scored once, and nothing is chosen here. A number that arithmetic forbids fails the
-stage.
+patients. Each test patient is scored once, and nothing is chosen by the scores. An impossible value of a metric is an
+error.
 """
 
 import sys
@@ -78,10 +78,10 @@ def synthetic_mr_rows(patient: Patient, synthetic: np.ndarray) -> tuple[list[Row
 
 
 def patient_table(slices: pd.DataFrame, volumes: pd.DataFrame) -> pd.DataFrame:
-    """Take the metrics of the volume where they are defined, and the mean over the patient's slices for the rest."""
+    """Return one row per patient: metrics of the volume where they are defined, otherwise the mean over the slices."""
     keys = ["direction", "patient"]
     means = mean_over_slices(slices).set_index(keys)
-    # the mean of the bounds of slices bounds nothing: bounds are kept per slice and per volume only
+    # the mean of per-slice bounds is not a bound: bounds are kept per slice and per volume only
     means = means.drop(columns=[c for c in means.columns if c.endswith("_bound_db")])
     if "ssim" in volumes:
         means = means.drop(columns="ssim_2d", errors="ignore")
@@ -104,7 +104,7 @@ def summarize(params: Params, patients: pd.DataFrame, method: str) -> dict[str, 
 
 
 def split_members(data: NormalizedData, split: str) -> set[str]:
-    """Return the patients of a split: those of the manifest, as in testing, and those of the pairs, as in training."""
+    """Return the patients of a split, of the manifest (used in testing) and of the pairs (used in training)."""
     return {patient.name for patient in data.split(split)} | {
         patient for patient, _ in data.split_pairs(split)
     }
@@ -127,7 +127,7 @@ def predict(model: Model, data: NormalizedData, patient: Patient) -> np.ndarray:
 
 
 def run(params: Params, source: Path, models: Path, out: Path) -> dict[str, Any]:
-    """Score every direction that the method has; return the summary.
+    """Score every direction of the method and return the summary.
 
     Raises:
         DataError: There is no test patient with a paired slice.

@@ -1,10 +1,10 @@
 """normalize: whole volumes on one grid, in [-1, 1].  data/registered, data/pairs -> data/normalized
 
-Per patient: rows and columns get one pixel spacing and are cropped or padded (never stretched) to a square about the
-head; CT is scaled by the HU window, MR by a scale of its own volume, after N4 where asked. Grid, bias field and scale
-come from the MR alone. `nyul` and `kaiser` also learn a few numbers from the training patients, which the manifest
-carries, so that a new patient's MR is normalized in the same way. Slices stay as they are; pairs.csv says which are
-pairs. Outside the images CT is air and MR its lowest value.
+Per patient, rows and columns are resampled to one pixel spacing and cropped or padded (never stretched) to a square
+around the head. CT is scaled by the HU window, MR by a scale of its own volume, after N4 if requested. Grid, bias field
+and scale are derived from the MR alone. `nyul` and `kaiser` also learn a few numbers from the training patients; the
+manifest stores them, so that the MR of a new patient is normalized in the same way. Slices are not resampled along the
+normal; pairs.csv lists those that are pairs. Outside the images CT is air and MR has its lowest value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from mrct.pairing.splits import MIN_PATIENTS, require_no_leakage
 REGISTERED_FOLDER = Path("data/registered")
 PAIRS_FOLDER = Path("data/pairs")
 OUT = Path("data/normalized")
-#: A crop of a smaller share of the head is the rim of the ears; of a larger one, part of the head is lost.
+#: If the crop removes at most this share of the head, it is the rim of the ears; if more, part of the head is lost.
 TOLERATED_CROP = 0.001
 
 
@@ -52,7 +52,7 @@ class Params(Section):
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not value[0] < value[1]:
-            raise DataError("the first number must be the smaller one")
+            raise DataError("expected two numbers, the smaller one first")
         return value
 
     @field_validator("mr_percentiles")
@@ -65,7 +65,7 @@ class Params(Section):
 
 @dataclass(frozen=True)
 class Job:
-    """One patient: the registered folder, the folder to write, the slices that are pairs, how to normalize."""
+    """One patient: the registered folder, the output folder, the slices that are pairs, and the normalization."""
 
     source: Path
     out: Path
@@ -75,7 +75,7 @@ class Job:
 
 
 class TopLevel(Section):
-    """The key at the top of params.yaml that this stage shares with training."""
+    """The top-level key of params.yaml that this stage shares with training."""
 
     image_size: int = Field(gt=0)
 
@@ -112,7 +112,7 @@ def _split_and_slices(pairs: pd.DataFrame, patient: str) -> tuple[str, tuple[int
 
 
 def require_trainable(summary: Mapping[str, Any]) -> None:
-    """Raise DataError if the stage pair has found too few patients to train on."""
+    """Raise DataError if the stage `pair` found too few patients to train on."""
     if not summary["trainable"]:
         raise DataError(
             f"there is nothing to train on: {summary['reason']}. Add patients to the source until "
@@ -121,17 +121,17 @@ def require_trainable(summary: Mapping[str, Any]) -> None:
 
 
 def training_patients(pairs: pd.DataFrame) -> list[str]:
-    """Return the training patients, sorted; nothing is ever learnt from the others."""
+    """Return the training patients, sorted; nothing is learned from the others."""
     return sorted(pairs.loc[pairs["split"] == Split.TRAIN, "patient"].unique())
 
 
 def fit_normalization(
     params: Params, image_size: int, registered: Path, patients: Sequence[str]
 ) -> Normalization:
-    """Make the normalization of `params`; learn what they leave to the data from the training patients.
+    """Return the normalization for `params`; values that depend on the data are learned from the training patients.
 
-    kaiser: both images are scaled by their range (Kaiser and Albarqouni, section 3.2). Departure: the CT's range is
-    that of all training CTs together, because inference does not know the range of the CT that it is to make.
+    kaiser: both images are scaled by their range (Kaiser and Albarqouni, section 3.2). Departure: the range of CT is
+    that of all training CTs together, because the range of a CT to be synthesized is unknown.
     karimzadeh: CT from -1024 to 3000 HU, MR by its maximum.
     """
     given = Normalization(
@@ -163,7 +163,7 @@ def mr_landmarks(normalization: Normalization, registered: Path, patient: str) -
 
 
 def normalize_patient(job: Job) -> dict[str, Any]:
-    """Write the patient's arrays on the grid; return the patient's entry in the manifest."""
+    """Write the patient's arrays on the grid and return the patient's entry in the manifest."""
     mr, ct, mask = (read_volume(job.source / f"{name}.nii.gz") for name in ("mr", "ct", "mask"))
     fitted = job.normalization.fit(mr)
     ct_hu = fitted.resample_ct(ct)

@@ -1,10 +1,10 @@
 """pair: same-level slice pairs, split by patient.  data/registered -> data/pairs
 
-Each slice of a registered patient is a pair, or is listed with the rule that rejects it: incomplete (one scan does not
-show the head there), empty (hardly any head, or an image without content), poor_match (CT and MR have little mutual
-information), near_duplicate or beyond_quota. Patients, never slices, are split into train, validation and test. Contact
-sheets show every pair, the poorest match first, and every rejected slice. With fewer than three patients everything is
-written, as split "train", and summary.json says that nothing can be trained on it.
+Each slice of a registered patient is a pair or is listed with the rule that rejects it: incomplete (one of the scans
+does not cover the head there), empty (hardly any head, or an image without content), poor_match (CT and MR have little
+mutual information), near_duplicate or beyond_quota. Patients, never slices, are split into train, validation and test.
+Contact sheets show every pair, the worst match first, and every rejected slice. With fewer than three patients
+everything is written, as split "train", and summary.json says that nothing can be trained on it.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ OUT = Path("data/pairs")
 
 
 class Params(Section):
-    """The section `pair` of params.yaml: what makes a pair, and how patients are split."""
+    """The section `pair` of params.yaml: the criteria of a pair, and how patients are split."""
 
     seed: int
     min_coverage: float = Field(ge=0, le=1)
@@ -63,7 +63,7 @@ class Params(Section):
         return self
 
     def criteria(self) -> PairCriteria:
-        """Return what makes a pair."""
+        """Return the criteria of a pair."""
         return PairCriteria(
             self.min_coverage,
             self.min_head_area_cm2,
@@ -74,7 +74,7 @@ class Params(Section):
 
 
 class SplitCounts(TypedDict):
-    """What a split holds."""
+    """The content of a split."""
 
     patients: int
     pairs: int
@@ -95,7 +95,7 @@ class Summary(TypedDict):
 
 @dataclass(frozen=True)
 class Job:
-    """One patient: the registered folder and what makes a pair; nothing is written to `out`."""
+    """One patient: the registered folder and the criteria of a pair; nothing is written to `out`."""
 
     source: Path
     out: Path
@@ -103,14 +103,15 @@ class Job:
 
 
 def run(params: Params, source: Path, out: Path) -> Summary:
-    """Assess every slice, split the patients, draw the sheets.
+    """Assess every slice, split the patients and draw the contact sheets.
 
     Returns:
         The content of summary.json.
 
     Raises:
-        DataError: no patient is registered, no slice is a pair, or there are too few pairs or patients for what
-            `exact_pairs` or `folds` ask for.
+        DataError: No patient is registered, no slice is a pair, or there are too few pairs or patients for
+        `exact_pairs`
+            or `folds`.
     """
     patients = registered_patients(source)
     with resume.work_folder(out) as work, output_folder(out) as folder:
@@ -135,7 +136,7 @@ def run(params: Params, source: Path, out: Path) -> Summary:
 
 
 def split(pairs: pd.DataFrame, params: Params) -> dict[str, Split]:
-    """Split the patients that have pairs, by fractions or as one fold of several."""
+    """Split the patients that have pairs by fractions, or as one fold of several."""
     counts = {str(patient): int(n) for patient, n in pairs.groupby("patient").size().items()}
     if params.folds:
         return split_fold(counts, params.seed, params.validation_fraction, params.folds, params.fold)
@@ -155,7 +156,7 @@ def registered_patients(source: Path) -> list[str]:
     """Return the registered patients, sorted.
 
     Raises:
-        DataError: there is none.
+        DataError: There is none.
     """
     table = contracts.REGISTERED_PATIENTS.read(source)
     patients = sorted(table.loc[table["status"] == RegistrationStatus.REGISTERED, "patient"])
@@ -177,7 +178,7 @@ def require_pairs(slices: pd.DataFrame, params: Params) -> None:
     """Check that a slice is a pair.
 
     Raises:
-        DataError: none is. The text counts the rules and names the key of the rule that rejected most.
+        DataError: No slice is one. The text counts the rules and names the key of the rule that rejected most.
     """
     if slices["rule"].isna().any():
         return
@@ -193,7 +194,7 @@ def require_pairs(slices: pd.DataFrame, params: Params) -> None:
 
 
 def summarize(patients: Sequence[str], pairs: pd.DataFrame, rejected: pd.DataFrame) -> Summary:
-    """Count pairs per split and slices per rule; tell whether there is enough to train on."""
+    """Count pairs per split and slices per rule, and state whether there is enough to train on."""
     found = pairs["patient"].nunique()
     trainable = bool(found >= MIN_PATIENTS)
     by_split = {split.value: pairs[pairs["split"] == split] for split in Split}
@@ -223,7 +224,7 @@ def main() -> None:
     print(f"pairs: {counts}; removed: {removed}")
     if not summary["trainable"]:
         print(f"NOTE: nothing can be trained on this: {summary['reason']}.")
-        print(f"      {OUT} is complete, contact sheets too; the next stage, normalize, will refuse.")
+        print(f"      {OUT} and its contact sheets are complete, but the next stage, normalize, will fail.")
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from mrct.registration.head import RegistrationError
 
 SOURCE = Path("data/selected")
 OUT = Path("data/registered")
-# a larger rotation means that one header holds a wrong patient position
+# degrees; a larger rotation means that one header holds a wrong patient position
 TURNED_DEG = 90.0
-# between two scans of one frame of reference a patient moves by less
+# a patient moves by less between two scans with one frame of reference
 SAME_FRAME_MM, SAME_FRAME_DEG = 5.0, 5.0
 WRONG_POSITION = "turned round: the patient position in the header of the CT or MR seems to be wrong"
 
@@ -46,7 +46,7 @@ class Params(params.Section):
 
 @dataclass(frozen=True)
 class Job:
-    """One patient: the folder of the selected volumes and the folder to write."""
+    """One patient: the folder of the selected volumes and the output folder."""
 
     source: Path
     out: Path
@@ -63,7 +63,7 @@ def run(settings: Params, source: Path, out: Path) -> None:
     """Fill `out` from `source`.
 
     Raises:
-        DataError: the method does not suit the source, or no patient can be registered.
+        DataError: The method does not suit the source, or no patient can be registered.
     """
     _require_suitable_method(settings, source)
     patients = contracts.SELECTED_PATIENTS.read(source)
@@ -82,7 +82,7 @@ def run(settings: Params, source: Path, out: Path) -> None:
 
 
 def register_patient(job: Job) -> dict[str, str | float | None]:
-    """Write the patient's folder unless a step or a check fails; return the row of patients.csv."""
+    """Write the patient's folder unless a step or a check fails, and return the row of patients.csv."""
     row = RegisteredPatient(patient=job.source.name, status=RegistrationStatus.FAILED, reason="")
     try:
         pair = alignment.make_pair(*(_read(job.source, name) for name in ("ct", "mr")))
@@ -116,7 +116,7 @@ def _register(pair: HeadPair, settings: Params) -> RigidRegistration:
 
 
 def _rounded(quality: RegistrationQuality) -> dict[str, float | None]:
-    """The numbers as columns of patients.csv; what is not a number becomes an empty cell."""
+    """Return the numbers as columns of patients.csv; NaN becomes an empty cell."""
     values = asdict(quality)
     return {name: None if np.isnan(value) else round(value, 4) for name, value in values.items()}
 
@@ -143,7 +143,11 @@ def _require_good_fit(quality: RegistrationQuality, settings: Params) -> None:
 def _without_face(
     aligned: AlignedPair, pair: HeadPair, registration: RigidRegistration
 ) -> tuple[AlignedPair, float]:
-    """Remove the face; return also the percentage of the head that was removed. DefaceError if no face is found."""
+    """Remove the face, and return also the percentage of the head that was removed.
+
+    Raises:
+        DefaceError: No face is found.
+    """
     if registration.rotation_deg > TURNED_DEG:
         raise DefaceError(f"defacing: it is not known where the face is: {WRONG_POSITION}")
     plane = deface.face_plane(pair.ct.volume, pair.ct.head).moved(registration.ct_to_grid)
@@ -163,7 +167,7 @@ def _write(folder: Path, aligned: AlignedPair, registration: RigidRegistration) 
 
 
 def _doubts(row: RegisteredPatient, same_frame: bool) -> str:
-    """Name what to look at in a registered patient, or return an empty text."""
+    """Return what to check in a registered patient, or ""."""
     rotation_deg, translation_mm = row.rotation_deg or 0.0, row.translation_mm or 0.0
     found = [WRONG_POSITION] if rotation_deg > TURNED_DEG else []
     if same_frame and (translation_mm > SAME_FRAME_MM or rotation_deg > SAME_FRAME_DEG):
@@ -188,7 +192,7 @@ def _require_registered(rows: list[RegisteredPatient]) -> None:
     reasons = "\n".join(f"  {row.patient}: {row.reason}" for row in rows)
     raise DataError(
         f"registration failed for all {len(rows)} patients:\n{reasons}\n"
-        "look at these volumes in data/selected; "
+        "check these volumes in data/selected; "
         "register.min_overlap, min_similarity and max_residual_mm relax the checks"
     )
 

@@ -1,7 +1,7 @@
-"""report: the page people look at.  data/*, models, reports/metrics -> reports/index.html, reports/figures
+"""report: the HTML page with all results.  data/*, models, reports/metrics -> reports/index.html, reports/figures
 
 The page compares all methods with the reference method, which comes first in tables and pictures. It embeds its
-pictures and opens offline; the same figures are PNG files in reports/figures. Only pseudonyms appear: no source file is
+pictures and works offline; the same figures are PNG files in reports/figures. Only pseudonyms appear: no source file is
 read, and the name of the source folder is not printed.
 """
 
@@ -32,14 +32,14 @@ FOLDERS = Folders(
 
 
 class Params(Section):
-    """`report` in params.yaml: how many test patients are shown, and the reference method."""
+    """The section `report` of params.yaml: the number of test patients that are shown, and the reference method."""
 
     patients: int = Field(ge=0)
     reference: str
 
 
 class Intervals(Section):
-    """The keys of `evaluate` that the report uses too, so that both have the same intervals and windows."""
+    """The keys of `evaluate` that the report also uses, so that both have the same intervals and windows."""
 
     bootstrap_samples: int = Field(gt=0)
     seed: int
@@ -59,8 +59,8 @@ def run(
     """Write out/figures and out/index.html.
 
     Args:
-        params: `report` in params.yaml.
-        intervals: What the report shares with `evaluate`.
+        params: The section `report` of params.yaml.
+        intervals: The parameters shared with `evaluate`.
         folders: The outputs of the other stages.
         methods: The methods of the run, in any order.
         virtual: Whether the patients are those of the virtual hospital.
@@ -70,9 +70,9 @@ def run(
         The path of the page.
 
     Raises:
-        ParamsError: If the reference is none of the methods.
-        NotFoundError: If an output of another stage is missing.
-        DataError: If outputs of other stages contradict each other.
+        ParamsError: The reference is none of the methods.
+        NotFoundError: An output of another stage is missing.
+        DataError: Outputs of other stages contradict each other.
     """
     inputs = read_inputs(folders, reference_first(params.reference, methods))
     comparison = Comparison(
@@ -88,7 +88,11 @@ def run(
 
 
 def reference_first(reference: str, methods: Sequence[str]) -> list[str]:
-    """The methods in their order, the reference moved to the front."""
+    """Return the methods in their order, with the reference first.
+
+    Raises:
+        ParamsError: The reference is none of the methods.
+    """
     if reference not in methods:
         known = parameters.nearest(reference, methods)
         raise ParamsError(f"report.reference: {reference!r} is none of this run's methods{known}")

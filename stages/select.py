@@ -1,10 +1,10 @@
 """select: one CT and one MR series per patient, all others listed.  data/anonymized -> data/selected
 
-Series of DICOM go through the rules (mrct/selection/classify.py), a choice among the series that are left
-(mrct/selection/choose.py) and the building of volumes (mrct/dicom/volume.py). A source of volumes has one CT and one MR
-per patient already. They are oriented and pass, if the weighting that the source declares is the wanted one.
+For DICOM, rules reject series (mrct/selection/classify.py), one CT and one MR of the others are chosen
+(mrct/selection/choose.py), and volumes are built (mrct/dicom/volume.py). A source of volumes already has one CT and one
+MR per patient. They are reoriented and accepted if the source declares the wanted weighting.
 
-Writes `<patient>/{ct,mr,mask}.nii.gz` of paired patients, series.csv, patients.csv, thumbnails/ and manifest.json.
+Writes `<patient>/{ct,mr,mask}.nii.gz` for paired patients, series.csv, patients.csv, thumbnails/ and manifest.json.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Params(params.Section):
     max_spacing_mm: Annotated[float, Field(ge=0)]
 
     def rules(self) -> Rules:
-        """Return the parameters as the package of the selection knows them."""
+        """Return the parameters as `mrct.selection` takes them."""
         return Rules(**dict(self))
 
 
@@ -63,7 +63,7 @@ class Task:
 
 
 class Outcome(BaseModel):
-    """The rows of a patient in series.csv and patients.csv, and the reasons by series whose pixels failed."""
+    """The rows of a patient in series.csv and patients.csv, and series -> reason for unusable pixels."""
 
     series: list[SelectedSeries]
     patient: SelectedPatient
@@ -88,7 +88,9 @@ def run(settings: Params, source: Path, out: Path) -> None:
         require_declared(settings.weighting, manifest["mr_weighting"])
     patients = sorted(path for path in (source / "images").glob("*") if path.is_dir())
     if not patients:
-        raise DataError(f"select: {source / 'images'} holds no patient; the audit of anonymize tells why")
+        raise DataError(
+            f"select: {source / 'images'} holds no patient; the audit of anonymize has the reasons"
+        )
     rules = settings.rules()
     with resume.work_folder(out) as work, files.output_folder(out) as folder:
         tasks = [Task(path.name, path, folder, rules, manifest["mr_weighting"]) for path in patients]
@@ -102,11 +104,11 @@ def run(settings: Params, source: Path, out: Path) -> None:
 
 
 def require_declared(wanted: str, declared: str) -> None:
-    """Raise DataError unless volumes, which have no TE or TR, are declared with the weighting of select.weighting."""
+    """Raise DataError unless the declared weighting of volumes, which hold no TE or TR, is that of select.weighting."""
     if wanted in ("any", declared):
         return
     known = declared in ("t1", "t2")
-    found = f"declares its MR as {declared}" if known else "does not know its MR's weighting"
+    found = f"declares its MR as {declared}" if known else "does not declare the weighting of its MR"
     raise DataError(
         f"select: the source {found}, select.weighting asks for {wanted}; "
         f"accept it with -S select.weighting={declared if known else 'any'}"
@@ -114,10 +116,10 @@ def require_declared(wanted: str, declared: str) -> None:
 
 
 def select_dicom(task: Task) -> dict[str, Any]:
-    """Choose, build and write the series of one patient; one whose pixels fail is replaced by the next best.
+    """Choose, build and write the series of one patient; a series with unusable pixels is replaced by the next best.
 
     Returns:
-        An Outcome as JSON values.
+        An `Outcome` as JSON values.
     """
     series, unreadable = _read_series(task)
     broken: dict[str, str] = {}
@@ -149,7 +151,7 @@ def select_dicom(task: Task) -> dict[str, Any]:
 
 
 def _read_series(task: Task) -> tuple[list[Series], int]:
-    """The series of the patient, and the number of files that cannot be read."""
+    """Return the series of the patient, and the number of unreadable files."""
     instances: list[Instance] = []
     unreadable = 0
     for path in sorted(task.source.rglob("*.dcm")):
@@ -161,10 +163,10 @@ def _read_series(task: Task) -> tuple[list[Series], int]:
 
 
 def select_volumes(task: Task) -> dict[str, Any]:
-    """Orient the volumes of one patient to LPS; if one cannot be read, the patient is listed as unpaired.
+    """Reorient the volumes of one patient to LPS; if one cannot be read, the patient is listed as unpaired.
 
     Returns:
-        An Outcome as JSON values.
+        An `Outcome` as JSON values.
     """
     rows, images, problems = [], {}, []
     for name in ("ct", "mr"):
@@ -226,7 +228,7 @@ def _thumbnail_path(task: Task, series: str) -> Path:
 
 
 def _explain(tasks: list[Task], outcomes: list[Outcome], rules: Rules) -> str:
-    """Why no patient of DICOM is paired; the headers are read again, because a run that succeeds does not need them."""
+    """Explain why no DICOM patient is paired; the headers are read again, because successful runs do not keep them."""
     broken = [outcome.broken for outcome in outcomes]
     choices = map_processes(_choose_again, list(zip(tasks, broken, strict=True)), "explain")
     return explain_empty(choices, rules)
@@ -238,7 +240,7 @@ def _choose_again(task_and_broken: tuple[Task, dict[str, str]]) -> Choice:
 
 
 def _explain_volumes(outcomes: list[Outcome]) -> str:
-    """Why no patient of a source of volumes is paired."""
+    """Explain why no patient of a source of volumes is paired."""
     reasons = sorted({outcome.patient.reason for outcome in outcomes})
     listed = f" Reasons: {'; '.join(reasons[:3])}." if reasons else ""
     found = f"none of {len(outcomes)} patients has a CT and an MR volume"

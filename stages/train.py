@@ -1,9 +1,9 @@
 """train: one method, named on the command line.  data/normalized, data/methods/<method>.json -> models/<method>
 
-Trains on the training pairs and chooses the epoch of each direction by the validation patients; no test patient takes
-part. The reference methods `mean_ct` and `intensity_map` are fitted in one pass. A training that was killed goes on
-from its last epoch: checkpoints lie in .work, a folder that DVC does not know (it empties the outs of a stage before
-the stage runs). Several processes train one model: `dvc repro configure`, then
+Trains on the training pairs and chooses the epoch of each direction by the validation patients; test patients are not
+used. The reference methods `mean_ct` and `intensity_map` are fitted in one pass. An interrupted training continues
+from its last epoch: its checkpoints are in .work, a folder that DVC does not track (DVC empties the outs of a stage
+before it runs). To train one model with several processes, run `dvc repro configure`, then
 `torchrun --nproc-per-node 2 -m stages.train sc_cyclegan`, then `dvc commit -f train@sc_cyclegan`.
 """
 
@@ -26,7 +26,7 @@ def configured(name: str, folder: Path, file: Path = PARAMS_FILE) -> Configurati
     """Return the parameters of a method.
 
     Raises:
-        DataError: They are not those that the stage configure has written, by which DVC judges what is up to date.
+        DataError: They differ from those that the stage configure wrote, by which DVC decides what is up to date.
     """
     configuration = load_configuration(name, load_method(name), file)
     written = folder / f"{name}.json"
