@@ -1,10 +1,11 @@
-"""Files a second of the anonymize stage against a plain pydicom read-and-write loop, in the same run.
+"""Compare the speed of the stage anonymize with a plain pydicom read-and-write loop, in the same run.
 
     python benchmarks/anonymize.py [FOLDER] [--repeats N]
 
-FOLDER: an export of DICOM; without it two virtual patients are made in a temporary folder. First each phase on
-one process, in turns with the plain loop over the same images, then the whole stage on one and two processes.
-Medians; ratios compare what ran side by side. The sweep is timed apart, since the plain loop proves nothing.
+FOLDER is an export of DICOM; without it two virtual patients are made in a temporary folder. First each phase runs in
+one process, alternating with the plain loop over the same images, then the whole stage runs in one and in two
+processes. The printed times are medians, and ratios compare runs of the same round. The sweep is timed separately,
+because the plain loop has no counterpart.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def _compare_phases(source: Path, kept: list[Path], scratch: Path, repeats: int)
             seconds["plain loop"], seconds["headers and values"], seconds["writing"], strict=True
         )
     ]
-    print(f"one process, sweep apart: {statistics.median(ratios):.2f} of the plain loop's files a second")
+    print(f"one process, without the sweep: {statistics.median(ratios):.2f} times the plain loop's files/s")
 
 
 def _plain_loop(kept: list[Path], out: Path, seconds: dict[str, list[float]]) -> None:
@@ -110,7 +111,7 @@ def _compare_processes(source: Path, n_files: int, scratch: Path, repeats: int) 
     seconds: dict[int, list[float]] = defaultdict(list)
     params = anonymize.Params(key_file="", max_shift_days=365, retain_age_and_sex=False)
     layout = anonymize.Source(source=str(source), source_layout="dicom")
-    with running("processes"):  # one pool; its start is timed apart, in the first round of two processes
+    with running("processes"):  # one pool; its start is timed separately, in the first round of two processes
         for _ in range(repeats + 1):
             for workers in (1, 2):
                 os.environ["MRCT_WORKERS"] = str(workers)

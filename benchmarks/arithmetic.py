@@ -1,4 +1,4 @@
-"""Operations of a training step, by hand and as torch counts them, and what this machine does of them in a second."""
+"""Operations of a training step, computed by hand and counted by torch, and the peak rate of this machine."""
 
 from statistics import median
 from time import perf_counter
@@ -13,16 +13,16 @@ PAPER_PAIRS, PAPER_EPOCHS = 364, 200
 
 
 def tera_operations(step: Step) -> float:
-    """Multiplications and additions of the convolutions and matrix products of one step, counted by torch."""
+    """Count the multiplications and additions of the convolutions and matrix products of one step with torch."""
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops() / 1e12
 
 
 def print_arithmetic(counted: float) -> None:
-    """Forward once: Σ 2 k² c_in c_out H W over the convolutions; then what a step asks for.
+    """Print the operations of one forward pass, Σ 2 k² c_in c_out H W over the convolutions, and those of a step.
 
-    `counted`: TFLOP of one pair as torch counts them, the structure loss with them.
+    `counted` is the number of TFLOP per pair that torch counts, with the structure loss.
     """
     side, width = 512, PAPER["filters"]
     generator = 2 * 2 * 49 * width * side**2 + 2 * 2 * 9 * 2 * width**2 * (side // 2) ** 2
@@ -47,14 +47,14 @@ def print_arithmetic(counted: float) -> None:
         f"  together {step / 1e12:.2f}; {PAPER_PAIRS} pairs, {PAPER_EPOCHS} epochs: {total / 1e15:.0f} PFLOP"
     )
     print(
-        f"  counted by torch with the structure loss, at a quarter of the side: {counted:.2f} TFLOP a pair, ",
+        f"  counted by torch with the structure loss, at a quarter of the side: {counted:.2f} TFLOP per pair, ",
         end="",
     )
     print(f"{counted * PAPER_PAIRS * PAPER_EPOCHS / 1e3:.0f} PFLOP in all")
 
 
 def peak_tera_operations(device: torch.device, dtype: torch.dtype) -> float:
-    """Measured: the residual blocks' own convolution, forward, at the paper's size; TFLOP/s, median of ten."""
+    """Measure the forward convolution of a residual block at the paper's size; TFLOP/s, median of ten runs."""
     count = 8 if device.type == "cuda" else 1
     image = torch.randn(count, 256, 128, 128, device=device, dtype=dtype).to(
         memory_format=torch.channels_last
@@ -68,7 +68,7 @@ def peak_tera_operations(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def seconds_of(work: Step, device: torch.device) -> float:
-    """Of one call, until the device has ended it."""
+    """Return the seconds of one call, until the device has finished it."""
     _wait(device)
     started = perf_counter()
     work()

@@ -1,7 +1,7 @@
-"""The baseline of train_step.py and same_quality.py: a step in the order of work of CycleGAN's published code.
+"""The baseline of train_step.py and same_quality.py: a training step in the order of CycleGAN's published code.
 
-What a competent user writes: float32, eager, every pass on its own, plain Adam, torch's default memory order and
-nn.InstanceNorm2d. It lacks the authors' biases under a norm, which do nothing, in the baseline's favor.
+It is what a competent user would write: float32, eager mode, separate passes, plain Adam, torch's default memory order
+and nn.InstanceNorm2d. It omits the authors' biases before a norm, which have no effect; this favors the baseline.
 """
 
 import copy
@@ -18,9 +18,9 @@ from mrct.networks.random_features import RandomConvFeatures
 from mrct.networks.resnet import InstanceNorm
 from mrct.training.step import ImagePool
 
-#: A step on images that it holds; its loss terms.
+#: A function that runs one step on fixed images and returns the loss terms.
 Step = Callable[[], dict[str, Tensor]]
-#: What the baseline is written for; the weights λ of the four losses are free.
+#: The parameters for which the baseline is written; the weights λ of the four losses are free.
 WRITTEN_FOR = {
     "lambda_idt": 0.0,
     "pixel_weighting": "minmax",
@@ -31,14 +31,14 @@ WRITTEN_FOR = {
 
 
 def require(got: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """SystemExit for a parameter that the baseline does not know."""
+    """Exit with an error if a parameter has a value that the baseline does not implement."""
     for key, value in wanted.items():
         if got[key] != value:
             raise SystemExit(f"{key}: got {got[key]!r}, the baseline is written for {value!r}; set it back")
 
 
 def literal(method: ScCycleGan) -> ScCycleGan:
-    """A copy with the same weights in torch's default memory order, and nn.InstanceNorm2d."""
+    """Return a copy with the same weights in torch's default memory order, and with nn.InstanceNorm2d."""
     method = copy.deepcopy(method).to(memory_format=torch.contiguous_format)
     for module in list(method.modules()):
         for name, child in module.named_children():
@@ -48,9 +48,9 @@ def literal(method: ScCycleGan) -> ScCycleGan:
 
 
 class AuthorsStep:
-    """The order of work of CycleGAN's published code, with scCycleGAN's two further losses.
+    """A training step in the order of CycleGAN's published code, with the two additional losses of scCycleGAN.
 
-    Random numbers are asked for in the order of ScCycleGan.losses: queries of the structure loss, then pools.
+    Random numbers are drawn in the order of ScCycleGan.losses: queries of the structure loss, then pools.
     """
 
     def __init__(self, method: ScCycleGan, pool_size: int) -> None:
@@ -69,7 +69,7 @@ class AuthorsStep:
         self.pools = ImagePool(pool_size), ImagePool(pool_size)
 
     def __call__(self, mr: Tensor, ct: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
-        """One change of all weights; the loss terms before it."""
+        """Update all weights once and return the loss terms before the update."""
         synthetic_ct = self.g(mr)
         cycled_mr = self.f(synthetic_ct)
         synthetic_mr = self.f(ct)
@@ -108,7 +108,7 @@ class AuthorsStep:
         real: Tensor,
         rng: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Adversarial, pixel and structure loss of one synthetic image."""
+        """Return the adversarial, pixel and structure loss of one synthetic image."""
         logits = discriminator(synthetic)
         low, high = logits.detach().amin((1, 2, 3), True), logits.detach().amax((1, 2, 3), True)
         patches = (logits.detach() - low) / (high - low)
@@ -123,7 +123,7 @@ class AuthorsStep:
         }
 
     def _discriminator(self, discriminator: nn.Module, real: Tensor, synthetic: Tensor) -> Tensor:
-        """Goes backward from the discriminator's loss."""
+        """Run the backward pass from the discriminator's loss."""
         on_real, on_synthetic = discriminator(real), discriminator(synthetic)
         loss = functional.mse_loss(on_real, torch.ones_like(on_real))
         loss = (loss + functional.mse_loss(on_synthetic, torch.zeros_like(on_synthetic))) * 0.5

@@ -19,12 +19,12 @@ from mrct.deid.pseudonyms import demonstration
 from mrct.imaging import volumes
 from virtual_hospital.selection_score import score_selection
 
-MAPPING = demonstration()  # the virtual hospital's key is no secret
+MAPPING = demonstration()  # the key of the virtual hospital is published
 MOST_SLICES_OFF = 0.5  # largest error of a correct pair, in slice spacings
 
 
 class Placed(NamedTuple):
-    """Errors of a patient: of each voxel of the head in mm, and the largest of each slice in slice spacings."""
+    """Errors of a patient: per voxel of the head in mm, and the largest per slice in slice spacings."""
 
     errors_mm: np.ndarray
     slices_off: dict[int, float]

@@ -1,11 +1,11 @@
-"""Compare time and error of the rigid registration with SimpleITK's example settings, in turns, in one run.
+"""Compare time and error of the rigid registration with SimpleITK's example settings, alternating in one run.
 
     python benchmarks/registration.py [--patients N] [--starts N]
 
-The pairs: RIRE 001 with its published truth, and virtual patients with theirs. The example: SimpleITK's
+The pairs are RIRE 001 with its published truth, and virtual patients with theirs. The example is SimpleITK's
 introductory notebook for CT and MR (centers of the volumes as start, Mattes mutual information with 50 bins of
-1 % of the voxels, gradient descent over three resolutions). Seconds are CPU seconds of one thread, without
-reading the files. The column "masks s" is the time for the head masks, which the stage needs in any case.
+1 % of the voxels, gradient descent over three resolutions). Times are CPU seconds of one thread, without reading the
+files. The column "masks s" is the time for the head masks, which the stage needs in any case.
 --starts N registers RIRE 001 from N random starts within 30 degrees and 60 mm and prints how far each result lies from
 the default one.
 """
@@ -38,7 +38,7 @@ MAX_ANGLE_DEG, MAX_SHIFT_MM = 30.0, 60.0
 
 
 class Case(NamedTuple):
-    """CT and MR volumes, and points (n, 3) of the CT with their true places in the MR."""
+    """CT and MR volumes, and points (n, 3) of the CT with their true positions in the MR."""
 
     name: str
     ct: sitk.Image
@@ -47,12 +47,12 @@ class Case(NamedTuple):
     places: np.ndarray
 
     def errors_mm(self, ct_to_mr: np.ndarray) -> np.ndarray:
-        """Return the distances (n,) of the places to which a matrix maps the points from the true ones."""
+        """Return the distances (n,) between the points mapped by a matrix and their true positions."""
         return rire.corner_error_mm(ct_to_mr, self.points, self.places)
 
 
 def main() -> None:
-    """Print a line per pair, then the random starts."""
+    """Print one line per pair, then the results of the random starts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--patients", type=int, default=6)
     parser.add_argument("--starts", type=int, default=0)
@@ -108,7 +108,7 @@ def example(fixed: sitk.Image, moving: sitk.Image) -> np.ndarray | None:
 
 
 def rire_case() -> Case:
-    """Return the real patient, MR T1."""
+    """Return the real patient with the T1 MR."""
     folder = SAMPLE / "rire_001"
     ct, mr = (volumes.read_volume(folder / name) for name in ("ct.nii.gz", "mr_t1.nii.gz"))
     return Case("RIRE 001", ct, mr, *rire.read_standard(folder / "ct_T1.standard"))
@@ -137,7 +137,7 @@ def _middle_mm(volume: sitk.Image) -> np.ndarray:
 
 
 def _random_starts(case: Case, count: int) -> None:
-    """Move the CT at random and register again; each result should be the default one, moved along."""
+    """Move the CT at random and register again; each result should equal the default one up to that motion."""
     rng = np.random.default_rng(1)
     settled = alignment.register_pair(alignment.make_pair(case.ct, case.mr), "mr").ct_to_mr
     truth = volumes.transform_points(settled, case.points)

@@ -1,11 +1,11 @@
-"""Validation error against steps and against seconds: ours and a step as CycleGAN's authors write it, same data.
+"""Compare validation error per step and per second: this program and a step as CycleGAN's authors write it.
 
     python benchmarks/same_quality.py [--data data/normalized] [--epochs N] [--seed N] [--compile] [--bf16] --out FOLDER
 
-Both start with the same weights and see the same batches, augmented alike, in the same order; parameters are those
-of params.yaml, the moving average among them. They train in one process in turns of an epoch, so that a busy machine
-hits both alike; the one to begin changes. Seconds are those of the epochs' training, compilation with them, validation
-not.
+Both start with the same weights and see the same batches, augmented alike, in the same order. The parameters, including
+the moving average, are those of params.yaml. The two train in one process and alternate after each epoch, so that the
+load of the machine affects both alike; they take turns in going first. Times are seconds of training, with compilation
+and without validation.
 """
 
 import argparse
@@ -36,7 +36,7 @@ AUTHORS = "as the authors"
 
 @dataclass
 class System:
-    """One that is trained: an epoch of it (its number -> mean loss terms), and the seconds it took so far."""
+    """A trained system: a function that trains one epoch (number -> mean loss terms), and the seconds so far."""
 
     name: str
     epoch: Callable[[int], dict[str, float]]
@@ -46,7 +46,7 @@ class System:
 
 
 def ours(method: ScCycleGan, data: NormalizedData, settings: Settings, device: torch.device) -> System:
-    """What mrct.training.engine.fit does in an epoch."""
+    """Make the system that trains an epoch as mrct.training.engine.fit does."""
     if settings.compile:
         for network in method.children():
             network.compile()
@@ -63,7 +63,7 @@ def ours(method: ScCycleGan, data: NormalizedData, settings: Settings, device: t
 
 
 def authors(method: ScCycleGan, data: NormalizedData, settings: Settings, device: torch.device) -> System:
-    """The same epoch by the baseline's step, without deterministic kernels."""
+    """Make the system that trains the same epoch with the baseline's step, without deterministic kernels."""
     step = AuthorsStep(method, settings.pool_size)
     average = Average(method.generators(), settings.ema_decay) if settings.ema_decay else None
     examples, pairs = SlicePairs(data, settings.augmentation), data.split_pairs("train")
@@ -76,7 +76,7 @@ def authors(method: ScCycleGan, data: NormalizedData, settings: Settings, device
         return terms
 
     def epoch(number: int) -> dict[str, float]:
-        rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)  # as train_epoch
+        rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)  # as in train_epoch
         method.train()
         sums: dict[str, Any] = {}
         for batch in epoch_batches(pairs, settings.batch_size, settings.seed, number):
@@ -91,7 +91,7 @@ def authors(method: ScCycleGan, data: NormalizedData, settings: Settings, device
 def train_in_turns(
     systems: list[System], data: NormalizedData, settings: Settings, rate: float, device: torch.device
 ) -> pd.DataFrame:
-    """A row a system and epoch: steps, seconds, loss terms, validation errors."""
+    """Return one row per system and epoch: steps, seconds, loss terms, validation errors."""
     rows = []
     n_steps = len(epoch_batches(data.split_pairs("train"), settings.batch_size, settings.seed, 0))
     for number in range(settings.epochs):
@@ -99,7 +99,7 @@ def train_in_turns(
             for group in (group for optimizer in system.optimizers for group in optimizer.param_groups):
                 group["lr"] = rate * decay(number, settings)
             started = perf_counter()
-            terms = system.epoch(number)  # ends with numbers: no GPU is still at work
+            terms = system.epoch(number)  # returns numbers, so that the GPU has finished
             system.seconds += perf_counter() - started
             errors = validation_metrics(system.generators, data, device)
             known = {"system": system.name, "epoch": number + 1, "steps": (number + 1) * n_steps}
@@ -116,7 +116,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def draw_curves(table: pd.DataFrame, file: Path) -> None:
-    """Both directions: validation error against steps, and against seconds."""
+    """Plot the validation error of both directions against steps and against seconds."""
     figure = Figure(figsize=(10, 7), layout="constrained")
     axes = figure.subplots(len(UNITS), 2, sharey="row")
     for row, (way, unit) in zip(axes, UNITS.items(), strict=True):
@@ -130,9 +130,9 @@ def draw_curves(table: pd.DataFrame, file: Path) -> None:
 
 
 def print_summary(table: pd.DataFrame) -> None:
-    """Lowest errors, and the speed of an epoch: the median, which leaves compilation out."""
+    """Print the lowest errors and the median time per epoch, which excludes compilation."""
     seconds = table.groupby("system", sort=False)["seconds"].apply(lambda total: total.diff().median())
-    print(f"\n{'':22} {'s an epoch, median':>18} {'ratio':>6}   lowest validation MAE")
+    print(f"\n{'':22} {'s/epoch, median':>18} {'ratio':>6}   lowest validation MAE")
     for name, curve in table.groupby("system", sort=False):
         lowest = ", ".join(
             f"{way} {curve[f'validation_{way}'].min():.2f} {unit}" for way, unit in UNITS.items()
@@ -157,8 +157,8 @@ def main() -> None:
         params.model_dump() | settings.model_dump(), WRITTEN_FOR | {"accumulate": 1, "max_gradient_norm": 0.0}
     )
     data, device = open_normalized(options.data), choose_device(settings.device)
-    torch.backends.cudnn.benchmark = True  # as the authors
-    with deterministic(settings.seed):  # its number of threads is that of both
+    torch.backends.cudnn.benchmark = True  # as the authors do
+    with deterministic(settings.seed):  # its number of threads applies to both
         method = ScCycleGan(params).to(device)
         torch.use_deterministic_algorithms(False)
         theirs = authors(literal(method), data, settings, device)

@@ -1,13 +1,14 @@
-"""Time of a training step against the same mathematics as CycleGAN's authors ship it, side by side in one process.
+"""Compare the time of a training step with the same computation as CycleGAN's authors publish it, in one process.
 
     python benchmarks/train_step.py [--sizes 128 256] [--batches 1 4] [--repeats N] [--bf16] [--compile]
     python benchmarks/train_step.py --paper        512 x 512, batch 8, 64 filters: for a GPU
     python benchmarks/train_step.py --arithmetic   the operations of the paper's training, counted, nothing timed
 
-The baseline is float32 and eager: every generator and discriminator pass on its own, plain Adam, torch's default memory
-order, nn.InstanceNorm2d. It has the same weights, and before anything is timed its losses are held against ours.
-All variants take turns, and a ratio is the median (with quartiles) of the turns' own ratios, since what ran side by
-side met the same load: against the baseline, for the rows with a λ of zero against `ours`. Small steps get more turns.
+The baseline runs in float32 and eager mode, with separate passes of each generator and discriminator, plain Adam,
+torch's default memory order and nn.InstanceNorm2d. It has the same weights, and its losses are compared with ours
+before anything is timed. All variants take turns. A ratio is the median (with quartiles) of the ratios of all turns,
+because the load is about the same within a turn. It refers to the baseline or, for rows with a λ of zero, to `ours`.
+Small steps get more turns.
 """
 
 import argparse
@@ -46,7 +47,7 @@ WITHOUT: dict[str, dict[str, object]] = {
 
 
 def our_step(method: ScCycleGan, mr: Tensor, ct: Tensor, bf16: bool = False) -> Step:
-    """What mrct/training/step.py does with a batch, with deterministic kernels as the engine asks for."""
+    """Make the step of mrct/training/step.py on one batch, with deterministic kernels as in the engine."""
     optimizers, rng = method.optimizers().values(), torch.Generator().manual_seed(0)
     pools = {"ct": ImagePool(POOL_SIZE), "mr": ImagePool(POOL_SIZE)}
 
@@ -68,7 +69,7 @@ def our_step(method: ScCycleGan, mr: Tensor, ct: Tensor, bf16: bool = False) -> 
 
 
 def their_step(method: ScCycleGan, mr: Tensor, ct: Tensor) -> Step:
-    """The baseline on the same images again and again."""
+    """Make the step of the baseline, which repeats on the same images."""
     step, rng = AuthorsStep(literal(method), POOL_SIZE), torch.Generator().manual_seed(0)
     return lambda: step(mr, ct, rng)
 
@@ -76,7 +77,7 @@ def their_step(method: ScCycleGan, mr: Tensor, ct: Tensor) -> Step:
 def variants(
     params: ScCycleGanParams, mr: Tensor, ct: Tensor, options: argparse.Namespace
 ) -> dict[str, Step]:
-    """The baseline first, then ours; all start with the same weights."""
+    """Return the variants, the baseline first, then ours; all start with the same weights."""
     torch.manual_seed(0)
     method = ScCycleGan(params).to(mr.device)
     steps = {AUTHORS: their_step(method, mr, ct), OURS: our_step(copy.deepcopy(method), mr, ct)}
@@ -96,7 +97,7 @@ def variants(
 
 
 def require_same_losses(expected: dict[str, Tensor], got: dict[str, Tensor]) -> None:
-    """Of the first step: weights, images and random numbers are equal."""
+    """Check that the first steps have equal losses; their weights, images and random numbers are equal."""
     for name, value in expected.items():
         if abs(float(value) - float(got[name])) > 1e-3 * abs(float(value)):
             raise SystemExit(
@@ -105,7 +106,7 @@ def require_same_losses(expected: dict[str, Tensor], got: dict[str, Tensor]) -> 
 
 
 def times_of(steps: dict[str, Step], turns: int, device: torch.device) -> dict[str, np.ndarray]:
-    """Seconds of each in each turn, after one turn to warm up (and to compile)."""
+    """Return the seconds of each variant in each turn, after one turn to warm up (and to compile)."""
     rows = [[seconds_of(step, device) for step in steps.values()] for _ in range(turns + 1)]
     return dict(zip(steps, np.array(rows[1:]).T, strict=True))
 
@@ -119,7 +120,7 @@ def paper_params(norm: str) -> ScCycleGanParams:
 
 
 def random_images(batch: int, size: int, device: torch.device) -> Tensor:
-    """(2, B, 1, size, size) in [-1, 1): MR and CT."""
+    """Draw MR and CT, (2, B, 1, size, size) in [-1, 1)."""
     images = torch.rand(2, batch, 1, size, size, generator=torch.Generator().manual_seed(1))
     return images.to(device) * 2 - 1
 
@@ -137,7 +138,8 @@ def print_table(
     whole = tera_operations(our_step(ScCycleGan(params).to(device), mr, ct))
     load_now = os.getloadavg()[0]
     print(
-        f"\n{size} x {size}, batch {batch}, {whole:.3f} TFLOP a step, {turns} turns, load {load_now:.1f}, times faster:"
+        f"\n{size} x {size}, batch {batch}, {whole:.3f} TFLOP per step, {turns} turns, "
+        f"load {load_now:.1f}, times faster:"
     )
     print(f"{'':32} {'ms':>9} {'ratio':>6} {'quartiles':>13} {'than':>15} {'images/s':>9} {'TFLOP/s':>8}")
     for name, seconds in times.items():
@@ -157,7 +159,10 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
     parser.add_argument(
-        "--repeats", type=int, default=9, help="turns of the largest; up to four times as many"
+        "--repeats",
+        type=int,
+        default=9,
+        help="turns of the largest step; smaller steps get up to four times as many",
     )
     for flag in ("bf16", "compile", "paper", "arithmetic"):
         parser.add_argument(f"--{flag}", action="store_true")
@@ -167,7 +172,7 @@ def main() -> None:
     print_arithmetic(tera_operations(quarter) * 16)
     if options.arithmetic:
         return
-    torch.backends.cudnn.benchmark = True  # as the authors
+    torch.backends.cudnn.benchmark = True  # as the authors do
     torch.set_num_threads(int(os.environ.get("MRCT_THREADS", 0)) or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for dtype in (torch.float32, torch.bfloat16):

@@ -18,7 +18,7 @@ LESIONS = (Tissue.INFARCT, Tissue.HEMATOMA, Tissue.TUMOR)
 
 @dataclass(frozen=True)
 class Build:
-    """The differences between a head and the template; `scale` multiplies the size along (x, y, z)."""
+    """The differences between a head and the template; `scale` is the factor of the size along (x, y, z)."""
 
     scale: tuple[float, float, float]
     ventricle_growth: float
@@ -39,7 +39,7 @@ class Head:
 
 
 def draw_build(rng: np.random.Generator) -> Build:
-    """Draw a build: a size within about 8 % of the template's, narrow to wide ventricles, a lesion in one of three."""
+    """Draw a build: a size within about 8 % of the template's, narrow to wide ventricles, a lesion in every third."""
     size = rng.uniform(0.95, 1.04)
     width = rng.uniform(0.97, 1.04)
     height = rng.uniform(0.97, 1.03)
@@ -81,7 +81,7 @@ def make_head(template: Template, build: Build, rng: np.random.Generator) -> Hea
 
 
 def _source_index(shape: tuple[int, ...], build: Build, rng: np.random.Generator) -> np.ndarray:
-    """Return for each voxel the flat index of the template's nearest voxel, from which it takes its tissue."""
+    """Return, for each voxel, the flat index of the nearest voxel of the template, which gives its tissue."""
     grids = np.ogrid[: shape[0], : shape[1], : shape[2]]
     left, posterior, superior = coordinates(shape, (0.0, -18.0, 12.0))
     falloff = (

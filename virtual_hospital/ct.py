@@ -19,7 +19,7 @@ HEADHOLDER_MM = 107.0  # inner radius of the headholder
 
 @dataclass(frozen=True)
 class Technique:
-    """How a CT is made: grain of the reconstruction kernel in mm (smaller: sharper), and HU that replace a tissue's."""
+    """The technique of a CT: grain of the kernel in mm (smaller is sharper), and HU that replace those of tissues."""
 
     grain_mm: float = 0.55
     changed: tuple[tuple[Tissue, float], ...] = ()
@@ -82,7 +82,7 @@ def headholder_hu(points_mm: np.ndarray) -> np.ndarray:
 def beam_hardening_hu(hu: np.ndarray, pixel_mm: float) -> np.ndarray:
     """Return the HU to add, (D, H, W): a brighter brain under the vault, dark bands between the petrous bones.
 
-    This imitates the effect and is no model of projections: bone is blurred around itself and along the row.
+    This imitates the effect without a model of the projections: bone is blurred around itself and along the row.
     """
     bone = np.clip(hu - 300.0, 0.0, 1200.0)
     width = max(1, round(18.0 / pixel_mm))

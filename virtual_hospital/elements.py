@@ -1,7 +1,7 @@
 """DICOM elements and files, written byte for byte.
 
-Archives hold values that no validating library writes: text in a decimal string, a name in a date, bytes behind a NUL.
-Functions whose names begin with `put_` therefore put a value under any VR, as raw bytes.
+Archives hold values that validating libraries do not write: text in a decimal string, a name in a date, bytes after a
+NUL. Therefore, functions whose names begin with `put_` write a value with any VR, as raw bytes.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def one_item(**attributes: HeaderValue) -> Sequence:
 
 
 def even(data: bytes) -> bytes:
-    """Append a NUL where the length is odd: DICOM values have even lengths."""
+    """Append a NUL if the length is odd: DICOM values have even lengths."""
     return data + b"\0" * (len(data) % 2)
 
 
@@ -108,7 +108,7 @@ def text_of(image: Dataset, tag: BaseTag | str) -> str:
 
 
 def require_explicit_vr(image: Dataset) -> None:
-    """Give the image a transfer syntax with explicit VR: implicit VR loses a VR that differs from the dictionary's."""
+    """Give the image a transfer syntax with explicit VR, because implicit VR loses a VR unlike the dictionary's."""
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 

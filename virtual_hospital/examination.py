@@ -1,7 +1,7 @@
 """The examination of one patient: the head, its poses in the scanners, and all series.
 
-Each patient has random generators of its own, one for each purpose. A patient therefore does not depend on the number
-of patients, and a further draw for one purpose does not change the others.
+Each patient has separate random generators, one per purpose. Therefore a patient does not depend on the number of
+patients, and an additional draw for one purpose does not change the others.
 """
 
 from dataclasses import dataclass, replace
@@ -26,10 +26,10 @@ from virtual_hospital.scanners import ct_scanner, mr_scanner
 from virtual_hospital.series import Series, Session, axial_mr_grid, spin_echo
 from virtual_hospital.template import Template
 
-# A purpose's place decides its random numbers
+# The position of a purpose decides its random numbers
 PURPOSES = ("build", "anatomy", "persona", "ct", "mr", "poses", "rare series")
 TILT_DEG = 15.0  # of the gantry, for one patient in eight
-UNPAIRED_FROM = 8  # a cohort of this size and larger has patients without a CT or an MR
+UNPAIRED_FROM = 8  # a cohort of at least this size has patients without a CT or an MR
 # Which modality patient n % 40 lacks: all its series, or the clean series alone
 NO_MODALITY = {5: "MR", 7: "CT"}
 NO_CLEAN = {21: "MR", 33: "CT"}
@@ -86,7 +86,7 @@ def examine(
 
 
 def draw_poses(head: Head, rng: np.random.Generator) -> Poses:
-    """Draw the poses, a few degrees turned: on the headholder of the CT, and elsewhere in the coil of the MR."""
+    """Draw the poses, rotated by a few degrees: on the headholder of the CT, and elsewhere in the coil of the MR."""
     occiput = np.flatnonzero((head.labels > 0).any(axis=(0, 2)))[-1] - ORIGIN_INDEX[1]
     ct_angles = tuple(rng.uniform(-4.0, 4.0, 3))
     mr_angles = tuple(rng.uniform(-6.0, 6.0, 3))
@@ -116,7 +116,7 @@ def clean_ct(head: Head, poses: Poses, size: int, tilt_deg: float, rng: np.rando
 def ct_grid(head_to_ct: np.ndarray, size: int, tilt_deg: float, rng: np.random.Generator) -> Grid:
     """Draw the grid of a head CT: 24 to 32 slices from the skull base; about one in three ends below the vertex.
 
-    The slices of a tilted gantry are turned about x, and the table still moves along z.
+    With a tilted gantry, the slices are rotated about x, and the table still moves along z.
     """
     spacing = float(rng.choice((4.5, 5.0, 5.0, 5.5)))
     bottom = rng.uniform(-66, -54)
@@ -142,7 +142,7 @@ def _clean_mr(session: Session) -> Series:
 
 
 def _lacks(n: int, series: Series) -> bool:
-    """Whether patient n has no such series, so that no pair can be made."""
+    """Return whether patient n has no such series, so that no pair can be made."""
     without_clean = NO_CLEAN.get(n % 40) == series.modality and series.wanted != "no"
     return NO_MODALITY.get(n % 40) == series.modality or without_clean
 

@@ -1,4 +1,5 @@
-"""Export of a virtual patient: the files of a hospital, and the truth that no hospital knows.
+"""Export of a virtual patient: the files that a hospital would export, and the truth, which a real hospital does not
+know.
 
 `export_patient` is the entry to this package: it makes one patient from the settings of a `Hospital`.
 """
@@ -34,7 +35,7 @@ class Hospital:
         seed: Seed of all random numbers.
         patients: Number of patients in the cohort.
         image_size: Rows and columns of the wanted series.
-        contamination: Whether to add unwanted series, and files that are no image.
+        contamination: Whether to add unwanted series, and files that are not images.
     """
 
     template: Template
@@ -83,8 +84,8 @@ class ExportedPatient:
     Attributes:
         patient_id: PatientID.
         series: The series, in the order of their numbers.
-        hiding_places: How many images hide PHI in each place; for a file that is no image, how many such files.
-        pair: None if the patient lacks the wanted CT or MR.
+        hiding_places: How many images hide PHI in each place; for a file that is not an image, the number of such
+        files. pair: None if the patient lacks the wanted CT or MR.
     """
 
     patient_id: str
@@ -190,13 +191,13 @@ def _write_images(acquisitions: list[Acquisition], folder: Path) -> _Written:
 
 
 class _PathStyle(NamedTuple):
-    """How a hospital names its files, and the kind of hiding place that this is; "" if the path holds no PHI."""
+    """A style of file names, and its kind of hiding place; "" if the path holds no PHI."""
 
     kind: str
     template: str
 
 
-# Patients have them in turn
+# The patients use these styles in turn
 _PATH_STYLES = (
     _PathStyle("folder_name", "{name}_{id}/{date}_{modality}/{series:03d}_{folder}/IM{number:04d}"),
     _PathStyle("file_name", "{given} {family} {id}/{name}_{modality}_{series:02d}_{number:03d}.dcm"),
@@ -236,10 +237,10 @@ def instance_path(acquisition: Acquisition, number: int, sop_uid: str) -> Path:
 
 
 def _write_other_files(folder: Path, phi: PhiValues, n: int, written: _Written) -> Counter[HidingPlace]:
-    """Write the files that an export holds beside images; return where they hide PHI.
+    """Write the files of an export that are not images, and return where they hide PHI.
 
     Each patient has some files that name the patient. Patients with an even number also have a copy of one image. Those
-    with an odd number have an empty file and a truncated image, of a series that is not wanted.
+    with an odd number have an empty file, and a truncated image of an unwanted series.
     """
     files = files_of_patient(n)
     for file in files:

@@ -1,4 +1,4 @@
-"""Header attributes that all images of a series share: the examination, and invented PHI in many attributes.
+"""Header attributes that all images of a series share: those of the examination, and invented PHI in many others.
 
 virtual_hospital/hiding/attributes.csv lists the attributes that hold PHI.
 """

@@ -78,7 +78,7 @@ def make_images(acquisition: Acquisition) -> Iterator[Dataset]:
 
 
 def _replace_attributes(image: Dataset, attributes: Mapping[str, HeaderValue]) -> None:
-    """Set attributes as new elements: setting a value would change the element that all images share."""
+    """Set attributes as new elements, because all images share the old elements."""
     for keyword, value in attributes.items():
         image.pop(keyword, None)
         setattr(image, keyword, value)
@@ -123,7 +123,7 @@ def _add_capture(image: Dataset, values: np.ndarray, persona: Persona) -> None:
 
 
 def _with_text(pixels: np.ndarray, text: str) -> np.ndarray:
-    """Return the image, uint8 (H, W), with white text in its upper left corner, scaled to fit."""
+    """Draw white text, scaled to fit, in the upper left corner of the image, uint8 (H, W)."""
     label = Image.new("L", (6 * len(text) + 4, 12), 0)
     draw = ImageDraw.Draw(label)
     draw.fontmode = "1"  # no antialiasing, so that all font renderers give the same pixels
@@ -147,7 +147,7 @@ def _add_pixel_module(image: Dataset, stored: np.ndarray, bits: int, signed: boo
 
 
 def _file_meta(image: Dataset, acquisition: Acquisition) -> FileMetaDataset:
-    """Set the SOP class of the image, and return file meta information that holds the family name."""
+    """Set the SOP class of the image and return file meta information that holds the family name."""
     captured = acquisition.series.form == "capture"
     image.SOPClassUID = (
         SecondaryCaptureImageStorage if captured else _SOP_CLASSES[acquisition.series.modality]

@@ -23,7 +23,7 @@ INSTITUTION = "Saint Corvina Memorial Hospital"
 
 @dataclass(frozen=True)
 class Persona:
-    """What the hospital's information system knows of a patient."""
+    """The data of a patient in the hospital's information system."""
 
     name: str  # DICOM PN; its phonetic group is in hangul
     family: str

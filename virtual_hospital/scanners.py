@@ -1,4 +1,4 @@
-"""The scanners of the hospital: what they write into each header, and how they store pixel values."""
+"""The scanners of the hospital: the attributes that they write into each header, and their pixel formats."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """Compare a selection of series with the truth about the virtual patients.
 
 A selection names patients and series by pseudonyms. The caller passes the mapping as two functions, because this
-package knows no key.
+package does not know the key.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class SelectionScore:
-    """Which series were selected wrongly.
+    """The series that were selected wrongly.
 
     Attributes:
         series: The truth, joined with part, decision, rule and reason of each part of each series. A series that

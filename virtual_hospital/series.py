@@ -1,4 +1,4 @@
-"""Series: images on grids with header attributes, and how a session of a patient makes an MR series."""
+"""Series: images on grids with header attributes, and the making of MR series in a session of a patient."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,11 +30,11 @@ class Series:
         grids: The grids; a localizer has one for each plane.
         image_type: ImageType.
         attributes: Further attributes of all images.
-        grid_attributes: Attributes that the images of each grid have beside them; empty where no grid has any.
-        wanted: Whether a selection is right to use the series; "acceptable" means as good as the clean one.
+        grid_attributes: Additional attributes of the images of each grid; empty if no grid has any.
+        wanted: Whether a correct selection uses the series; "acceptable" means as good as the clean one.
         wanted_te_ms: Echo time to which `wanted` applies, where the series has several echoes.
-        form: How the images are stored: one file for each slice, screen captures, or one multi-frame file.
-        days_later: Days between the first examination of the modality and this one, which then is a study of its own.
+        form: Storage of the images: one file per slice, screen captures, or one multi-frame file.
+        days_later: Days since the first examination of the modality; if not 0, the series belongs to a separate study.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Session:
-    """A patient in the scanners: what all series beside the clean CT are made from.
+    """A patient in the scanners: the data from which all series except the clean CT are made.
 
     Attributes:
         head: The head.

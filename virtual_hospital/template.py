@@ -1,8 +1,8 @@
-"""The template: the Colin27 label map, completed to a head from which virtual patients are warped.
+"""The template: the Colin27 label map, completed to a head, from which the virtual patients are made.
 
 Labels of the file: 0 outside, 1 white matter, 2 gray matter, 3 CSF, 4 skull, 5 soft tissue outside the skull, 6 air in
 sinuses and mastoids. The file has no eyes, no layers of the scalp, no inner and outer table of the skull and no falx.
-They are added here or in `anatomy`, at their places in MNI space.
+They are added here or in `anatomy`, at their positions in MNI space.
 
 Arrays are (D, H, W) = (k, j, i) with 1 mm voxels: i runs to the left, j to posterior, k to superior.
 """
@@ -54,7 +54,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def make_template(labels: np.ndarray) -> Template:
-    """Make the template from the file's labels (D, H, W): without artifacts, padded, with the missing structures."""
+    """Make the template from the file's labels (D, H, W): remove artifacts, pad, add the missing structures."""
     with_neck = np.pad(_without_headrest(labels), ((NECK, 0), (0, 0), (0, 0)), mode="edge")
     tissues = np.pad(with_neck, PADDING)
     _remove_bone_islands(tissues)
