@@ -1,4 +1,4 @@
-"""The dry run counts what is there, decides as the stage does, and shows nothing of a patient's header."""
+"""The dry run counts the content, decides as the stage does, and shows nothing of a patient's header."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
-    """Two patients (one paired, 6 CT and 5 MR slices) among files that are none."""
+    """Write two patients (one paired, 6 CT and 5 MR slices) among files that are not images."""
     personal = {
         "PatientName": "Quillfeather^Ada",
         "PatientID": "QF-77123",

@@ -1,4 +1,4 @@
-"""The command line tells what is wrong and exits with 1; it never shows a traceback for a user's mistake."""
+"""The command line states what is wrong and exits with code 1; it never shows a traceback for a user's mistake."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Presets hold what the papers state, parse as the stages parse, and reach params.yaml through DVC's own parser."""
+"""Presets hold the values of the papers, are accepted by the stages, and reach params.yaml through DVC's parser."""
 
 import shutil
 import subprocess
@@ -37,7 +37,7 @@ RIRE = {
     "normalize.named": "kaiser", "image_size": 384, **NO_AUGMENTATION,
 }  # fmt: skip
 ADAM = {"learning_rate": 2e-4, "adam_betas": [0.5, 0.999]}
-#: What the papers print, written from them and not from the presets.
+#: The values in the papers, copied from the papers and not from the presets.
 PAPERS: dict[str, dict[str, Any]] = {
     "jeong2024": {
         "cohort.patients": 87, "select.weighting": "t2", "pair.exact_pairs": [364, 27, 8], "image_size": 512,
@@ -83,7 +83,7 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with this project's params.yaml, dvc.yaml and presets; the working folder."""
+    """Make a folder with this project's params.yaml, dvc.yaml and presets the working folder."""
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("mrct", "presets"):
@@ -110,7 +110,7 @@ def test_coronal_and_tse_series_go_as_jeong_says() -> None:
 
 
 def test_four_of_kaisers_seventeen_subjects_are_held_back() -> None:
-    """Section 4.1: 13 subjects and 4; of the 13 ours takes two to choose the epoch."""
+    """Section 4.1: 13 subjects and 4; two of the 13 serve here to choose the epoch."""
     params = presets.load_preset("kaiser2019_unet", ROOT / "presets").values["pair"]
     sizes = split_sizes(17, params["validation_fraction"], params["test_fraction"])
     assert sizes == {"train": 11, "validation": 2, "test": 4}
@@ -118,7 +118,7 @@ def test_four_of_kaisers_seventeen_subjects_are_held_back() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dvc_reads_the_preset_and_the_stages_do(name: str, project: Path) -> None:
-    """Applied by the parser that -S uses: params.yaml then holds the preset and all else as before."""
+    """After the parser of -S has applied a preset, params.yaml holds its values and is otherwise unchanged."""
     preset, before = presets.load_preset(name), read()
     apply_overrides("params.yaml", preset.overrides())
     assert read() == merged(before, preset.values)
@@ -201,7 +201,7 @@ def test_outside_the_project_the_command_says_where_to_go(
 
 
 def test_one_command_is_one_dvc_experiment_and_the_users_values_win(project: Path) -> None:
-    """A real `dvc exp run` of a stage that keeps the parameters it saw."""
+    """Run a real `dvc exp run` with a stage that stores the parameters it reads."""
     stage = {"keep": {"cmd": "cp params.yaml kept.yaml", "deps": ["params.yaml"], "outs": ["kept.yaml"]}}
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stage}))
     (project / ".gitignore").write_text("/mrct\n/presets\n")

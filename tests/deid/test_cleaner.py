@@ -1,4 +1,4 @@
-"""The memory of cleaned elements changes no byte; attributes follow the kind of image."""
+"""Caching cleaned elements does not change a byte; the kept attributes depend on the kind of image."""
 
 from io import BytesIO
 from pathlib import Path
@@ -34,7 +34,7 @@ def output(path: Path, folder: Path, options: Options | None = None) -> tuple[by
 
 @pytest.fixture
 def files(tmp_path) -> list[Path]:
-    """Files that share many bytes and differ in what the bytes mean: patient, character set, sign, encoding."""
+    """Write files that share many bytes, which have different meanings: patient, character set, sign, encoding."""
     images = [person_dataset(modality, instance) for modality in ("CT", "MR") for instance in (1, 2)]
     images += [
         person_dataset(PatientID="MRN-2"),
@@ -55,7 +55,7 @@ def test_the_memory_changes_no_byte_and_no_count(files, tmp_path, monkeypatch):
         cold.append(output(path, tmp_path))
     assert [output(path, tmp_path) for path in files] == cold
     assert [output(path, tmp_path) for path in reversed(files)] == cold[::-1]
-    monkeypatch.setattr(cleaner, "_MOST", 3)  # forgets all the time
+    monkeypatch.setattr(cleaner, "_MOST", 3)  # nearly always drops entries
     cleaner.cleaner_for.cache_clear()
     assert [output(path, tmp_path) for path in files] == cold
     # the Korean and the implicit file become the same file as the first
@@ -74,17 +74,17 @@ def test_the_memory_is_used_and_bounded(files, tmp_path, monkeypatch):
     output(files[0], tmp_path)
     assert first > 20
     again = len(computed) - first
-    assert again < first / 3  # what the reader has looked at before (rows, columns, ...)
+    assert again < first / 3  # elements that the reader has already converted (rows, columns, ...)
     long = person_dataset(ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "X" * 2000])
     output(saved(long, tmp_path / "long.dcm"), tmp_path)
     before = len(computed)
     output(tmp_path / "long.dcm", tmp_path)
-    assert len(computed) - before == again + 1  # the long value is not remembered
+    assert len(computed) - before == again + 1  # the long value is not cached
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_equal_bytes_in_other_characters_are_other_words(tmp_path, order):
-    """GB18030 writes the second byte of a character like a letter: 81 41 is one character, not an A."""
+    """In GB18030 the second byte of a character may be an ASCII letter: 81 41 is one character, not an A."""
     expected = {"ISO_IR 100": "AX T2", "GB18030": "T2"}
     for index in order:
         character_set = list(expected)[index]
@@ -148,7 +148,7 @@ def test_changes_name_the_action_of_the_profile():
 
 
 def test_an_id_inside_an_item_is_dropped_not_replaced():
-    """It may be that of another person."""
+    """The id may belong to another person."""
     item = deidentify(person_dataset(), KEYS, Options()).dataset.SourceImageSequence[0]
     assert "PatientID" not in item
 

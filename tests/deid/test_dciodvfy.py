@@ -1,4 +1,4 @@
-"""The output is valid for an independent program: dciodvfy of dicom3tools (Clunie) checks files against PS3.3."""
+"""The output passes an independent validator: dciodvfy of dicom3tools (Clunie) checks files against PS3.3."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(DCIODVFY is None, reason="dicom3tools is not ins
 
 
 def errors(path: Path) -> set[str]:
-    """dciodvfy's errors, without the values that they quote."""
+    """Return the errors of dciodvfy, without the values that they quote."""
     done = subprocess.run(
         [str(DCIODVFY), "-new", str(path)], capture_output=True, text=True, errors="replace"
     )
@@ -41,7 +41,9 @@ def before_and_after(image: Dataset, folder: Path, **options) -> tuple[set[str],
 def test_no_error_is_new_and_those_of_what_went_are_gone(tmp_path, factory, modality, retain):
     before, after = before_and_after(factory(modality), tmp_path, retain_age_and_sex=retain)
     assert after - before == set()
-    assert any("OriginalAttributesSequence" in error for error in before)  # else the program said nothing
+    assert any(
+        "OriginalAttributesSequence" in error for error in before
+    )  # otherwise the program reported nothing
     assert not any("OriginalAttributesSequence" in error for error in after)
 
 

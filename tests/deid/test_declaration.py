@@ -1,4 +1,4 @@
-"""What an output says about its own de-identification, after what other tools have said before."""
+"""An output declares its own de-identification, after the declarations of other tools."""
 
 import pytest
 from pydicom import Dataset

@@ -1,4 +1,4 @@
-"""De-identification: what stays and what goes."""
+"""De-identification of a dataset: what is kept and what is removed."""
 
 from datetime import date, timedelta
 from io import BytesIO
@@ -44,7 +44,7 @@ def written(image: Dataset, path: Path) -> bytes:
 def test_no_secret_is_left_in_the_written_bytes(tmp_path, modality):
     raw = BytesIO()
     person_dataset(modality).save_as(raw, enforce_file_format=True)
-    assert len(secrets_in(raw.getvalue())) > 10  # else this test could not fail
+    assert len(secrets_in(raw.getvalue())) > 10  # otherwise this test could not fail
     assert secrets_in(written(person_dataset(modality), tmp_path / "x.dcm")) == []
 
 

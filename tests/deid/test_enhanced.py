@@ -1,4 +1,4 @@
-"""Enhanced multi-frame CT and MR: geometry, order and timing of every frame stay, nothing personal does."""
+"""Enhanced multi-frame CT and MR: geometry, order and timing of every frame are kept, personal data are removed."""
 
 import numpy as np
 import pydicom
@@ -23,10 +23,10 @@ KEYS = demonstration()
 
 @pytest.fixture(params=["CT", "MR"])
 def pair(request, tmp_path) -> tuple[Dataset, Dataset, bytes]:
-    """An enhanced image as read, its safe form as read back, and the bytes of that file."""
+    """Return an enhanced image as read, its safe form as read back, and the bytes of that file."""
     enhanced_dataset(request.param).save_as(tmp_path / "in.dcm", enforce_file_format=True)
     source = read_dataset(tmp_path / "in.dcm", pixels=True)
-    assert len(secrets_in((tmp_path / "in.dcm").read_bytes())) > 8  # else this test could not fail
+    assert len(secrets_in((tmp_path / "in.dcm").read_bytes())) > 8  # otherwise this test could not fail
     save_dataset(deidentify(source, KEYS, Options()).dataset, tmp_path / "out.dcm")
     return source, pydicom.dcmread(tmp_path / "out.dcm"), (tmp_path / "out.dcm").read_bytes()
 
@@ -68,7 +68,7 @@ def test_timing_stays_per_frame_and_shared(tmp_path):
 
 
 def test_coded_strings_of_the_standard_survive_as_they_are(pair):
-    """An enumerated value that the vocabulary did not know would be lost, and the file invalid."""
+    """An enumerated value that is not in the vocabulary would be lost, and the file would be invalid."""
     source, result, _ = pair
 
     def codes(image: Dataset) -> list[tuple[str, str]]:

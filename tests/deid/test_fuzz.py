@@ -1,4 +1,4 @@
-"""A thousand damaged files through the whole stage: a verdict each, no secret anywhere, bounded memory."""
+"""A thousand damaged files through the whole stage: each gets a verdict, no secret remains, memory is bounded."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from mrct.deid.pseudonyms import demonstration
 from mrct.dicom.write import save_dataset
 from mrct.leaks.phi_values import PhiValues
 
-# writing bad values, which is the purpose here, makes pydicom complain
+# pydicom warns about bad values, which are written here on purpose
 pytestmark = pytest.mark.filterwarnings("ignore")
 HERE = Path(__file__).parent
 
@@ -45,7 +45,7 @@ own = int(status.split("VmHWM:")[1].split()[0])  # ru_maxrss of a child begins a
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
-    """The folder of raw, out and work after the stage, run in a process with limited memory."""
+    """Run the stage in a process with limited memory; return the folder of raw, out and work, and the process."""
     root = tmp_path_factory.mktemp("fuzz")
     for number, (_, content) in enumerate(fuzz_factory.mutants(SEED, COUNT)):
         path = root / "raw" / f"{number:04d}"
@@ -69,7 +69,7 @@ def test_the_run_ends_well_and_every_file_has_one_verdict_with_a_reason(fuzzed):
     assert set(table.action) == {"kept", "rejected", "quarantined", "skipped"}
     assert table.iloc[-1].action == "kept"
     assert (table.reason.ne("") | table.action.eq("kept")).all()
-    # else the mutations would be too tame or too wild to test both ways
+    # otherwise the mutations are too mild or too severe to test both cases
     assert 100 < table.action.eq("kept").sum() < 900
 
 

@@ -1,4 +1,4 @@
-"""The confidentiality profile as data, and the allow-list held to it."""
+"""The confidentiality profile as data, and the check of the allow-list against it."""
 
 import csv
 from io import StringIO
@@ -79,7 +79,7 @@ def table(tmp_path: Path, *rows: str) -> Path:
     [
         "InstitutionName,descriptor,3,all",  # X/Z/D
         "OperatorsName,code,3,all",
-        "PatientBirthDate,date,2,all",  # Z: no option lets a birth date stay, even moved
+        "PatientBirthDate,date,2,all",  # Z: no option keeps a birth date, even a shifted one
         "PatientAge,number,3,all",
         "PatientWeight,number,3,all",  # X without Retain Patient Characteristics
         "AccessionNumber,code,2,all",

@@ -1,4 +1,4 @@
-"""Pseudonyms: keyed, stable, apart from each other; where the key may come from."""
+"""Pseudonyms are keyed, stable and distinct; the key comes from an allowed place only."""
 
 import hashlib
 import hmac

@@ -1,4 +1,5 @@
-"""The table of same persons: chains end, nonsense is refused by row number, no id is ever shown."""
+"""The table of same persons: chains are followed to their end, invalid rows are refused by number, ids are not
+shown."""
 
 import pytest
 from hypothesis import given
@@ -65,7 +66,7 @@ def test_the_table_lies_inside_the_source(tmp_path):
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=30))
 def test_every_chain_of_a_forest_ends_where_following_it_by_hand_ends(tmp_path_factory, parents):
-    """Person n is the same as some earlier person, or as themselves (no row): a forest has no cycle."""
+    """Person n is joined to an earlier person or to nobody (no row), so that there is no cycle."""
     targets = {n: parent % n for n, parent in enumerate(parents) if n and parent % n != n}
     text = "patient_id,same_as\n" + "".join(f"p{n},p{target}\n" for n, target in targets.items())
     joined = read_same_person(table(tmp_path_factory.mktemp("forest"), text))

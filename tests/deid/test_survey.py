@@ -1,4 +1,4 @@
-"""Survey: chunks partition the candidates, mixed identities are excluded."""
+"""The survey: chunks partition the candidates, and mixed identities are excluded."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Volume layouts: found, rewritten without their headers' text, listed when they cannot be used."""
+"""Volumes are found by layout, rewritten without the text of their headers, and listed if they cannot be used."""
 
 import gzip
 import struct
@@ -21,7 +21,7 @@ KEYS = demonstration()
 
 
 def volume(path, values=None, size=(5, 4, 3), pixel=np.int16, notes=""):
-    """A small volume with its own geometry and free text."""
+    """Write a small volume with its own geometry and free text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.arange(np.prod(size)).reshape(size[::-1]) if values is None else values
     image = sitk.GetImageFromArray(np.asarray(array, pixel))
@@ -37,7 +37,7 @@ def volume(path, values=None, size=(5, 4, 3), pixel=np.int16, notes=""):
 
 
 def write_all(source, layout, out):
-    """What each case has become, and the sorted files of the source."""
+    """Write all cases; return their results and the sorted files of the source."""
     files = find_files(source)
     return [write_case(VolumeTask(case, out, KEYS)) for case in find_cases(source, layout, files)], files
 
@@ -152,7 +152,7 @@ def test_the_same_source_gives_the_same_bytes(tmp_path):
 
 
 def nifti(path, version=1, order="<", extension=b"", code=6, **texts):
-    """A NIfTI file (1 or 2) with free text in every field that has some, and an extension."""
+    """Write a NIfTI file (1 or 2) with free text in all text fields and in an extension."""
     common = ("descrip", "aux_file", "intent_name")
     fields = {
         1: {"data_type": (4, 10), "db_name": (14, 18)}

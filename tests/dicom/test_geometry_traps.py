@@ -1,6 +1,6 @@
-"""What goes wrong with the geometry of real series, each kind once: the trap, and what must happen instead.
+"""Known problems with the geometry of real series, one group of tests per problem.
 
-Real DICOM where it lies beside the project; the same properties on generated series that always run.
+Real DICOM is used where it is present beside the project; tests of the same properties on generated series always run.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def through_nifti(image: sitk.Image, folder: Path) -> sitk.Image:
 
 
 def corners(image: sitk.Image) -> np.ndarray:
-    """(8, 3) LPS mm; affine maps that agree on them agree everywhere."""
+    """Return the corners (8, 3) in LPS mm; affine maps that agree on them agree everywhere."""
     last = np.asarray(image.GetSize()) - 1
     return np.array(
         [image.TransformIndexToPhysicalPoint((last * bits).tolist()) for bits in np.ndindex(2, 2, 2)]
@@ -57,14 +57,14 @@ def corners(image: sitk.Image) -> np.ndarray:
 
 
 def gantry_tilted(levels: Sequence[float]) -> tuple[list[np.ndarray], list[float]]:
-    """Positions and orientation of slices at these levels along the normal, as a tilted gantry writes them."""
+    """Return positions and orientation of slices at these levels along the normal, as written with a tilted gantry."""
     angle = np.radians(TILT_DEG)
     positions = [np.array((-10.0, -12.0, level / np.cos(angle))) for level in levels]
     return positions, [1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(-np.sin(angle))]
 
 
 def points_of_slice(header: pydicom.Dataset) -> np.ndarray:
-    """(rows, columns, 3) LPS mm of every pixel: PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1."""
+    """Return the points (rows, columns, 3) of all pixels in LPS mm: PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1."""
     between_rows, between_columns = map(float, header.PixelSpacing)
     along_row, along_column = np.reshape([float(v) for v in header.ImageOrientationPatient], (2, 3))
     j, i = np.meshgrid(np.arange(header.Rows), np.arange(header.Columns), indexing="ij")
@@ -77,7 +77,7 @@ def points_of_slice(header: pydicom.Dataset) -> np.ndarray:
 
 @pytest.mark.parametrize("folder", ["ct", "t2"])
 def test_a_real_series_ends_where_simpleitk_puts_it(tmp_path: Path, folder: Path) -> None:
-    """porcine_ct_t2 through DICOM and NIfTI, against the DICOM series reader of another code base (GDCM)."""
+    """porcine_ct_t2 through DICOM and NIfTI, compared with an independent DICOM series reader (GDCM)."""
     source = real("porcine_ct_t2") / folder
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(source)))
@@ -92,7 +92,7 @@ def test_a_real_series_ends_where_simpleitk_puts_it(tmp_path: Path, folder: Path
 
 
 def test_the_volume_of_a_tilted_series_has_each_pixel_where_its_slice_has_it(tmp_path: Path) -> None:
-    """Positions alone: the slices' own voxels, found in the volume by their points, hold the slices' values."""
+    """Each pixel of a slice, looked up in the volume by its point, has the slice's value."""
     positions, orientation = gantry_tilted([5.0 * k for k in range(7)])
     paths = write_series(
         tmp_path / "s", positions=positions, ImageOrientationPatient=orientation, PixelSpacing=[0.5, 0.8]
@@ -105,7 +105,7 @@ def test_the_volume_of_a_tilted_series_has_each_pixel_where_its_slice_has_it(tmp
         expected = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
         points = points_of_slice(header)[1:-1, 1:-1].reshape(-1, 3)
         got = [volume.EvaluateAtPhysicalPoint(point.tolist(), sitk.sitkLinear) for point in points]
-        # the values are linear in the plane, so linear shifts keep them
+        # the values are linear in the plane, so that linear interpolation keeps them
         np.testing.assert_allclose(got, expected[1:-1, 1:-1].ravel(), atol=0.1)
 
 
@@ -123,7 +123,7 @@ def test_a_real_head_of_two_thicknesses_and_tilt_keeps_its_places_and_its_skull_
         points = points_of_slice(header)[::97, ::89].reshape(-1, 3)
         index = [volume.TransformPhysicalPointToContinuousIndex(point.tolist()) for point in points]
         np.testing.assert_allclose(np.array(index)[:, 2] * 7.0, n * 7.0, atol=0.01)
-        # a bone's edge may move by half a pixel, so the middle of the differences counts
+        # the edge of a bone may move by half a pixel, so the median difference is tested
         stored = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
         got = [
             volume.EvaluateAtPhysicalPoint(point.tolist(), sitk.sitkLinear)
@@ -138,7 +138,7 @@ def test_a_real_head_of_two_thicknesses_and_tilt_keeps_its_places_and_its_skull_
 
 
 def test_thin_slices_are_averaged_over_the_thick_ones_height(tmp_path: Path) -> None:
-    """3 mm below 6 mm, contiguous: two thin slices are one thick one; the thick ones are not touched."""
+    """3 mm below 6 mm, contiguous: two thin slices become one thick one; the thick ones do not change."""
     levels = [3.0 * k for k in range(8)] + [25.5 + 6.0 * k for k in range(6)]
     values = (np.arange(14, dtype=np.int16) * 100)[:, None, None] + smooth(1)
     write_series(
@@ -160,7 +160,7 @@ def test_thin_slices_are_averaged_over_the_thick_ones_height(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("upside_down", [False, True])
 def test_an_average_of_thin_slices_keeps_a_field_that_is_linear_in_height(upside_down: bool) -> None:
-    """Weights are overlaps with the slab, so the mean level of an averaged slice is its own level."""
+    """Weights are overlaps with the slab, so that the mean level of an averaged slice is its own level."""
     levels = np.array([4.0 * k for k in range(14)] + [52.0 + 1.081 + 6.998 * k for k in range(14)])
     thicknesses: list[float | None] = [4.0] * 14 + [7.0] * 14
     if upside_down:
@@ -170,7 +170,7 @@ def test_an_average_of_thin_slices_keeps_a_field_that_is_linear_in_height(upside
     assert even.weights is not None
     made = even.first_level_mm + even.spacing_mm * np.arange(len(even.weights))
     np.testing.assert_allclose(even.weights.sum(axis=1), 1.0)
-    # a cell counts by its middle: exact where slabs end between cells, else within half a thin slice
+    # a cell is assigned by its center: exact if slabs end between cells, otherwise within half a thin slice
     np.testing.assert_allclose(even.weights @ levels[even.first : even.last + 1], made, atol=2.0)
     assert np.isclose(even.weights.max(axis=1), 1.0).sum() == 14
     assert len(made) == 21
@@ -192,7 +192,7 @@ def test_thick_slices_are_never_made_thin_and_a_few_thick_ones_coarsen_nothing(t
 
 
 def test_mr_of_two_thicknesses_is_not_averaged(tmp_path: Path) -> None:
-    """Its signal grows with the slice thickness, and its pulses are no boxes."""
+    """The MR signal grows with the slice thickness, and slice profiles are not rectangular."""
     levels = [3.0 * k for k in range(8)] + [25.5 + 6.0 * k for k in range(6)]
     write_series(
         tmp_path,
@@ -238,7 +238,7 @@ def test_a_slice_sent_twice_is_used_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("acquisitions", [[1] * 6 + [2] * 6, list(range(1, 13)), [0] * 12])
 def test_two_scans_of_one_place_in_one_series_are_two_series(tmp_path: Path, acquisitions: list[int]) -> None:
-    """By acquisition number; GE counts it up by rotation, others leave it out: then by turn."""
+    """They are split by acquisition number or, where GE increments it per rotation or it is missing, by repetition."""
     values = np.concatenate([smooth(6), smooth(6) + 7]).astype(np.int16)
     write_series(
         tmp_path,
@@ -255,7 +255,7 @@ def test_two_scans_of_one_place_in_one_series_are_two_series(tmp_path: Path, acq
 
 
 def test_acquisition_numbers_part_scans_of_unlike_height() -> None:
-    """A whole head, then its lower half again, sent in the order of the places."""
+    """A whole head, then its lower half again, sent in the order of the positions."""
     levels, acquisitions = [*range(12), *range(6)], [3] * 12 + [7] * 6
     order = np.argsort(levels, kind="stable")
     found = scan_numbers([(0.0, 0.0, 5.0 * levels[n]) for n in order], [acquisitions[n] for n in order])
@@ -275,8 +275,11 @@ def test_slices_interleaved_in_time_are_told_apart_by_turn(tmp_path: Path) -> No
     [
         (list(range(8)), [1] * 8),  # one scan
         ([*range(8), 3], [1] * 8 + [2]),  # one slice again
-        (list(range(6)) * 5, [1] * 30),  # a series in time
-        ([*range(12), *range(6, 12)], [0] * 18),  # half of it again, without numbers: whose are the first?
+        (list(range(6)) * 5, [1] * 30),  # a time series
+        (
+            [*range(12), *range(6, 12)],
+            [0] * 18,
+        ),  # half of it again, without numbers: the scans cannot be separated
     ],
 )
 def test_what_is_one_scan_or_cannot_be_told_apart_stays_together(
@@ -350,7 +353,7 @@ def test_48_the_same_hu_from_every_way_to_store_it(
     intercept = 0 if signed else -1024
     stored = (hu - intercept).astype(np.int64) & (
         2**bits - 1
-    )  # 12 signed bits: above them is not the value's
+    )  # 12 signed bits: the bits above them do not belong to the value
     write_series(
         tmp_path,
         values=stored.astype(np.uint16).view(dtype),
@@ -387,7 +390,7 @@ def test_50_pixels_are_as_wide_as_their_spacing_says(tmp_path: Path) -> None:
 
 
 def test_51_slices_of_two_frames_of_reference_are_no_one_volume(tmp_path: Path) -> None:
-    """Their positions are measured from different origins (PS3.3 C.7.4.1)."""
+    """The positions of the two are measured from different origins (PS3.3 C.7.4.1)."""
     write_series(tmp_path, each=lambda k: {"FrameOfReferenceUID": "1.2.8" if k < 3 else "1.2.9"})
     with pytest.raises(GeometryError, match="only 3 of 6 slices share one orientation, size and frame"):
         stack(one_series(tmp_path))

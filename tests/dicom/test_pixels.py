@@ -1,4 +1,4 @@
-"""Stored values through every encoding, and everything that is no stored value left behind."""
+"""Stored values survive every encoding, and everything that is not a stored value is removed."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ FORMATS = {
 
 
 def image_of(values: np.ndarray, bits_stored: int, **changes) -> pydicom.Dataset:
-    """One image of the person with these stored values ([frames,] rows, columns)."""
+    """Make an image of the person with these stored values ([frames,] rows, columns)."""
     image = person_dataset(
         BitsAllocated=values.dtype.itemsize * 8,
         BitsStored=bits_stored,
@@ -62,7 +62,7 @@ def image_of(values: np.ndarray, bits_stored: int, **changes) -> pydicom.Dataset
 
 
 def values_of(name: str) -> tuple[np.ndarray, int]:
-    """(32, 32) or (33, 33) values that use the whole range of the format."""
+    """Return (32, 32) or (33, 33) values that use the whole range of the format, and the bits stored."""
     kind, bits = FORMATS[name]
     dtype, size = np.dtype(kind), 33 if "odd" in name else 32
     low = -(2 ** (bits - 1)) if dtype.kind == "i" else 0
@@ -70,7 +70,7 @@ def values_of(name: str) -> tuple[np.ndarray, int]:
 
 
 def stored_as(image: pydicom.Dataset, syntax: str, path: Path) -> Path:
-    """The file in a transfer syntax, written by pydicom."""
+    """Write the file in a transfer syntax with pydicom."""
     if syntax in (RLELossless, JPEG2000Lossless):
         image.compress(syntax)
     elif syntax == JPEGLossless:
@@ -90,7 +90,7 @@ def stored_as(image: pydicom.Dataset, syntax: str, path: Path) -> Path:
 
 
 def lossless_jpeg(values: np.ndarray) -> bytes:
-    """Process 14, predictor 1 (ITU-T T.81 annex H), every category with a code of five bits."""
+    """Encode by process 14, predictor 1 (ITU-T T.81 annex H), with a code of five bits for every category."""
     bits = 8 * values.itemsize
     unsigned = values.astype(np.int64) & (2**bits - 1)
     left = np.roll(unsigned, 1, axis=1)
@@ -111,7 +111,7 @@ def lossless_jpeg(values: np.ndarray) -> bytes:
 
 
 def written(path: Path) -> pydicom.Dataset:
-    """What the de-identification writes of a file, read by pydicom alone."""
+    """De-identify a file, write it, and read the result with pydicom alone."""
     result, stream = (
         deidentify(read_dataset(path, pixels=True), demonstration(), Options()).dataset,
         BytesIO(),
@@ -227,7 +227,7 @@ def test_the_padding_value_loses_the_bits_that_its_pixels_lose(tmp_path, signed)
         ({"BitsAllocated": None}, "BitsAllocated", True),
         ({"BitsStored": 17}, "BitsStored", True),
         ({"BitsStored": 0}, "BitsStored", True),
-        ({"BitsStored": 12}, "HighBit", False),  # HighBit 15: the values would lie elsewhere
+        ({"BitsStored": 12}, "HighBit", False),  # HighBit 15: the values would be in other bits
         ({"PixelRepresentation": None}, "PixelRepresentation", True),
         ({"PixelRepresentation": 2}, "PixelRepresentation", True),
         ({"Rows": 0}, "Rows", True),
@@ -276,7 +276,7 @@ def test_fewer_frames_than_the_header_says_are_damage():
 
 
 def _endless() -> pydicom.Dataset:
-    """Zero columns in its frame header send libjpeg into a loop without end (pylibjpeg-libjpeg 2.5)."""
+    """Make an image with zero columns in its frame header, which makes libjpeg loop forever (pylibjpeg-libjpeg 2.5)."""
     image = pydicom.dcmread(get_testdata_file("MR_small_jpeg_ls_lossless.dcm"))
     content = bytearray(image.PixelData)
     columns = content.index(b"\xff\xf7") + 7
@@ -307,7 +307,7 @@ def test_a_decoder_that_crashes_takes_nothing_with_it():
     image.compress(JPEG2000Lossless)
     _decoded(image)
     os.kill(decoding._running[os.getpid()].pid, signal.SIGSEGV)
-    for _ in range(2):  # the dead one may be noticed before or after it is asked
+    for _ in range(2):  # the dead process may be noticed before or after the request
         try:
             decoded = _decoded(image)
         except DecoderError:

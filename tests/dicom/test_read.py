@@ -1,4 +1,4 @@
-"""Reading an export: what is found, and what each kind of bad file is called."""
+"""Reading an export: the files that are found, and the reason for each kind of bad file."""
 
 import os
 import resource
@@ -63,7 +63,7 @@ def test_a_folder_that_may_not_be_opened_is_listed_itself(tmp_path, monkeypatch)
             raise PermissionError(13, "denied", str(path))
         return honest(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)  # permissions do not bind root, who runs many tests
+    monkeypatch.setattr(os, "scandir", refuse)  # permissions do not restrict root, which runs many tests
     assert [path.name for path in find_files(tmp_path)] == ["a", "closed"]
 
 
@@ -161,7 +161,7 @@ def test_reasons_hold_no_header_value(tmp_path, capfd):
 
 
 def _deflated(image, path: Path, change=lambda data: data) -> Path:
-    """The image under the deflated transfer syntax, its compressed bytes through `change`."""
+    """Write the image in the deflated transfer syntax, with its compressed bytes passed through `change`."""
     plain = save(image, path)
     content = plain.read_bytes()
     image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian

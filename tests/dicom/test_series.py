@@ -1,4 +1,4 @@
-"""Headers parsed tolerantly, files grouped to series, echoes parted."""
+"""Headers are parsed tolerantly, images are grouped into series, and echoes are separated."""
 
 from dataclasses import replace
 from datetime import date
@@ -25,7 +25,7 @@ from mrct.dicom.series import (
 
 
 def raw(dataset: Dataset, tag: int, vr: str, value: bytes) -> None:
-    """An element as a file holds it: unparsed bytes, however wrong."""
+    """Set an element as a file holds it: unparsed bytes, valid or not."""
     dataset._dict[Tag(tag)] = RawDataElement(Tag(tag), vr, len(value), value, 0, False, True)
 
 

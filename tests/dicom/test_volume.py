@@ -1,4 +1,4 @@
-"""Geometry and values of built volumes: SimpleITK's own series reader; analytic fields under gantry tilt."""
+"""Geometry and values of built volumes, compared with SimpleITK's series reader and with analytic fields."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def array_of(image: sitk.Image) -> np.ndarray:
 
 
 def points_of(image: sitk.Image) -> np.ndarray:
-    """(D, H, W, 3) LPS mm of every voxel."""
+    """Return the points (D, H, W, 3) of all voxels in LPS mm."""
     k, j, i = np.meshgrid(*(np.arange(n) for n in image.GetSize()[::-1]), indexing="ij")
     axes = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
     return np.stack([i, j, k], axis=-1) @ axes.T + image.GetOrigin()
@@ -71,7 +71,7 @@ def test_same_voxels_at_the_same_points_as_simpleitk(
 
 
 def test_axes_run_to_left_posterior_superior_whatever_the_stack(tmp_path: Path) -> None:
-    """Written feet-up and mirrored, the volume is LPS; the values follow their points."""
+    """The volume is LPS even if the series is written feet first and mirrored, and each point keeps its value."""
     flipped = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     write_series(tmp_path, ImageOrientationPatient=list(flipped), positions=stack_positions(6)[::-1])
     image, _ = build_volume(series_in(tmp_path))
@@ -86,7 +86,7 @@ def test_axes_run_to_left_posterior_superior_whatever_the_stack(tmp_path: Path) 
 def test_gantry_tilt_is_sheared_back_exactly_for_a_linear_field(
     tmp_path: Path, tilt_deg: float, gap_mm: float
 ) -> None:
-    """f(x, y, z) linear: linear interpolation reproduces it, so each voxel must equal f at its point."""
+    """Linear interpolation reproduces a linear f(x, y, z), so that each voxel must equal f at its point."""
     angle = np.radians(tilt_deg)
     column = np.array((0.0, np.cos(angle), -np.sin(angle)))
     positions = stack_positions(6, gap_mm / np.cos(angle), (-10.0, -12.0, 3.0))
@@ -211,7 +211,7 @@ def test_ct_padding_and_what_lies_below_air_become_air(tmp_path: Path, value: in
 
 
 def test_padding_counts_only_where_it_touches_the_edge() -> None:
-    """A header that names 0 must not turn 0 HU inside the head to air."""
+    """If a header declares 0 as padding, 0 HU inside the head must not become air."""
     dataset = Dataset()
     dataset.PixelPaddingValue, dataset.BitsAllocated, dataset.PixelRepresentation = 0, 16, 1
     stored = np.full((7, 7), 9, np.int16)

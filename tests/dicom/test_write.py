@@ -1,4 +1,4 @@
-"""A synthetic series: SimpleITK's own reader must see the same HU at the same points."""
+"""A synthetic series: SimpleITK's reader must find the same HU at the same points."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ REFERENCE = [phi_factory.person_dataset("MR", instance) for instance in (1, 2, 3
 
 
 def oblique(size=(7, 6, 4), seed=0, low=-1000.0, high=2500.0):
-    """A volume with unequal spacing, tilted and turned."""
+    """Make a volume with unequal spacing, tilted and rotated."""
     rng = np.random.default_rng(seed)
     image = sitk.GetImageFromArray(rng.uniform(low, high, size[::-1]).astype(np.float32))
     image.SetSpacing((0.7, 0.9, 3.3))

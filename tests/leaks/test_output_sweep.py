@@ -1,4 +1,4 @@
-"""The search in written files finds every value in every spelling, and no known words."""
+"""The search in written files finds every value in all spellings, and ignores known words."""
 
 import pickle
 import re
@@ -65,7 +65,7 @@ def test_text_among_pixels_is_found_from_eight_characters_on():
     assert leak(b"", NOISE) is None
     for text in (b"Quenneville", "Quenneville".encode("utf-16-le"), b"1.2.3.774411.8.1"):
         assert leak(b"", NOISE[:3001] + text + NOISE[3001:]) is not None
-    # Four bytes occur by chance in every tenth of such images.
+    # Four bytes occur by chance in one of ten such images.
     assert leak(b"", NOISE[:3001] + b"zq77" + NOISE[3001:]) is None
 
 

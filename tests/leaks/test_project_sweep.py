@@ -1,4 +1,4 @@
-"""`mrct sweep` finds a value in each kind of container, and nothing in a clean one."""
+"""`mrct sweep` finds a value in each kind of container, and finds nothing in clean ones."""
 
 import base64
 import bz2

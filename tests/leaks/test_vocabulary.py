@@ -1,4 +1,4 @@
-"""The allow-list of words removes names, however they are written or joined to known words."""
+"""The allow-list of words removes names in any spelling, also if they are joined to known words."""
 
 import re
 

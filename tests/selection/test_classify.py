@@ -1,4 +1,4 @@
-"""Rules against headers as Siemens, Philips and GE write them; geometry makes planes, times weighting."""
+"""The rules on headers as Siemens, Philips and GE write them; planes by geometry, weighting by times."""
 
 from dataclasses import replace
 from datetime import date
@@ -50,7 +50,7 @@ CT = replace(
 def series(
     first: Instance = T2_SPIN_ECHO, count: int = 5, name: str = "S", patient: str = "P", **changes: object
 ) -> Series:
-    """`count` slices 5 mm apart along their normal."""
+    """Make a series of `count` slices 5 mm apart along their normal."""
     one = replace(first, **changes)  # type: ignore[arg-type]
     cosines = np.asarray(one.orientation or AXIAL)
     normal = np.cross(cosines[:3], cosines[3:])
@@ -94,7 +94,7 @@ def test_a_plain_axial_t2_spin_echo_and_a_plain_ct_pass() -> None:
         (15, 2500, None, ("SE",), (), "pd"),
         (20, 600, None, ("GR",), ("SP",), "t2star"),
         (2.2, 4.5, None, ("GR",), ("SS",), "unknown"),  # balanced steady state
-        (90, 4000, None, ("EP",), (), "unknown"),  # a spin echo or not?
+        (90, 4000, None, ("EP",), (), "unknown"),  # it is unknown whether it is a spin echo
         (90, 4000, None, ("EP", "SE"), (), "t2"),
         (90, 4000, None, ("IR", "SE"), (), "unknown"),  # inversion without its time
         (None, 4000, None, ("SE",), (), "unknown"),

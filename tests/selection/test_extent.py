@@ -1,4 +1,5 @@
-"""Limits on what a stack shows, and the choice among stacks that pass: closed forms of coverage, field and spacing."""
+"""Limits on the extent of a stack, and the choice among stacks within them: closed forms of coverage, field,
+spacing."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -98,10 +99,13 @@ def test_an_empty_cohort_names_the_limit_to_lift(item: Series, key: str) -> None
     ("rival", "winner"),
     [
         (series(levels(22, 5.5), "rival", pixel_spacing_mm=(2.0, 2.0)), "rival"),  # 121 mm: 21 mm more
-        (series(levels(22, 5.0), "rival", pixel_spacing_mm=(2.0, 2.0)), "fine"),  # 10 mm more decide nothing
-        (series(levels(40, 2.5), "rival", pixel_spacing_mm=(1.05, 1.05)), "rival"),  # pixels alike, thinner
+        (series(levels(22, 5.0), "rival", pixel_spacing_mm=(2.0, 2.0)), "fine"),  # 10 mm more do not decide
+        (
+            series(levels(40, 2.5), "rival", pixel_spacing_mm=(1.05, 1.05)),
+            "rival",
+        ),  # similar pixels, thinner slices
         (series(levels(40, 2.5), "rival", pixel_spacing_mm=(1.2, 1.2)), "fine"),
-        (series(levels(21, 5.0), "rival", series_number=9), "fine"),  # one slice more decides nothing
+        (series(levels(21, 5.0), "rival", series_number=9), "fine"),  # one slice more does not decide
     ],
     ids=["coverage", "two slices", "thinner", "coarser pixels", "one slice"],
 )
@@ -114,7 +118,7 @@ def test_only_a_difference_that_means_something_decides(rival: Series, winner: s
 
 
 def test_tolerances_do_not_add_up_over_a_chain_of_rivals() -> None:
-    """Each 8 mm more than the last: all but the two longest fall behind the longest by more than 10 mm."""
+    """Each covers 8 mm more than the one before: only two are within 10 mm of the longest."""
     chain = [
         series(levels(count, 4.0), name, pixel_spacing_mm=(pixel, pixel))
         for name, count, pixel in (("a", 20, 0.7), ("b", 22, 0.8), ("c", 24, 1.0))
@@ -153,7 +157,7 @@ def test_an_empty_cohort_is_explained_by_what_costs_most_patients() -> None:
 
 
 def test_a_thick_slice_that_comes_first_makes_no_projection_of_a_series_of_two_thicknesses() -> None:
-    """Projections are slabs far thicker than their distance; here each slice is as thick as its step."""
+    """Projections are slabs much thicker than their distance; here the thickness of each slice equals its distance."""
     thin = [(2.5 * k, 2.5) for k in range(16)]
     thick = [(43.75 + 10.0 * k, 10.0) for k in range(9)]
     slices = [

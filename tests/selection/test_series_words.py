@@ -1,4 +1,4 @@
-"""The words of the rules for series against de-identification: what the stage never sees cannot refuse a series."""
+"""The words of the rules survive de-identification: a word that the stage never sees cannot reject a series."""
 
 import itertools
 import re
@@ -11,13 +11,13 @@ from mrct.selection import acquisition
 
 USES = ("descriptor", "code", "device")
 TABLE = Path(acquisition.__file__).with_name("series_words.txt")
-# surnames as well, so de-identification takes them: the dry run on raw data knows more than the stage
+# also surnames, so that de-identification removes them; only the dry run on raw data sees them
 SURNAMES = {"FINGER", "FOOT", "LEG", "ARM", "HEART", "BECKEN", "COU", "JET"}
 NOT_ASCII = {"SCHÄDEL"}
 
 
 def entries() -> list[tuple[str, str]]:
-    """(section, entry) of the table; what is taken out of names is no word of a rule."""
+    """Return (section, entry) of the table, without the words that are removed from names."""
     found = []
     section = ""
     for line in TABLE.read_text(encoding="utf-8").splitlines():
@@ -29,7 +29,7 @@ def entries() -> list[tuple[str, str]]:
 
 
 def spellings(entry: str) -> list[str]:
-    """What the entry stands for, with a blank and without: "(CE|PC)? MRA" is CE MRA, PC MRA, MRA and so on."""
+    """Expand an entry, with and without blanks: "(CE|PC)? MRA" gives CE MRA, PC MRA, MRA and so on."""
     parts = [
         [*text.strip("()?").split("|"), *([""] if text.endswith("?") else [])]
         if text.startswith("(")
@@ -42,7 +42,7 @@ def spellings(entry: str) -> list[str]:
 
 @pytest.mark.parametrize(("section", "entry"), entries(), ids=lambda value: value.replace(" ", "-"))
 def test_a_word_that_speaks_against_a_series_survives_de_identification(section: str, entry: str) -> None:
-    """In one of its spellings, as a name or as a code; an entry that ends in * by some word of that stem."""
+    """One spelling must survive, as a name or as a code; for an entry that ends in *, some word with that stem."""
     known = sorted(words("descriptor")) if entry.endswith("*") else []
     texts = [*spellings(entry), *(word for word in known if word.startswith(tuple(spellings(entry))))]
     survivors = [text for text in texts for use in USES if acquisition.word_of(section, clean(text, use))]

@@ -1,4 +1,4 @@
-"""Headers as five vendors write them, and the rule that must meet each: a table (vendor_headers.csv)."""
+"""Headers as five vendors write them, and the rule that must apply to each: a table (vendor_headers.csv)."""
 
 import csv
 from dataclasses import replace
@@ -21,7 +21,7 @@ def number(text: str) -> float | None:
 
 
 def series_of(case: dict[str, str]) -> Series:
-    """Twenty axial slices with the header of a row; text in capitals, as the reader makes it."""
+    """Make twenty axial slices with the header of a row; text is in capitals, as the reader returns it."""
     many = {name: tuple(value.upper().split("/")) if value else () for name, value in case.items()}
     modality = "CT" if case["vendor"].endswith("CT") else "MR"
     first = Instance(
