@@ -41,9 +41,8 @@ def before_and_after(image: Dataset, folder: Path, **options) -> tuple[set[str],
 def test_no_error_is_new_and_those_of_what_went_are_gone(tmp_path, factory, modality, retain):
     before, after = before_and_after(factory(modality), tmp_path, retain_age_and_sex=retain)
     assert after - before == set()
-    assert any(
-        "OriginalAttributesSequence" in error for error in before
-    )  # otherwise the program reported nothing
+    # otherwise the program reported nothing
+    assert any("OriginalAttributesSequence" in error for error in before)
     assert not any("OriginalAttributesSequence" in error for error in after)
 
 

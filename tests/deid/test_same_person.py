@@ -1,5 +1,4 @@
-"""The table of same persons: chains are followed to their end, invalid rows are refused by number, ids are not
-shown."""
+"""The table of same persons: chains end, invalid rows are refused by their number, and ids are never shown."""
 
 import pytest
 from hypothesis import given

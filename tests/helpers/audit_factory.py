@@ -1,4 +1,4 @@
-"""An invented audit, as the stage anonymize writes it: 100 files of 11 patients."""
+"""An invented audit in the format of the stage anonymize: 100 files of 11 patients."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def write_audit(anonymized: Path, dicom: bool = True) -> None:
 
 
 def summary(dicom: bool) -> dict[str, Any]:
-    """The content of summary.json, which agrees with VERDICTS."""
+    """Return the content of summary.json that agrees with VERDICTS."""
     common = {
         "layout": "dicom" if dicom else "synthrad",
         "patients": 11,

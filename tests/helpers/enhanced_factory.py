@@ -1,4 +1,4 @@
-"""Enhanced multi-frame CT and MR (PS3.3 A.36, A.38) of an invented person, hidden in groups and private items."""
+"""Enhanced multi-frame CT and MR (PS3.3 A.36, A.38) of an invented person, with PHI in groups and private items."""
 
 import numpy as np
 from pydicom import Dataset
@@ -12,7 +12,7 @@ FRAMES, SIZE = 4, 16
 
 
 def items(*contents: dict) -> Sequence:
-    """A sequence of datasets with these attributes."""
+    """Make a sequence of datasets with these attributes."""
     return Sequence(dataset(**content) for content in contents)
 
 
@@ -28,7 +28,7 @@ def code(value: str, scheme: str, meaning: str) -> Sequence:
 
 
 def enhanced_dataset(modality: str, **changes) -> Dataset:
-    """Four frames in reversed order, each with its own position (and for MR echo time, for CT rescale)."""
+    """Make four frames in reversed order, each with its own position, and its own echo time (MR) or rescale (CT)."""
     image = phi_factory.person_dataset(modality)
     for keyword in CLASSIC_ONLY:
         if keyword in image:

@@ -1,4 +1,4 @@
-"""Damaged DICOM files, the same for the same seed: bytes of whole images, mutated as archives and attackers do."""
+"""Damaged DICOM files, reproducible by their seed: bytes of whole images, mutated as by archives and attackers."""
 
 import random
 import struct
@@ -23,7 +23,7 @@ _LENGTHS = [0, 1, 3, 0xFFFF, 0xFFFE, 0xFFFFFFFF, 0xFFFFFFFE, 0x7FFFFFFF, 0xF0000
 
 
 def mutants(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Name of the mutation and the file, `count` times; every file is another person's only image."""
+    """Yield the name of a mutation and the file, `count` times; each file is the only image of a different person."""
     rng = random.Random(seed)
     for number in range(count):
         name = rng.choice(sorted(MUTATIONS))
@@ -36,14 +36,14 @@ def mutants(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def to_bytes(image: Dataset) -> bytes:
-    """The file, as far as pydicom can write it."""
+    """Return the file, as far as pydicom can write it."""
     stream = BytesIO()
     image.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
 
 def damaged_bytes(rng: random.Random, content: bytes) -> bytes:
-    """A few bits, bytes or runs of the content changed, anywhere or where headers lie."""
+    """Change a few bits, bytes or runs of the content, anywhere or in element headers."""
     data = bytearray(content)
     area = len(data) if rng.random() < 0.4 else min(len(data), 2600)
     for _ in range(rng.choice([1, 1, 2, 5, 30])):
@@ -73,7 +73,7 @@ def _truncate(rng: random.Random, image: Dataset) -> bytes:
 
 
 def _headers(content: bytes) -> list[int]:
-    """Places of explicit VR element headers with a short length, as far as they can be guessed."""
+    """Guess the positions of explicit VR element headers with a short length."""
     vrs = {vr.encode() for vr in ("LO", "SH", "PN", "UI", "DS", "IS", "CS", "DA", "TM", "US", "LT", "AS")}
     return [i for i in range(132, min(len(content), 4000) - 8) if content[i + 4 : i + 6] in vrs]
 
@@ -116,7 +116,7 @@ def _nested(rng: random.Random, image: Dataset) -> Dataset:
 
 
 def _endless_nesting(rng: random.Random, image: Dataset) -> bytes:
-    """Items and sequences of undefined length, opened and perhaps never closed."""
+    """Make nested items and sequences of undefined length that may never end."""
     depth, closed = rng.choice([5, 50, 500, 5000]), rng.random() < 0.5
     opening = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
     closing = b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -126,7 +126,7 @@ def _endless_nesting(rng: random.Random, image: Dataset) -> bytes:
 
 
 def _with(content: bytes, tag: str | tuple[int, int], vr: str, value: bytes) -> bytes:
-    """The file with one more element before its pixels; of two with one tag readers believe the last."""
+    """Insert one more element before the pixels; of two elements with the same tag, readers use the last."""
     number = Tag(tag)
     header = struct.pack("<HH", number.group, number.element) + vr.encode()
     length = struct.pack("<H", len(value)) if len(value) < 1 << 16 and vr not in ("SQ", "UN") else None
@@ -199,7 +199,7 @@ def _two_pixels(rng: random.Random, image: Dataset) -> bytes:
 
 
 def _deflated(rng: random.Random, image: Dataset) -> bytes:
-    """Whole, a bomb of 200 MB, or damaged."""
+    """Deflate the file: complete, as a bomb of 200 MB, or damaged."""
     content = to_bytes(image)
     packer = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
     packed = packer.compress(content[_meta_end(content) :])
@@ -211,19 +211,19 @@ def _deflated(rng: random.Random, image: Dataset) -> bytes:
 
 @cache
 def _deflated_zeros(n_mib: int) -> bytes:
-    """The end of a deflated stream: so many MiB of zeros."""
+    """Return the end of a deflated stream: so many MiB of zeros."""
     packer = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
     return b"".join(packer.compress(bytes(1 << 20)) for _ in range(n_mib)) + packer.flush()
 
 
 def _meta_end(content: bytes) -> int:
-    """Behind the preamble, the prefix and the group length element, which says how long the rest is."""
+    """Return the end of the file meta information, from its group length element after preamble and prefix."""
     return 144 + struct.unpack("<I", content[140:144])[0]
 
 
 @cache
 def _streams() -> dict[str, tuple[str, int, bytes]]:
-    """A whole compressed frame of each decoder: transfer syntax, size, stream."""
+    """Return a complete compressed frame for each decoder: transfer syntax, size, stream."""
     found = {}
     for syntax in (JPEG2000Lossless, RLELossless):
         image = person_dataset("CT", 1, 32)
@@ -235,7 +235,7 @@ def _streams() -> dict[str, tuple[str, int, bytes]]:
 
 
 def _compressed(rng: random.Random, image: Dataset) -> bytes:
-    """Damage in the stream, its fragments or its offset table."""
+    """Damage the stream, its fragments or its offset table."""
     syntax, size, stream = _streams()[rng.choice(sorted(_streams()))]
     image.Rows = image.Columns = size
     kind = rng.randrange(4)
@@ -256,7 +256,7 @@ def _compressed(rng: random.Random, image: Dataset) -> bytes:
 
 
 def _syntax(rng: random.Random, image: Dataset) -> bytes:
-    """Another transfer syntax than the bytes are in."""
+    """Declare a transfer syntax other than that of the bytes."""
     wrong = rng.choice([b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.5", b"9.9", b""])
     return to_bytes(image).replace(b"1.2.840.10008.1.2.1\0", wrong.ljust(20, b"\0"), 1)
 

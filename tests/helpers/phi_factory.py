@@ -1,4 +1,4 @@
-"""One CT or MR slice of an invented person, with the person hidden in obvious and hidden places."""
+"""One CT or MR slice of an invented person, with PHI in obvious and hidden places."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
 NAME = "Quenneville^Zebulon"
-# spellings that no output byte may hold, in any capitals
+# spellings that the output must not hold, in upper or lower case
 SECRETS = (
     "quenneville", "zebulon", "mrn-774411", "19571103", "1957-11-03", "acc990077", "hollyoak", "brunnhilde",
     "wolkenstein", "sn-55-88123", "1.2.3.774411", "corridor", "555 0147", "zq77",
@@ -17,7 +17,7 @@ SECRETS = (
 
 
 def person_dataset(modality: str = "CT", instance: int = 1, size: int = 16, **changes) -> Dataset:
-    """A whole dataset with file meta; `changes` set (or, with None, delete) attributes by keyword."""
+    """Make a complete dataset with file meta information; `changes` set (or, with None, delete) attributes."""
     root = "1.2.3.774411"
     image = Dataset()
     image.SpecificCharacterSet = "ISO_IR 100"
@@ -62,7 +62,7 @@ def person_dataset(modality: str = "CT", instance: int = 1, size: int = 16, **ch
 
 
 def _nested(image: Dataset) -> None:
-    """Three sequences deep, in a sequence that is dropped and in one that is kept."""
+    """Hide PHI three sequences deep, in a sequence that is dropped and in one that is kept."""
     inner, middle, outer = Dataset(), Dataset(), Dataset()
     inner.PatientName, inner.CodeMeaning = NAME, "Brain of Quenneville"
     middle.ScheduledProtocolCodeSequence = Sequence([inner])
@@ -107,14 +107,14 @@ def _meta(image: Dataset) -> None:
 
 
 def save(image: Dataset, path: Path) -> Path:
-    """As a DICOM file, the personal preamble included."""
+    """Save as a DICOM file, including the personal preamble."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save_as(path, enforce_file_format=True)
     return path
 
 
 def secrets_in(content: bytes) -> list[str]:
-    """The secrets that the bytes hold, as 8-bit text or UTF-16."""
+    """Return the secrets that the bytes hold, as 8-bit text or UTF-16."""
     lowered = content.lower()
     return [
         secret

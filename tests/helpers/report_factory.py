@@ -1,4 +1,4 @@
-"""Invented outputs of all stages, as the stage report reads them."""
+"""Invented outputs of all stages, in the formats that the stage report reads."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -31,7 +31,7 @@ Volumes = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def ellipse_head(n: int, depth: int = 3, size: int = 32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A skull around a brain: CT in HU, MR in [0, 1], head mask; each (D, H, W)."""
+    """Make a skull around a brain: CT in HU, MR in [0, 1], head mask; each (D, H, W)."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     radius = np.hypot(x * (1.25 + 0.02 * n), y)
     ct = np.select([radius < 0.7, radius < 0.8, radius < 0.88], [35.0, 900.0, 20.0], -1000.0)
@@ -40,7 +40,7 @@ def ellipse_head(n: int, depth: int = 3, size: int = 32) -> tuple[np.ndarray, np
 
 
 def folders_in(root: Path) -> Folders:
-    """The folders of all stages below `root`."""
+    """Return the folders of all stages below `root`."""
     return Folders(*(root / field.name for field in fields(Folders)))
 
 
@@ -140,7 +140,7 @@ def _write_model(folders: Folders, method: str) -> None:
 
 
 def ct_metrics(error_hu: float) -> dict[str, float]:
-    """The columns of a synthetic CT that evaluate writes, with plausible values."""
+    """Return the columns that evaluate writes for a synthetic CT, with plausible values."""
     volume = {"mae_hu": error_hu, "psnr_db": 20 * np.log10(4024 / error_hu) - 2, "psnr_bound_db": 40.0}
     overlap = {"iou_bone_300hu": max(0.0, 1 - error_hu / 300), "iou_head": 0.99}
     full = {"mae_8bit_full": error_hu / 16, "psnr_8bit_full_db": 33.0, "ssim_8bit_full": 0.8}
@@ -149,7 +149,7 @@ def ct_metrics(error_hu: float) -> dict[str, float]:
 
 
 def mr_metrics(error: float) -> dict[str, float]:
-    """The columns of a synthetic MR that evaluate writes, with plausible values."""
+    """Return the columns that evaluate writes for a synthetic MR, with plausible values."""
     return {"mae_8bit": 255 * error, "psnr_8bit_db": 26.0, "ssim_8bit": 0.8, "iou_otsu": 0.7}
 
 

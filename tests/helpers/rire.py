@@ -1,7 +1,7 @@
 """The ground truth of the Retrospective Image Registration Evaluation project (West et al. 1997, JCAT 21:554).
 
-Bone-implanted markers say to which places in the MR eight corners of the CT belong. The error of a registration is the
-distance between these places and those to which it maps the corners.
+Bone-implanted markers define the positions in the MR of eight corners of the CT. The error of a registration is the
+distance between these positions and those to which it maps the corners.
 """
 
 import re
@@ -25,5 +25,5 @@ def read_standard(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def corner_error_mm(from_to: np.ndarray, points_from: np.ndarray, points_to: np.ndarray) -> np.ndarray:
-    """Return the distances (n,) between the places to which a 4x4 matrix maps the points and their true places."""
+    """Return the distances (n,) between the points mapped by a 4x4 matrix and their true positions."""
     return np.linalg.norm(transform_points(from_to, points_from) - points_to, axis=1)

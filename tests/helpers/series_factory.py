@@ -19,18 +19,18 @@ HU = {"RescaleSlope": 1.0, "RescaleIntercept": -1024.0}
 def stack_positions(
     count: int, spacing_mm: float = 5.0, origin: Sequence[float] = (-20.0, -15.0, -40.0)
 ) -> list:
-    """Positions of an untilted axial stack."""
+    """Return the positions of an untilted axial stack."""
     return [tuple(np.add(origin, (0.0, 0.0, spacing_mm * k))) for k in range(count)]
 
 
 def smooth(count: int, rows: int = 24, columns: int = 20) -> np.ndarray:
-    """(D, H, W) int16 values 0..3000 that differ everywhere."""
+    """Make int16 values 0..3000, (D, H, W), that differ everywhere."""
     k, j, i = np.meshgrid(np.arange(count), np.arange(rows), np.arange(columns), indexing="ij")
     return (200 * k + 30 * j + 11 * i).astype(np.int16)
 
 
 def make_dataset(modality: str, values: np.ndarray, position: Any, **attributes: Any) -> Dataset:
-    """One slice; attributes by keyword override the defaults, None deletes."""
+    """Make one slice; attributes by keyword override the defaults, and None deletes one."""
     dataset = Dataset()
     dataset.SOPClassUID = SOP_CLASSES[modality]
     dataset.Modality = modality
@@ -67,7 +67,7 @@ def write_series(
     each: Callable[[int], dict[str, Any]] = lambda k: {},
     **attributes: Any,
 ) -> list[Path]:
-    """The series as `folder/<nn>.dcm`; `each(k)` gives attributes of slice k on top."""
+    """Write the series as `folder/<nn>.dcm`; `each(k)` returns additional attributes of slice k."""
     places = stack_positions(6) if positions is None else positions
     stored = smooth(len(places)) if values is None else values
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def write_series(
 
 
 def items(**attributes: Any) -> list[Dataset]:
-    """A sequence of one item."""
+    """Make a sequence of one item."""
     item = Dataset()
     for keyword, value in attributes.items():
         setattr(item, keyword, value)
@@ -98,7 +98,7 @@ def write_enhanced(
     each: Callable[[int], dict[str, Any]] = lambda k: {},
     **attributes: Any,
 ) -> Path:
-    """One enhanced multi-frame file (PS3.3 A.36, A.38); `each(k)` gives functional groups of frame k on top."""
+    """Write one enhanced multi-frame file (PS3.3 A.36, A.38); `each(k)` returns more functional groups of frame k."""
     places = stack_positions(6) if positions is None else positions
     stored = smooth(len(places)) if values is None else values
     dataset = make_dataset(modality, stored[0], places[0], SeriesInstanceUID="1.2.3.9", **attributes)

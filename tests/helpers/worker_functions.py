@@ -1,4 +1,4 @@
-"""Functions for worker processes, which cannot import a test module; loaded by name from this folder."""
+"""Functions for worker processes, which cannot import test modules; they are loaded by name from this folder."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ class Width(Section):
 
 
 def work(number: int) -> tuple[int, str]:
-    """Squares; 13 is unlucky, 99 kills its process."""
+    """Return the square; 13 raises an error, 99 kills the process."""
     if number == 13:
         raise ValueError("13 is unlucky")
     if number == 99:
@@ -28,7 +28,7 @@ def process_id(_: int) -> int:
 
 
 def leave_a_mark(path: Path) -> None:
-    """Fails at once without a folder; takes its time with one."""
+    """Fail at once without a folder; with one, take some time."""
     if not path.parent.exists():
         raise ValueError("no folder")
     time.sleep(0.3)
@@ -36,24 +36,24 @@ def leave_a_mark(path: Path) -> None:
 
 
 def tell_and_wait(folder: Path) -> None:
-    """Leaves the process's id as a file's name, and never ends."""
+    """Write a file named after the process id, and never return."""
     (folder / str(os.getpid())).touch()
     time.sleep(600)
 
 
 def refuse(_: int) -> None:
-    """An error that our code raises."""
+    """Raise an error as this program does on purpose."""
     parse(Width, {"wide": 2}, "params.yaml")
 
 
 def quote(_: int) -> None:
-    """A defect."""
+    """Raise an error as a defect does."""
     Pseudonyms(b"").patient(17)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Shout:
-    """A job of mrct.core.resume: `source`/text.txt in capitals, `times` times; `marks` counts who is at work."""
+    """A job of mrct.core.resume: `source`/text.txt in capitals, `times` times; `marks` counts the running jobs."""
 
     source: Path
     out: Path
@@ -62,20 +62,20 @@ class Shout:
 
 
 def whisper(job: Shout) -> dict[str, float]:
-    """Another function of the same jobs."""
+    """Process the same jobs in another way."""
     job.out.mkdir(parents=True)
     (job.out / "first.txt").write_text("psst")
     return {}
 
 
 def mumble(job: Shout) -> None:
-    """Writes one file, named after the patient."""
+    """Write one file, named after the patient."""
     job.out.mkdir(parents=True)
     (job.out / f"{job.source.name}.txt").write_bytes((job.source / "text.txt").read_bytes())
 
 
 def shout(job: Shout) -> dict[str, float]:
-    """Kills its process half-way through the patient that MRCT_TEST_KILL names."""
+    """Kill the process halfway through the patient that MRCT_TEST_KILL names."""
     text = (job.source / "text.txt").read_text().upper()
     with (Path(job.marks) / job.source.name).open("a") as mark:
         mark.write("x")

@@ -1,5 +1,4 @@
-"""Limits on the extent of a stack, and the choice among stacks within them: closed forms of coverage, field,
-spacing."""
+"""Limits on the extent of a stack, and the choice among the others: closed forms of coverage, field and spacing."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -100,10 +99,8 @@ def test_an_empty_cohort_names_the_limit_to_lift(item: Series, key: str) -> None
     [
         (series(levels(22, 5.5), "rival", pixel_spacing_mm=(2.0, 2.0)), "rival"),  # 121 mm: 21 mm more
         (series(levels(22, 5.0), "rival", pixel_spacing_mm=(2.0, 2.0)), "fine"),  # 10 mm more do not decide
-        (
-            series(levels(40, 2.5), "rival", pixel_spacing_mm=(1.05, 1.05)),
-            "rival",
-        ),  # similar pixels, thinner slices
+        # similar pixels, thinner slices
+        (series(levels(40, 2.5), "rival", pixel_spacing_mm=(1.05, 1.05)), "rival"),
         (series(levels(40, 2.5), "rival", pixel_spacing_mm=(1.2, 1.2)), "fine"),
         (series(levels(21, 5.0), "rival", series_number=9), "fine"),  # one slice more does not decide
     ],
@@ -118,7 +115,7 @@ def test_only_a_difference_that_means_something_decides(rival: Series, winner: s
 
 
 def test_tolerances_do_not_add_up_over_a_chain_of_rivals() -> None:
-    """Each covers 8 mm more than the one before: only two are within 10 mm of the longest."""
+    """Each covers 8 mm more than the one before: only the two longest differ by less than 10 mm."""
     chain = [
         series(levels(count, 4.0), name, pixel_spacing_mm=(pixel, pixel))
         for name, count, pixel in (("a", 20, 0.7), ("b", 22, 0.8), ("c", 24, 1.0))

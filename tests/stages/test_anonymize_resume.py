@@ -1,4 +1,4 @@
-"""A stopped run goes on where it was, to the same bytes; what it may not trust, it does again."""
+"""A stopped run continues where it was and gives the same bytes; it repeats the work that it cannot trust."""
 
 import os
 import signal
@@ -66,7 +66,7 @@ def export(tmp_path):
 
 @pytest.fixture
 def rewritten(monkeypatch):
-    """Counts the images that are written in this process."""
+    """Count the images that are written in this process."""
     honest, calls = writing._write_image, []
     monkeypatch.setattr(writing, "_write_image", lambda *rest: calls.append(1) or honest(*rest))
     return calls
@@ -79,13 +79,13 @@ def anonymize(folder, params=PARAMS, mapping=KEYS, out="out"):
 
 
 def kill_at(folder, image):
-    """A run that gets SIGKILL after writing so many images."""
+    """Run the stage and send it SIGKILL after so many written images."""
     process = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(image)], cwd=ROOT, check=False)
     assert process.returncode == -signal.SIGKILL
 
 
 def work_of(folder):
-    """Where a stopped run has left its chunks."""
+    """Return the folder in which a stopped run has left its chunks."""
     return folder / ".out.work"
 
 
@@ -210,7 +210,7 @@ def test_the_size_of_the_chunks_changes_no_byte(export, tmp_path, monkeypatch):
 
 
 def test_a_value_of_one_file_is_searched_for_in_the_images_of_all_others(export, tmp_path, monkeypatch):
-    """The value stands in one chunk's file, the leak in another's."""
+    """The value is in a file of one chunk, the leak in a file of another."""
     image = person_dataset("CT", 99, ReferringPhysicianName="Sebaldus^Ottokar")
     save(image, export / "Quenneville_last")
     honest = writing.deidentify

@@ -1,4 +1,4 @@
-"""The stage from a messy export to data/anonymized: verdicts, audit, sameness, and the sweep."""
+"""The stage from a messy export to data/anonymized: verdicts, audit, reproducible bytes, and the sweep."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def _one_process(monkeypatch):
 
 @pytest.fixture
 def export(tmp_path):
-    """One patient's CT and MR (two slices each) under personal file names."""
+    """Write one patient's CT and MR (two slices each) under personal file names."""
     root = tmp_path / "raw"
     for modality in ("CT", "MR"):
         for instance in (1, 2):
@@ -307,7 +307,7 @@ def test_a_leak_fails_the_stage_names_the_attribute_only_and_publishes_nothing(e
 
 
 def test_a_name_among_the_pixels_costs_that_image_and_not_the_run(export, tmp_path):
-    """Header text that slid into the image, or was hidden there, is the source's fault: the file is set aside."""
+    """The file is quarantined if header text moved into the image or was hidden there."""
     image = person_dataset("CT", 3)
     image.PixelData = b"Zebulon Quenneville ".ljust(len(image.PixelData), b"\0")
     save(image, export / "Quenneville" / "CT3")

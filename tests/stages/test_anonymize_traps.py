@@ -1,6 +1,6 @@
-"""What a hospital will throw at the stage: traps 1 to 27, one group of tests each, by number and behavior.
+"""Difficult exports of real hospitals: traps 1 to 27, one group of tests each, by number and behavior.
 
-Through the whole stage, on tiny exports; the packages' own tests look closer.
+The whole stage runs on tiny exports; details are tested in the packages' own tests.
 """
 
 import os
@@ -52,7 +52,7 @@ class Export:
         return save(person_dataset(modality, instance, size, **changes), self.raw / name)
 
     def run(self, mapping: Pseudonyms = KEYS, **params) -> pd.DataFrame:
-        """The verdicts, in the order of the sorted listing."""
+        """Run the stage; return the verdicts in the order of the sorted listing."""
         chosen = {"key_file": "unused", "max_shift_days": 365, "retain_age_and_sex": False} | params
         run(
             Params(**chosen),
@@ -64,12 +64,12 @@ class Export:
         return pd.read_csv(self.out / "audit" / "files.csv", keep_default_na=False)
 
     def images(self) -> list[Dataset]:
-        """The kept images, in the order of their source files."""
+        """Return the kept images, in the order of their source files."""
         table = pd.read_csv(self.out / "audit" / "files.csv", keep_default_na=False)
         return [pydicom.dcmread(self.out / path) for path in table.output if path]
 
     def content(self) -> bytes:
-        """Every output byte and every output name."""
+        """Return all output bytes and all output names."""
         paths = sorted(self.out.rglob("*"))
         return b"\n".join(
             str(path.relative_to(self.out)).encode() + b"\n" + (path.read_bytes() if path.is_file() else b"")
@@ -87,7 +87,7 @@ def export(tmp_path) -> Export:
 
 
 def only(table: pd.DataFrame, action: str) -> str:
-    """The reason of the one file with this action; all others were kept."""
+    """Return the reason of the one file with this action; all others must be kept."""
     assert sorted(table.action.tolist()) == sorted(["kept"] * (len(table) - 1) + [action])
     return str(table[table.action == action].reason.iloc[0])
 
@@ -333,7 +333,7 @@ def test_trap_16_the_same_key_gives_the_same_mapping_and_bytes_from_other_places
 
 @pytest.mark.parametrize("other", ["mrn-774411", "0MRN-774411", "MRN774411"])
 def test_trap_17_two_ids_of_one_person_are_joined_by_the_table_alone(export, other):
-    export.add("a", "CT", PatientID=" MRN-774411 ")  # padding is no part of an id
+    export.add("a", "CT", PatientID=" MRN-774411 ")  # padding is not part of an id
     export.add("b", "MR", PatientID=other)
     export.run()
     assert {image.PatientID for image in export.images()} == {PATIENT, KEYS.patient(other)}
@@ -364,7 +364,7 @@ def test_trap_19_dates_that_were_moved_already_are_not_moved_again(export, how, 
     export.add("a", PatientIdentityRemoved="YES", LongitudinalTemporalInformationModified=how)
     export.run()
     image = export.images()[0]
-    # what another tool calls removed stays so, even where it has left dates behind
+    # dates that another tool declares as removed are removed, even if some are still there
     assert image.StudyDate == study_date
     assert image.LongitudinalTemporalInformationModified == how
     assert (image.PatientID, secrets_in(export.content())) == (PATIENT, [])
@@ -492,7 +492,7 @@ def test_trap_26_what_may_not_be_read_is_skipped_and_counted(export, monkeypatch
             raise PermissionError(f"{path}: denied")
         return honest(path, *rest, **options)
 
-    monkeypatch.setattr(Path, "open", refuse)  # permissions do not bind root, who runs many tests
+    monkeypatch.setattr(Path, "open", refuse)  # permissions do not restrict root, which runs many tests
     assert "permissions" in only(export.run(), "skipped")
 
 

@@ -37,7 +37,7 @@ def hospital(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(hospital):
-    """{path: Dataset} of everything that reads as an image."""
+    """Return {path: Dataset} of all files that can be read as an image."""
     found = {}
     for path in sorted((hospital / "cohort").rglob("*")):
         try:
@@ -128,7 +128,7 @@ def test_ct_and_mr_lie_in_different_frames_of_reference(images):
 
 
 def _series(images, uid):
-    """The series as SimpleITK reads it, sorted by GDCM: independent of the code that wrote it."""
+    """Read the series with SimpleITK, sorted by GDCM, independently of the code that wrote it."""
     names = {image.SOPInstanceUID: path for path, image in images.items() if image.SeriesInstanceUID == uid}
     ordered = sorted(names.values(), key=lambda p: float(images[p].SliceLocation))
     reader = sitk.ImageSeriesReader()
@@ -230,7 +230,7 @@ def test_the_export_has_files_beside_the_images(hospital, images):
     expected = {s.name for n in (0, 1) for s in files_of_patient(n) if "{" not in s.name}
     assert {"IM_EMPTY", *expected} <= set(names)
     uids = [image.SOPInstanceUID for image in images.values()]
-    assert len(uids) == len(set(uids)) + 1  # one image is there twice
+    assert len(uids) == len(set(uids)) + 1  # one image occurs twice
     assert sum(not _has_all_pixels(image) for image in images.values()) == 1  # one image is truncated
 
 

@@ -1,7 +1,7 @@
 """Every kind of hiding place of the virtual hospital, each with its own canary, through the whole stage.
 
-The search is this file's own: literal, over every output byte and file name, in every spelling that the
-hospital knows. That a canary is found in the input proves that its place hides something.
+The search is implemented in this file: a literal search of all output bytes and file names for all spellings that the
+hospital uses. A canary that is found in the input proves that its place hides something.
 """
 
 import base64
@@ -55,7 +55,7 @@ FOREIGN = {(script.codec, script.letters) for script in (*DECLARED, *UNDECLARED)
 
 
 def canary(kind: str) -> tuple[str, str, dt.timedelta]:
-    """A word, a number and a time that no other kind has; a year's shift makes no two times one."""
+    """Return a word, a number and a time that no other kind has; shifts of up to a year keep the times distinct."""
     rng, index = random.Random(kind), KINDS.index(kind)
     word = "Zq" + "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(6))
     return word, f"3{rng.randrange(10**8):08d}1", dt.timedelta(days=800 * index + 13)
@@ -73,12 +73,12 @@ def phi_of(kind: str) -> PhiValues:
 
 
 def spellings(kind: str) -> list[bytes]:
-    """In lower case: as letters and digits alone, dates as people write them, and what leaves no ASCII."""
+    """Return the spellings in lower case: letters and digits alone, usual dates, and encodings without ASCII."""
     word, number, time = canary(kind)
     found = [word.encode(), word.encode().hex().encode(), ".".join(str(ord(c)) for c in word).encode()]
     for date in (FIRST_BIRTH + time, FIRST_STUDY + time):
         found += [f"{date:{form}}".encode() for form in DATE_FORMS]
-    # 10 characters that do not depend on what stands before and behind, for each of three alignments
+    # 10 characters that do not depend on their neighbors, for each of three alignments
     found += [base64.b64encode(b"\0" * k + word.encode() + b"\0")[(0, 2, 3)[k] :][:10] for k in range(3)]
     found += [word.encode("cp500"), "".join(chr(ord(c) + 0xFEE0) for c in word).encode()]
     for codec, letters in FOREIGN:
@@ -88,9 +88,9 @@ def spellings(kind: str) -> list[bytes]:
 
 
 def readings(content: bytes) -> list[bytes]:
-    """The bytes as they are, unpacked, in the other order, and as ASCII letters and digits alone.
+    """Return the bytes as they are, unpacked, in the other byte order, and as ASCII letters and digits alone.
 
-    Two numbers stay two numbers, or they would make up dates by chance.
+    Adjacent numbers are kept apart, because joined ones could form dates by chance.
     """
     unpacked = [content, *_unpacked(content), _high_bits(content)]
     swapped = [np.frombuffer(c[start : len(c) - (len(c) - start) % 2], "<u2").byteswap().tobytes()
@@ -102,7 +102,7 @@ def readings(content: bytes) -> list[bytes]:
 
 
 def _unpacked(content: bytes) -> list[bytes]:
-    """What zip, gzip, zlib and DICOM's deflated syntax hide."""
+    """Return the contents of zip, gzip, zlib and DICOM's deflated transfer syntax."""
     parts = []
     for magic, bits in ((b"\x1f\x8b\x08", 31), (b"\x78\x9c", 15)):
         for match in re.finditer(re.escape(magic), content):
@@ -124,7 +124,7 @@ def _inflated(content: bytes, bits: int) -> bytes:
 
 
 def _high_bits(content: bytes) -> bytes:
-    """Bits 12 to 15 of the 16-bit pixels at the file's end, two pixels a byte."""
+    """Return bits 12 to 15 of the 16-bit pixels at the end of the file, two pixels per byte."""
     at = content.rfind(b"\xe0\x7f\x10\x00OW")
     if at < 0:
         return b""
@@ -134,7 +134,7 @@ def _high_bits(content: bytes) -> bytes:
 
 
 def _acquisition(kind: str, scanner: Scanner) -> Acquisition:
-    """A one-slice series; a dozen kinds share a patient, except for kinds that change the identity."""
+    """Make a one-slice series; a dozen kinds share a patient, except for kinds that change the identity."""
     index = KINDS.index(kind)
     patient = 1000 + index if kind in ("patient_name", "birth_date") else index // 12
     grid = stack(np.eye(3), np.zeros(3), (1, SIZE, SIZE), 8.0, 5.0, 5.0)
@@ -146,7 +146,7 @@ def _acquisition(kind: str, scanner: Scanner) -> Acquisition:
 
 
 def _write_image(place: Place, scanner: Scanner, root: Path) -> Path:
-    """An image of a patient whose own header holds no canary, with the canaries in that place."""
+    """Write an image with the canaries in that place, of a patient whose header otherwise holds no canary."""
     acquisition = _acquisition(place.kind, scanner)
     image = next(iter(make_images(acquisition)))
     path = root / instance_path(acquisition, 1, image.SOPInstanceUID)
@@ -159,7 +159,7 @@ def _write_image(place: Place, scanner: Scanner, root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """The export, and {kind: the files that hide it}: a CT and an MR image, or one file of another kind."""
+    """Write the export; return it and {kind: files that hide it}: a CT and an MR image, or one file of another kind."""
     root = tmp_path_factory.mktemp("export") / "raw"
     written = {
         kind: [_write_image(place, scanner, root) for scanner in (SCANNERS[index % 2], PHILIPS_MR)]
@@ -175,7 +175,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outputs(inputs, tmp_path_factory):
-    """The output's folder, and all that it says: names and contents in every reading."""
+    """Run the stage; return the output folder and all of its names and contents in every reading."""
     out = tmp_path_factory.mktemp("out") / "anonymized"
     params = {"key_file": "unused", "max_shift_days": 365, "retain_age_and_sex": False}
     with pytest.MonkeyPatch.context() as patch:
@@ -189,7 +189,7 @@ def outputs(inputs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(outputs):
-    """{kind: its spellings that the output holds}: one pass over all of it, for all kinds."""
+    """Return {kind: spellings that the output holds}, found in one pass over the output for all kinds."""
     kinds = {spelling: kind for kind in KINDS for spelling in spellings(kind)}
     heads = np.unique([int.from_bytes(spelling[:HEAD], "little") for spelling in kinds])
     by_head: dict[bytes, list[bytes]] = {}
@@ -207,7 +207,7 @@ def found(outputs):
 
 
 def _is_at(text: bytes, at: int, spelling: bytes) -> bool:
-    """A date must not be part of a longer number: a UID's 39 digits hold any eight by chance."""
+    """Return whether a spelling occurs; a date must not be part of a longer number, such as the 39 digits of a UID."""
     end = at + len(spelling)
     around = text[max(at - 1, 0) : at] + text[end : end + 1]
     is_date = len(spelling) == 8 and spelling.isdigit()

@@ -37,7 +37,7 @@ def _one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_patient(folder: Path, center: tuple[int, int], depth: int) -> None:
-    """A head of 80 mm about (i, j) in a 100 x 120 mm image of 1 mm pixels; the CT holds -3024 and metal."""
+    """Write a head of 80 mm around (i, j) in a 100 x 120 mm image of 1 mm pixels; the CT holds -3024 and metal."""
     j, i = np.mgrid[:120, :100]
     head = np.repeat((np.hypot(i - center[0], j - center[1]) <= RADIUS)[None], depth, axis=0)
     rng = np.random.default_rng(depth)
@@ -117,7 +117,7 @@ def test_padding_is_air_and_the_head_sits_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_padding_of_an_mr_with_negative_values_is_its_lowest(tmp_path: Path) -> None:
-    """Stored with an offset, an MR's zero is not its air: padding must not light up."""
+    """In an MR that is stored with an offset, zero is not air, and padding with zeros would be bright."""
     write_cohort(tmp_path)
     path = str(tmp_path / "registered" / "P0000000001" / "mr.nii.gz")
     sitk.WriteImage(sitk.ReadImage(path) - 300.0, path)
@@ -184,7 +184,7 @@ def test_a_crop_of_the_head_is_measured_and_warned_about(tmp_path: Path) -> None
 
 
 def _corner_beyond_circle(half: float, radius: float) -> float:
-    """Area of one corner of the square [-half, half]^2 that lies outside the circle."""
+    """Return the area of one corner of the square [-half, half]^2 that lies outside the circle."""
     x = np.linspace(0, half, 20001)
     return float(np.trapezoid(np.clip(half - np.sqrt(radius**2 - x**2), 0, None), x))
 
@@ -230,7 +230,7 @@ def test_bad_params_are_refused(change: dict[str, object]) -> None:
 
 
 class Recorder(VolumeNetwork):
-    """Keep the volume that inference shows to a network."""
+    """A network that keeps its input volume."""
 
     def translate_volume(self, volume, slice_spacing_mm, device, others):
         self.seen = volume

@@ -1,4 +1,4 @@
-"""The stage pair on small registered folders: what is written, and what is said when little is left."""
+"""The stage pair on small registered folders: its outputs, and its messages when few pairs are left."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def _one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_patient(folder: Path, seed: int, depth: int, missing: int = 0) -> None:
-    """A head of 4 mm pixels, 64 cm2, on `depth` slices; the CT does not reach the last `missing` ones."""
+    """Write a head of 4 mm pixels, 64 cm2, on `depth` slices; the CT does not cover the last `missing` ones."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((depth, 30, 34), np.uint8)
     mask[:, 4:24, 8:28] = 1
@@ -111,7 +111,7 @@ def test_one_patient_is_complete_but_not_trainable(
     assert summary["trainable"] is False
     assert "at least 3" in summary["reason"]
     sheets = sorted(p.name for p in Path("data/pairs/contact_sheets").iterdir())
-    assert sheets == ["train_001.png", "train_002.png"]  # 18 pairs a page
+    assert sheets == ["train_001.png", "train_002.png"]  # 18 pairs per page
 
 
 def test_no_pair_names_rule_and_key_and_leaves_no_folder(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def settings(**changes):
 
 
 def head_pair(slices=6, shift_i=0, bottom_mm=0.0):
-    """(CT, MR) of one egg-shaped head at 2 mm pixels and 5 mm slices, skull and ventricle inside."""
+    """Make CT and MR of one egg-shaped head with 2 mm pixels and 5 mm slices, with skull and ventricle."""
     index_to_lps = np.diag([2.0, 2.0, 5.0, 1.0])
     index_to_lps[2, 3] = bottom_mm
     j, i = np.indices((96, 96))
@@ -42,7 +42,7 @@ def head_pair(slices=6, shift_i=0, bottom_mm=0.0):
 
 
 def select(folder, pairs, registered=True, status=SelectionStatus.PAIRED, same_frame=False):
-    """A data/selected folder of {patient: (ct, mr)}."""
+    """Write a data/selected folder with {patient: (ct, mr)}."""
     for patient, (ct, mr) in pairs.items():
         volumes.write_volume(folder / patient / "ct.nii.gz", ct)
         volumes.write_volume(folder / patient / "mr.nii.gz", mr)
@@ -212,7 +212,7 @@ def real_pair():
 
 
 def register_as(monkeypatch, folder, matrix, same_frame=False, **changes):
-    """The row of the real patient, as if the registration had found `matrix`; the folder is `folder`/P01."""
+    """Return the row of the real patient as if the registration had found `matrix`; write `folder`/P01."""
     monkeypatch.setattr(alignment, "register_pair", lambda pair, fixed: RigidRegistration(matrix, fixed))
     source = select(folder / "selected", {"P01": real_pair()}, registered=False)
     chosen = settings(
@@ -280,7 +280,7 @@ def test_params_file_holds_exactly_these_keys():
 def test_trap_51_one_frame_of_reference_is_checked_not_believed(
     tmp_path, monkeypatch, shift_mm, same_frame, doubted
 ):
-    """The headers say that the scans lie right already; where registration disagrees, the row says what to look at."""
+    """The headers claim that the scans are registered; if registration disagrees, the row says what to check."""
     matrix = np.eye(4)
     matrix[0, 3] = shift_mm
     row = register_as(monkeypatch, tmp_path, matrix, same_frame=same_frame)

@@ -1,4 +1,4 @@
-"""The page to sign is one A4 page and nothing else, whatever the audit holds.  Needs Chromium; skipped without."""
+"""The page to sign is exactly one A4 page for any audit. Skipped without Chromium."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ A4_POINTS = (595, 842)
 
 
 def pages_of(page: Path, anchor: str, folder: Path) -> list[tuple[int, int]]:
-    """The page sizes, in points, that Chromium prints for the anchor."""
+    """Return the page sizes, in points, that Chromium prints for the anchor."""
     pdf = folder / "page.pdf"
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={pdf}"]
     subprocess.run([*map(str, command), f"{page.as_uri()}{anchor}"], check=True, capture_output=True)
@@ -32,7 +32,7 @@ def pages_of(page: Path, anchor: str, folder: Path) -> list[tuple[int, int]]:
 
 
 def crowd(folders: Folders) -> None:
-    """Every verdict with five long reasons, every attribute with each code and action."""
+    """Fill the audit: every verdict with five long reasons, every attribute with each code and action."""
     audit = folders.anonymized / "audit"
     actions = ("rejected", "quarantined", "skipped")
     more = [(action, f"{'a reason of many words ' * 4}{n}", "") for action in actions for n in "abcde"]

@@ -1,4 +1,4 @@
-"""The whole report from plausible invented inputs: what must be on the page, and what may be missing."""
+"""The whole report from plausible invented inputs: required content of the page, and inputs that may be missing."""
 
 import json
 import re
@@ -30,14 +30,14 @@ def make(
 
 
 def text_only(html: str) -> str:
-    """The page without its embedded pictures, style and tags, white space collapsed."""
+    """Return the page without its embedded pictures, style and tags, with white space collapsed."""
     bare = re.sub(r"<style>.*?</style>", "", html, flags=re.S)
     return " ".join(re.sub(r"<[^>]+>", " ", bare).split())
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folders, Path, str]:
-    """The usual case, made once: DICOM, six test patients, both directions."""
+    """Make the usual report once: DICOM, six test patients, both directions."""
     root = tmp_path_factory.mktemp("report")
     folders = write_inputs(root / "in")
     return folders, root / "out", make(folders, root / "out")

@@ -1,4 +1,4 @@
-"""From an export without a usable MR to a pair: the message names an override, and DVC's -S takes it as it stands."""
+"""From an export without a usable MR to a pair: the message names an override that DVC's -S accepts unchanged."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ PATIENTS = 2
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose source holds two patients, each with a CT and a turbo spin echo of the whole head."""
+    """Make a project whose source holds two patients, each with a CT and a turbo spin echo of the whole head."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MRCT_WORKERS", "1")
     monkeypatch.setenv("MRCT_KEY", "a key for the tests of this project alone")
@@ -37,7 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def advice(text: str) -> str:
-    """The override that a message names, as the shell passes it to DVC."""
+    """Return the override that a message names, as the shell passes it to DVC."""
     found = re.search(r"keep them with -S '([^']*)'", " ".join(text.split()))
     assert found is not None, text
     return found.group(1)

@@ -1,4 +1,4 @@
-"""The stage on small anonymized folders: contract of its outputs, one bad series, empty cohorts, volumes."""
+"""The stage select on small anonymized folders: its outputs, one bad series, empty cohorts, volumes."""
 
 import hashlib
 from pathlib import Path
@@ -34,7 +34,7 @@ def add(source: Path, patient: str, series: str, modality: str, **attributes: An
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Three patients: one with everything, one without MR, one whose only MR is a TSE."""
+    """Write three patients: one with both images, one without MR, one whose only MR is a TSE."""
     root = tmp_path / "anonymized"
     add(root, "P0000000001", "S1", "CT", StudyDate="20200104")
     add(root, "P0000000001", "S2", "MR")
@@ -143,7 +143,7 @@ def test_mistyped_values_are_refused(key: str, value: Any) -> None:
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> Path:
-    """A registered layout: one slice with a mask, one flipped stack, one case without MR, one damaged."""
+    """Write a registered layout: one slice with a mask, one flipped stack, one case without MR, one damaged case."""
     root = tmp_path / "volumes"
     for case, (depth, direction) in {
         "Pa": (1, (1, 1)),

@@ -1,4 +1,4 @@
-"""What hospitals send, one test a trap (28 to 42 of the list of traps): the stage decides, and says why."""
+"""Difficult series of real hospitals, one test per trap (28 to 42): the stage decides and gives the reason."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ SMALL = {"min_coverage_mm": 0.0, "min_field_mm": 0.0}
 
 
 class Hospital:
-    """One patient's series, beside a plain CT (C) and a plain axial T2 (M) that the stage can always pair."""
+    """One patient's series, with a plain CT (C) and a plain axial T2 (M) that the stage can always pair."""
 
     def __init__(self, root: Path) -> None:
         self.source, self.out = root / "anonymized", root / "selected"
@@ -49,7 +49,7 @@ class Hospital:
         write_series(self.folder(name), modality, SeriesInstanceUID=f"1.{ord(name[0])}", **attributes)
 
     def select(self, **changes: Any) -> pd.DataFrame:
-        """series.csv by series, after the stage."""
+        """Run the stage and return series.csv by series."""
         settings = params.parse(Params, params.read()["select"] | SMALL | changes, "select")
         run(settings, self.source, self.out)
         return contracts.SELECTED_SERIES.read(self.out).set_index("series")
@@ -62,7 +62,7 @@ def hospital(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hospital:
 
 
 def tilted(degrees: float) -> tuple[list[float], list[Any]]:
-    """Cosines and positions of nine axial slices turned about x."""
+    """Return cosines and positions of nine axial slices rotated about x."""
     angle = np.radians(degrees)
     normal = np.array([0.0, -np.sin(angle), np.cos(angle)])
     return [1, 0, 0, 0, float(np.cos(angle)), float(np.sin(angle))], [5.0 * k * normal for k in range(9)]
@@ -119,7 +119,7 @@ def test_trap_32_echo_planar_and_diffusion_without_weighting_look_t2_and_are_ref
     hospital.add("G", "MR", SequenceName="*ep_b0", ScanningSequence="SE")
     table = hospital.select()
     assert table.loc[["D", "E", "G"], "rule"].tolist() == ["dwi", "epi", "dwi"]
-    assert table.loc["E", "weighting"] == "t2"  # by its times; the readout speaks against it
+    assert table.loc["E", "weighting"] == "t2"  # by its times; it is rejected for its readout
     relaxed = hospital.select(accept=["epi"])
     assert relaxed.loc["E", "rule"] == "not_chosen"
     assert relaxed.loc["D", "rule"] == "dwi"
@@ -253,7 +253,7 @@ def test_trap_40_of_repeats_one_is_chosen_by_the_list_and_the_others_say_what_de
 
 
 def test_trap_41_an_enhanced_file_of_one_stack_is_a_series_like_any_other(hospital: Hospital) -> None:
-    order = [3, 0, 5, 1, 4, 2]  # frames come in any order
+    order = [3, 0, 5, 1, 4, 2]  # frames may be in any order
     slope = items(RescaleSlope=2.0, RescaleIntercept=10.0)
     places = [stack_positions(6)[k] for k in order]
     write_enhanced(
@@ -303,7 +303,11 @@ def test_trap_41_echoes_of_an_enhanced_file_are_parted(hospital: Hospital) -> No
         ({}, {"AcquisitionContrast": "FLUID_ATTENUATED"}, "flair"),
         ({}, {"ComplexImageComponent": "PHASE"}, "phase"),
         ({"MRDiffusionSequence": "b1000"}, {}, "dwi"),
-        ({"MRDiffusionSequence": "b0"}, {}, "not_chosen"),  # Philips writes it to every image: no diffusion
+        (
+            {"MRDiffusionSequence": "b0"},
+            {},
+            "not_chosen",
+        ),  # Philips writes it to every image, diffusion or not
         ({"MRTimingAndRelatedParametersSequence": "turbo"}, {}, "tse"),
         ({"MRImageFrameTypeSequence": "derived"}, {}, "derived"),
     ],

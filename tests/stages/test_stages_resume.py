@@ -1,4 +1,4 @@
-"""The stages that work by patient, stopped at the last one: the next run does him alone, to the same bytes."""
+"""Stages that work per patient, stopped at the last patient: the next run does only that one and gives equal bytes."""
 
 import runpy
 from collections.abc import Callable

@@ -34,7 +34,7 @@ EVALUATE = evaluate.Params(
 
 @pytest.fixture
 def configuration_of(tmp_path):
-    """name, shared keys, changes of its own keys -> the configuration, from params.yaml at a tiny size."""
+    """Make a function (name, shared keys, changes of own keys) -> configuration, from params.yaml at a tiny size."""
 
     def of(name: str, shared: dict | None = None, **changes) -> Configuration:
         return tiny_configuration(tmp_path, name, shared, **changes)
@@ -90,18 +90,19 @@ train(configuration, *map(Path, folders))
 
 
 def test_a_killed_process_goes_on_to_the_same_bytes(normalized, tmp_path):
-    """A real SIGKILL before an update of the weights that is another in every run of the test, then one in the
-    middle of writing the second checkpoint after it: nothing looks complete, and the third run ends as an
-    uninterrupted one. With image pool, moving average, accumulation.
+    """A process that is killed twice gives the same result as an uninterrupted one.
 
-    Slow by its processes that import torch.
+    The first SIGKILL comes before a random update of the weights, the second while the second checkpoint after it is
+    written. No output looks complete after either. The training uses image pool, moving average and accumulation.
+
+    The test is slow because its processes import torch.
     """
     everything = {"epochs": 5, "batch_size": 2, "accumulate": 2, "pool_size": 3, "ema_decay": 0.9}
     file = write_params(tmp_path / "params.yaml", "sc_cyclegan", **everything)
     params = load_configuration("sc_cyclegan", load_method("sc_cyclegan"), file)
     folders = [str(normalized), str(tmp_path / "cut"), str(tmp_path / "work")]
     update = random.SystemRandom().randint(1, 6)
-    print(f"killed at update {update}")  # pytest shows it where the test fails
+    print(f"killed at update {update}")  # pytest shows it if the test fails
     finished = (update - 1) // 2  # an epoch has two updates
     for where, count, left in (("update", update, finished), ("save", 2, finished + 1)):
         command = [sys.executable, "-c", KILLED, str(file), *folders, where, str(count)]
@@ -157,7 +158,7 @@ def test_a_second_training_of_the_same_at_the_same_time_is_refused(
 
 
 def test_others_of_the_group_may_read_what_the_umask_lets_them(normalized, tmp_path, sc_cyclegan):
-    """safetensors' own files are for their owner alone; their bytes stay the same."""
+    """safetensors creates files that only their owner can read; their bytes stay the same."""
     before = os.umask(0o027)
     try:
         train(sc_cyclegan, normalized, tmp_path / "out", tmp_path / "work")
@@ -216,7 +217,7 @@ def test_evaluate_agrees_with_scikit_image(normalized, tmp_path, configuration_o
     train(configuration_of("mean_ct"), normalized, tmp_path / "models", tmp_path / "work")
     summary = evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
     slices = pd.read_csv(tmp_path / "metrics/slices.csv")
-    assert len(slices) == 12  # the paired slices of the test patients and no other
+    assert len(slices) == 12  # the paired slices of the test patients and no others
     row = slices.iloc[3]
     real = np.load(normalized / row["patient"] / "ct_hu.npy")[row["k"]]
     mask = np.load(normalized / row["patient"] / "mask.npy")[row["k"]] > 0
@@ -233,7 +234,7 @@ def test_evaluate_agrees_with_scikit_image(normalized, tmp_path, configuration_o
 
 
 def test_both_directions_and_a_perfect_map(normalized, tmp_path, configuration_of):
-    """CT is a function of MR in the fixture, so that the intensity map is near perfect one way."""
+    """CT is a function of MR in the fixture, so that the intensity map is nearly perfect in one direction."""
     train(configuration_of("intensity_map"), normalized, tmp_path / "models", tmp_path / "work")
     summary = evaluate.run(EVALUATE, normalized, tmp_path / "models", tmp_path / "metrics")
     assert summary["mr_to_ct"]["mae_hu"]["mean"] < 5

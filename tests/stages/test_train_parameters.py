@@ -1,4 +1,4 @@
-"""Every key of the train stage does something: trained for a few steps, the weights differ."""
+"""Every key of the stage train has an effect: after a few training steps the weights differ."""
 
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,13 @@ CHANGES: dict[str, list[Any]] = {
     "seed": [1],
     "precision": ["bf16"],
 }
-#: Keys that choose where or how fast the same is computed or what is shown; tests of their own see them at work.
+#: Keys that change device, speed or displayed output, but no result; they have tests of their own.
 NO_WEIGHTS = {"device", "compile", "vgg16_weights"}
 CASES = [(key, value) for key, values in CHANGES.items() for value in values]
 
 
 def with_change(key: str, value: Any, weights: Path | None = None) -> dict[str, Any]:
-    """params.yaml at a tiny size, with one key changed; a dotted one inside its section."""
+    """Return params.yaml at a tiny size with one key changed; a dotted key is in its section."""
     values = yaml.safe_load(Path("params.yaml").read_text()) | TINY
     section, _, inner = key.rpartition(".")
     if section:
@@ -88,7 +88,7 @@ def configuration_of(values: dict[str, Any], folder: Path) -> Configuration:
 
 
 def trained(values: dict[str, Any], folder: Path, work: Path) -> dict[str, torch.Tensor]:
-    """The generators at the end and those that would be saved."""
+    """Train, and return the final generators and those that would be saved."""
     plan = TrainingPlan(configuration_of(values, folder))
     examples = SlicePairs(open_normalized(folder), plan.settings.augmentation)
     fit(lambda: ScCycleGan(plan.params), examples, plan.settings, work)

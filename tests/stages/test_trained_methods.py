@@ -1,4 +1,4 @@
-"""The systems that are trained: their section of params.yaml, phases one after the other, and going on after a kill."""
+"""The trained methods: their sections of params.yaml, successive phases, and continuing after a kill."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from mrct.training.run import TrainingPlan, train, train_phases
 
 @pytest.fixture
 def configuration_of(tmp_path, monkeypatch):
-    """name, shared keys, changes of its section -> the configuration, from params.yaml at a tiny size."""
+    """Make a function (name, shared keys, changes of its section) -> configuration, from params.yaml at a tiny size."""
     monkeypatch.setitem(FURTHER_IMAGES, "brain", head_as_brain)
 
     def of(name: str, shared: dict | None = None, **changes) -> Configuration:
@@ -70,7 +70,7 @@ def test_only_the_directions_that_are_asked_for_are_written(normalized, tmp_path
 def test_fine_tuning_is_a_second_phase_that_starts_from_the_best_of_the_first(
     normalized, tmp_path, configuration_of
 ):
-    """Its epochs are counted on; what is written is its best, not the training's."""
+    """The count of epochs continues, and the best epoch of the fine-tuning is written, not that of the training."""
     train(configuration_of("pix2pix"), normalized, tmp_path / "both", tmp_path / "work")
     history = pd.read_csv(tmp_path / "both/history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
@@ -84,7 +84,7 @@ def test_fine_tuning_is_a_second_phase_that_starts_from_the_best_of_the_first(
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the loop may catch it."""
+    """A substitute for SIGKILL: nothing in the loop may catch it."""
 
 
 def test_a_killed_run_goes_on_in_the_right_phase_to_the_same_bytes(
@@ -210,7 +210,7 @@ def test_a_method_lies_in_the_module_of_its_name(name):
 
 
 def test_the_brain_volumes_are_the_masks_on_the_patients_grid(normalized):
-    """One for each training patient and no other: 1 inside, -1 outside; slices 5 mm apart, pixels of 2 mm."""
+    """There is one per training patient: 1 inside, -1 outside; slices 5 mm apart, pixels of 2 mm."""
     data = open_normalized(normalized)
     volumes = brain_volumes(data)
     assert set(volumes) == {patient.name for patient in data.split("train")}

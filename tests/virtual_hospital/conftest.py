@@ -26,7 +26,7 @@ def head(template) -> Head:
 
 @pytest.fixture(scope="session")
 def water_ball(template) -> Head:
-    """A ball of CSF without texture, 60 mm in radius, around the origin."""
+    """Make a ball of CSF without texture, with a radius of 60 mm, around the origin."""
     shape = template.labels.shape
     k, j, i = np.ogrid[: shape[0], : shape[1], : shape[2]]
     k0, j0, i0 = ORIGIN_INDEX

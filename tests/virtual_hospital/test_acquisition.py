@@ -113,7 +113,7 @@ angle, shift = st.floats(-20, 20), st.floats(-10, 10)
 @settings(max_examples=15, deadline=None)
 @given(st.tuples(angle, angle, angle), st.tuples(shift, shift, shift), st.sampled_from([0.0, 12.0]))
 def test_sampling_a_ramp_returns_its_coordinates(degrees, shift_mm, tilt):
-    """A volume that holds x, y or z is linear, so any grid reads its own positions, sheared or not."""
+    """A volume that holds x, y or z is linear, so that any grid samples its own positions, sheared or not."""
     matrix = pose(degrees, shift_mm)
     grid = stack(
         rotation_matrix((tilt, 0, 0)), np.zeros(3), (3, 6, 5), 2.0, 4.0, 4.0, np.array([0.0, 0.0, 1.0])

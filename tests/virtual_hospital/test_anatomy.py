@@ -1,4 +1,4 @@
-"""The template compared with textbooks of anatomy, patients compared with the template."""
+"""The template compared with anatomy textbooks, and patients compared with the template."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Unwanted series: the default cohort has all kinds, and each is what its name says."""
+"""Unwanted series: the default cohort has all kinds, and each has the properties of its kind."""
 
 import itertools
 import warnings
@@ -41,7 +41,7 @@ def session(head):
 
 @pytest.fixture(scope="module")
 def made(session):
-    """{kind: Series} of every kind."""
+    """Make {kind: Series} of every kind."""
     return {kind: maker(session) for kind, maker in MAKERS.items()}
 
 

@@ -1,4 +1,4 @@
-"""The folders of the export: no file replaces that of another patient, although names repeat."""
+"""The folders of the export: no file overwrites that of another patient, although names repeat."""
 
 from types import SimpleNamespace
 

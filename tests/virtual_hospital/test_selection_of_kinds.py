@@ -1,4 +1,4 @@
-"""Each unwanted kind under the default selection rules: alone it is rejected, beside the clean series it is not used.
+"""Each unwanted kind under the default rules: it is rejected alone, and not used together with the clean series.
 
 The rules see the headers of one patient per MR vendor, with text cleaned as de-identification does.
 """
@@ -31,7 +31,7 @@ PATIENTS = {"siemens": 6, "philips": 0, "ge": 19}
 
 
 class Patient:
-    """A patient without unwanted series, and what the stage knows of a series of the patient."""
+    """A patient without unwanted series, and the data that the stage has of the patient's series."""
 
     def __init__(self, template, n: int) -> None:
         self.n, self.persona = n, draw_persona(n, np.random.default_rng(1))
@@ -42,7 +42,7 @@ class Patient:
         self.session = Session(examination.head, examination.poses, self.clean["CT"], SIZE, *vendors, rng)
 
     def headers(self, series, number: int) -> list[Instance]:
-        """Headers of the images that de-identification keeps."""
+        """Return the headers of the images that de-identification keeps."""
         scanner = {"CT": ct_scanner(self.n), "MR": mr_scanner(self.n), "PT": SIEMENS_PET}[series.modality]
         found = []
         for index, image in enumerate(
