@@ -102,7 +102,7 @@ def test_a_later_iteration_goes_on_where_the_one_before_ended_or_starts_anew():
         "iteration_2",
         {"iteration_1": trained_from(ContextGan.build(params(), "iteration_1", {}))},
     )
-    with torch.no_grad():  # the second generator has learnt to look at its context
+    with torch.no_grad():  # the second generator has learned to use its context
         chain.mr_to_ct.generators[1].layers[0].weight += 0.1
     mr, context = batch(context=True).mr, batch(context=True).other["context"]
     both = torch.cat([mr, context], 1)
