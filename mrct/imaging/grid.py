@@ -20,7 +20,7 @@ Affine = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """`depth` slices of image_size x image_size pixels; the 4x4 `affine` maps an index (i, j, k) to LPS mm."""
+    """Grid of `depth` slices of image_size x image_size pixels; the 4x4 `affine` maps an index (i, j, k) to LPS mm."""
 
     image_size: int
     depth: int

@@ -46,7 +46,7 @@ class ContextGenerator(nn.Module):
         layers += [nn.Conv3d(channels, 1, 3, padding=1)]
         self.layers = nn.Sequential(*layers)
         initialize_he(self, SLOPE)
-        # on the CPU a training step of 8 channels takes half the time in this order
+        # faster on the CPU (docs/decisions/methods.md)
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs omit it
 
     def forward(self, x: Tensor) -> Tensor:

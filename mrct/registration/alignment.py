@@ -24,7 +24,7 @@ Modality = Literal["ct", "mr"]
 
 @dataclass(frozen=True)
 class Scan:
-    """A volume and its head: a uint8 mask in the space of the volume, with pixels of about 1 mm."""
+    """Volume and its head: a uint8 mask in the space of the volume, with pixels of about 1 mm."""
 
     volume: sitk.Image
     head: sitk.Image
@@ -44,7 +44,7 @@ class HeadPair:
 
 @dataclass(frozen=True)
 class RigidRegistration:
-    """`ct_to_mr`: 4x4, a point of the CT to the point of the MR, LPS mm. `fixed`: the image whose grid is kept."""
+    """Rigid registration: `ct_to_mr` is 4x4, points of the CT to points of the MR, LPS mm; `fixed` keeps its grid."""
 
     ct_to_mr: np.ndarray
     fixed: Modality
@@ -80,7 +80,7 @@ class RigidRegistration:
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """A pair on one grid, arrays (D, H, W).
+    """Pair on one grid, arrays (D, H, W).
 
     `ct` in HU, -1024 outside the CT; `mr` 0 outside the MR; `mask` the head; `coverage` where both images have data;
     `ct_head` and `mr_head` the head as found in each image. All but the images are bool.

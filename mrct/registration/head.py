@@ -98,7 +98,7 @@ def _prepared(volume: sitk.Image, scaled: np.ndarray, head: np.ndarray) -> Head:
 
 @dataclass(frozen=True)
 class BinnedHead:
-    """A head as one axis of a joint histogram: the box around its region, and the bins of the region's voxels.
+    """Head as one axis of a joint histogram: the box around its region, and the bins of the region's voxels.
 
     Only whole voxels are counted. Samples between thick slices would be blurred by interpolation, which shifts the
     optimum (docs/decisions/registration.md).

@@ -67,7 +67,7 @@ REASONS_PER_RULE = 3
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a step's bar; `tone` is its color's name in report.css."""
+    """Part of a step's bar; `tone` is the name of its color in report.css."""
 
     name: str
     count: int
@@ -87,7 +87,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RuleRow:
-    """A rule that rejected `n` items: its most frequent reasons, and how many `more` there are."""
+    """Rule that rejected `n` items: its most frequent reasons, and how many `more` there are."""
 
     name: str
     n: int
