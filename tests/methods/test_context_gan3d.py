@@ -182,5 +182,5 @@ def test_impossible_values_are_refused(change):
 
 @pytest.mark.parametrize("asked", [["ct_to_mr"], ["mr_to_ct", "ct_to_mr"], []])
 def test_the_direction_that_the_paper_does_not_have_is_refused(asked):
-    with pytest.raises(ParamsError, match=r"directions.*(make CT from MR alone|at least 1)"):
+    with pytest.raises(ParamsError, match=r"directions.*(translate MR to CT only|at least 1)"):
         params(directions=asked)
