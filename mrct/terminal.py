@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 def progress() -> Progress:
-    """A rich progress bar on stderr; silent where no person watches (CI, a log file), and in a worker process."""
+    """Make a rich progress bar on stderr; it is silent in CI, in a log file and in a worker process."""
     console = Console(stderr=True)
     watched = console.is_terminal and not os.environ.get("CI") and parent_process() is None
     return Progress(
@@ -26,7 +26,7 @@ def progress() -> Progress:
 
 
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """`items`, unchanged, under a progress bar."""
+    """Yield the items unchanged, under a progress bar."""
     with progress() as bar:
         task = bar.add_task(description, total=total)
         for item in items:

@@ -1,9 +1,10 @@
-"""The only module that uses MLflow. A run is found by the fingerprint of its parameters, data and code.
+"""Tracking of runs in MLflow, in the only module that uses it.
 
-DVC may take a trained model from its cache. Its run is then found again, or rebuilt from the outputs of the stages, and
-never made twice. The database is an SQLite file in the project's root, also if DVC runs in a temporary workspace; the
-environment variable MLFLOW_TRACKING_URI names another one. Runs are logged by the client and not by MLflow's
-module-level functions, because these add the account name and the script's path as tags.
+A run is found by the fingerprint of its method, parameters and data. DVC may take a trained model from its cache: its
+run is then found again, or rebuilt from the outputs of the stages, and never made twice. The database is an SQLite file
+in the project's root, also if DVC runs in a temporary workspace; the environment variable MLFLOW_TRACKING_URI names
+another one. Runs are logged by the client and not by MLflow's module-level functions, because these add the account
+name and the script's path as tags.
 """
 
 import logging
@@ -28,7 +29,7 @@ FINGERPRINT = "mrct.fingerprint"
 
 
 def project_root(folder: Path | None = None) -> Path:
-    """The project's root; in a temporary workspace of DVC (.dvc/tmp/exps/...) the root of its project."""
+    """Return the project's root; in a temporary workspace of DVC (.dvc/tmp/exps/...), the root of its project."""
     folder = (folder or Path.cwd()).resolve()
     parts = folder.parts
     if ".dvc" in parts and "exps" in parts:
@@ -37,18 +38,18 @@ def project_root(folder: Path | None = None) -> Path:
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or else the SQLite file in the project's root."""
+    """Return MLFLOW_TRACKING_URI, or else the SQLite file in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
 
 
 def artifact_location() -> str | None:
-    """The folder `mlruns` beside an SQLite file; None for a server, which chooses its own place."""
+    """Return the folder `mlruns` beside an SQLite file; None for a server, which chooses its own place."""
     kind, _, file = tracking_uri().partition("sqlite:///")
     return None if kind else (Path(file).resolve().parent / "mlruns").as_uri()
 
 
 class Run:
-    """The MLflow run with a fingerprint; it is created if there is none yet."""
+    """MLflow run with a given fingerprint; it is created if there is none yet."""
 
     def __init__(self, fingerprint: str, name: str) -> None:
         client = _client()
@@ -64,7 +65,7 @@ class Run:
         self.client, self.run_id = client, run.info.run_id
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log nested parameters under dotted names. A parameter that is logged already keeps its value."""
+        """Log nested parameters under dotted names; a parameter that is already logged keeps its value."""
         logged = self.client.get_run(self.run_id).data.params
         for key, value in flatten(values).items():
             if key not in logged:
@@ -91,13 +92,13 @@ class Run:
         self.client.log_image(self.run_id, pixels, key=name, step=step, synchronous=True)
 
     def artifacts(self, files: Iterable[Path], folder: str | None = None) -> None:
-        """Copy those of the files that exist into the run."""
+        """Copy the files that exist into the run."""
         for file in files:
             if file.is_file():
                 self.client.log_artifact(self.run_id, str(file), folder)
 
     def logged_steps(self, metric: str) -> set[int]:
-        """The steps at which the metric is logged already."""
+        """Return the steps at which the metric is already logged."""
         return {entry.step for entry in self.client.get_metric_history(self.run_id, metric)}
 
     def finish(self, failed: bool = False) -> None:
@@ -119,7 +120,7 @@ def record(model: Path, metrics: Path, artifacts: Iterable[Path]) -> str:
         The name of the method.
 
     Raises:
-        NotFoundError: If the model was not trained.
+        NotFoundError: The model was not trained.
     """
     if not (model / "model.json").is_file():
         raise NotFoundError(
@@ -165,7 +166,7 @@ def record_all(models: Path, reports: Path, reference: str) -> list[str]:
 
 
 def test_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """summary.json -> {"test_mr_to_ct_mae_hu": mean, ...}."""
+    """Extract the means from summary.json: {"test_mr_to_ct_mae_hu": mean, ...}."""
     return {
         f"test_{direction}_{name}": float(value["mean"])
         for direction in Direction
@@ -174,7 +175,7 @@ def test_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def origin_tags() -> dict[str, str]:
-    """The DVC experiment and the git commit of this process; MLflow shows the commit as the run's version."""
+    """Return the DVC experiment and the git commit of this process; MLflow shows the commit as the run's version."""
     tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "workspace")}
     commit = _git("rev-parse", "HEAD")
     if commit:
@@ -184,7 +185,7 @@ def origin_tags() -> dict[str, str]:
 
 
 def _git(*command: str) -> str:
-    """The output of a git command; empty without git or outside a repository."""
+    """Return the output of a git command; empty without git or outside a repository."""
     try:
         done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
     except OSError:
@@ -193,7 +194,7 @@ def _git(*command: str) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    """Flatten nested mappings: {"a": {"b": 1}} becomes {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

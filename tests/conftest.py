@@ -1,4 +1,4 @@
-"""Shared by all tests: quiet, offline, no shared MLflow database, a tiny data/normalized."""
+"""Fixtures shared by all tests: no progress bars, no network, no shared MLflow database, a tiny data/normalized."""
 
 import json
 import os
@@ -22,13 +22,13 @@ for name in ("MRCT_WORKERS", "MRCT_THREADS", "OMP_NUM_THREADS"):
 
 @pytest.fixture(autouse=True)
 def _own_tracking_database(tmp_path_factory, monkeypatch):
-    """No test writes into the project's MLflow database."""
+    """Keep tests from writing into the project's MLflow database."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.getbasetemp() / 'mlflow.db'}")
 
 
 @pytest.fixture
 def normalized(tmp_path) -> Path:
-    """Ten patients of three 32² slices: an ellipse whose CT is a nonlinear function of its MR."""
+    """Make ten patients of three 32² slices: an ellipse whose CT is a nonlinear function of its MR."""
     folder, size = tmp_path / "normalized", 32
     splits = ["train"] * 3 + ["validation"] * 2 + ["test"] * 5
     y, x = np.mgrid[:size, :size] - size / 2 + 0.5

@@ -1,4 +1,4 @@
-"""The packages, dvc.yaml's deps and the imports in the source agree."""
+"""Tests that the packages, dvc.yaml's deps and the imports in the source agree."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ STAGES = [
 
 
 def _may_import() -> dict[str, set[str]]:
-    """The table of CONTRIBUTING.md: package -> packages that it may import, both without `mrct.`."""
+    """Read the table of CONTRIBUTING.md: package -> packages that it may import, both without `mrct.`."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = text.split("| package | purpose | may import |")[1].split("\n\n")[0].strip().split("\n")[1:]
     table = {}
@@ -38,7 +38,7 @@ MAY_IMPORT = _may_import()
 
 
 def imported(file: Path) -> set[str]:
-    """Dotted names of our own modules that a file imports, at its top or inside a function."""
+    """List the dotted names of our own modules that a file imports, at its top or inside a function."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -54,7 +54,7 @@ def module_file(name: str) -> Path | None:
 
 
 def closure(files: set[Path]) -> set[Path]:
-    """The files and all of our files that they import, directly or not; what no result depends on is left out."""
+    """Return the files and all of our files that they import, directly or not, except those that affect no result."""
     found, todo = set(), list(files)
     while todo:
         current = todo.pop()
@@ -65,7 +65,7 @@ def closure(files: set[Path]) -> set[Path]:
 
 
 def needed(stage: str, method: str) -> set[Path]:
-    """The code that a stage runs: its module and the method that it loads by name."""
+    """Return the code that a stage runs: its module and the method that it loads by name."""
     module = ROOT / "stages" / f"{stage}.py"
     methods = [method] if method else list(METHODS) if stage == "configure" else []
     return closure({module} | {ROOT / f"mrct/methods/{name}.py" for name in methods})
@@ -90,7 +90,7 @@ def test_packages_import_what_the_table_allows(file):
 
 
 def test_the_table_has_no_circle():
-    """Otherwise no package could be understood before another."""
+    """With a circle, no package could be understood on its own."""
     done: set[str] = set()
     packages = set(MAY_IMPORT) - {"cli", "virtual_hospital"}  # what they may import is said in words
     while done < packages:
@@ -111,7 +111,7 @@ def test_only_tracking_imports_mlflow():
 
 
 def test_packages_never_name_a_folder_of_data():
-    """Stages know the folders; core/contracts.py only tells where a table lies."""
+    """Stages know the folders; core/contracts.py only states where a table lies."""
     for file in (ROOT / "mrct").rglob("*.py"):
         if package_of(file) == "cli" or file.name in ("contracts.py", "params.py"):
             continue
@@ -134,7 +134,7 @@ def test_every_package_says_what_it_is_for_and_exports_nothing():
 
 @pytest.mark.parametrize(("stage", "method"), STAGES)
 def test_deps_cover_what_the_stage_imports(stage, method):
-    """DVC does not follow imports: a missing package here would leave a stage unrun after a change."""
+    """DVC does not follow imports: with a missing package, a change would not run the stage again."""
     deps = code_of(stage, method)
     missing = {
         file for file in needed(stage, method) if not any(dep in (file, *file.parents) for dep in deps)
@@ -144,7 +144,7 @@ def test_deps_cover_what_the_stage_imports(stage, method):
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_deps_name_no_code_that_is_gone_or_not_imported(stage):
-    """Code in deps that the stage does not import would run it again for nothing."""
+    """Code in deps that the stage does not import would run it again needlessly."""
     methods = [method for name, method in STAGES if name == stage]
     files = set().union(*(needed(stage, method) for method in methods))
     for dep in {dep for method in methods for dep in code_of(stage, method)}:

@@ -1,4 +1,4 @@
-"""The documentation against the project: generated pages, links, parameters, commands, and the paths it names."""
+"""Tests of the documentation against the project: generated pages, links, parameters, commands and paths."""
 
 import importlib.util
 import re
@@ -33,7 +33,7 @@ def name(page: Path) -> str:
 
 
 def generator() -> ModuleType:
-    """docs/generate.py, which is a script and no package."""
+    """Load docs/generate.py, which is a script and not a package."""
     spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs/generate.py")
     assert spec
     assert spec.loader
@@ -43,18 +43,18 @@ def generator() -> ModuleType:
 
 
 def without_code(text: str) -> str:
-    """The text with its code blocks and inline code left out."""
+    """Return the text without code blocks and inline code."""
     return re.sub(r"`[^`\n]*`", "", re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE))
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub makes of the headings of a page."""
+    """Return the anchors that GitHub makes of the headings of a page."""
     titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def links(page: Path) -> list[str]:
-    """Targets of the relative links and images of a page."""
+    """List the targets of the relative links and images of a page."""
     found = re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8")))
     return [target for target in found if not re.match(r"[a-z]+:", target)]
 

@@ -1,6 +1,6 @@
-"""What DVC runs again after a change: the real dvc.yaml over invented outputs, as `dvc status` tells it.
+"""Tests of what DVC runs again after a change, by `dvc status` on the real dvc.yaml with invented outputs.
 
-Only stages whose own dependencies changed are named; DVC runs what comes after them too.
+Only stages whose own dependencies changed are named; DVC also runs the stages after them.
 """
 
 import shutil
@@ -24,7 +24,7 @@ SCORED = {f"evaluate@{method}" for method in METHODS}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Our code with all methods, and a file for each output, as if everything had just run."""
+    """Make a project with our code, all methods, and a file for each output, as if everything had just run."""
     root = tmp_path_factory.mktemp("project")
     for name in ("mrct", "stages", "virtual_hospital"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def write_output(path: Path) -> None:
-    """A file for an output with an ending; a folder, with what others depend on in it, for one without."""
+    """Write a file for an output with a suffix; without one, a folder with the files on which others depend."""
     if path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(path.name)
@@ -63,7 +63,7 @@ def changed_stages() -> set[str]:
 
 
 def after(project: Path, file: str, change: Callable[[], object]) -> set[str]:
-    """The stages to run after `change` of the file, which is put back."""
+    """Return the stages to run after `change` of the file, which is restored."""
     before = (project / file).read_bytes()
     try:
         change()
@@ -73,7 +73,7 @@ def after(project: Path, file: str, change: Callable[[], object]) -> set[str]:
 
 
 def after_setting(project: Path, override: str) -> set[str]:
-    """As `dvc exp run -S override`."""
+    """Return the stages to run after `dvc exp run -S override`."""
     return after(project, "params.yaml", lambda: apply_overrides("params.yaml", [override]))
 
 
@@ -102,7 +102,7 @@ def test_after_a_run_nothing_is_left_to_do(project: Path) -> None:
 def test_a_parameter_trains_again_the_methods_that_depend_on_it(
     project: Path, override: str, wanted: set[str]
 ) -> None:
-    """`configure` runs first; by what it writes DVC sees which methods are concerned."""
+    """`configure` runs first; its outputs show DVC which methods are concerned."""
 
     def change() -> None:
         apply_overrides("params.yaml", [override])

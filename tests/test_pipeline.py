@@ -1,4 +1,4 @@
-"""The whole road on a tiny virtual hospital, from dirty DICOM to the report, by the stages' own functions."""
+"""Test of the whole pipeline on a tiny virtual hospital, from raw DICOM to the report, by the stages' functions."""
 
 import hashlib
 from pathlib import Path
@@ -24,7 +24,7 @@ DATA_STAGES = ("cohort", "cohort_truth", "anonymized", "selected", "registered",
 
 
 def run_data_stages(root: Path) -> SimpleNamespace:
-    """Folders of a cohort of four patients through to normalized."""
+    """Run the data stages on a cohort of four patients, up to normalized; return the folders."""
     at = SimpleNamespace(**{name: root / name for name in DATA_STAGES})
     params = cohort.Params(seed=7, patients=4, image_size=96, contamination=True)
     cohort.run(params, LABELS, at.cohort, at.cohort_truth)
@@ -99,7 +99,7 @@ def test_no_series_that_the_truth_calls_unwanted_is_kept(data):
 
 
 def test_registration_finds_the_true_pose(data):
-    """Within 1 mm on average over the head's box; 96 pixels a slice are coarse."""
+    """Within 1 mm on average over the head's box; 96 pixels per slice are coarse."""
     truth = pd.read_csv(data.cohort_truth / "patients.csv", dtype=str)
     mapping = pseudonyms.demonstration()
     corners = np.array([[x, y, z, 1.0] for x in (-60, 60) for y in (-80, 80) for z in (-40, 40)])
@@ -142,7 +142,7 @@ def test_train_evaluate_and_report(data, tmp_path):
 
 
 def no_personal_value(data: SimpleNamespace, folders: list[Path]) -> None:
-    """None of the invented names and ids of the export is in any byte of what the stages wrote from it."""
+    """Check that no file in the folders contains any invented name or id of the export."""
     personal: set[bytes] = set()
     for file in data.cohort.rglob("*"):
         if file.is_file():

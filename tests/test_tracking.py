@@ -81,7 +81,7 @@ def test_every_method_is_one_run_and_all_compare_under_the_same_names(tmp_path, 
 
 
 def test_the_origin_of_a_run_is_where_it_was_trained(model, tmp_path, monkeypatch):
-    """A later stage of another experiment completes the run and does not take it over."""
+    """A later stage of another experiment completes the run and does not change its origin."""
     monkeypatch.setenv("DVC_EXP_NAME", "first")
     run = Run(f"f-{tmp_path.name}", "x")
     run.tags(origin_tags())

@@ -1,4 +1,4 @@
-"""What passes between the stages as tables: every column of every CSV file, with its unit.
+"""Declarations of the tables that pass between the stages: every column of every CSV file, with its unit.
 
 Conventions: `patient` is a pseudonym (`P` and 10 hex digits), `series` a name within the patient, `k` the index of a
 slice from the feet up, starting at 0. Positions are in mm in the patient's coordinate system (LPS).
@@ -11,14 +11,14 @@ from pydantic import BeforeValidator, Field
 
 from mrct.core.tables import MetricRow, Row, Table
 
-#: CT where nothing was scanned, in every volume from `select` on.
+#: HU of a CT where nothing was scanned, in every volume from `select` on.
 AIR_HU = -1024.0
 #: Text that may be empty: an empty cell is read as "".
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
 
 class FileAction(StrEnum):
-    """What happened to a file of the source."""
+    """Outcome for a file of the source."""
 
     KEPT = "kept"
     REJECTED = "rejected"
@@ -28,7 +28,7 @@ class FileAction(StrEnum):
 
 
 class AttributeAction(StrEnum):
-    """What happened to an attribute of an image."""
+    """Outcome for an attribute of an image."""
 
     KEPT = "kept"
     CHANGED = "changed"
@@ -37,14 +37,14 @@ class AttributeAction(StrEnum):
 
 
 class SeriesVerdict(StrEnum):
-    """Whether a series is used."""
+    """Decision on a series."""
 
     KEPT = "kept"
     REJECTED = "rejected"
 
 
 class SelectionStatus(StrEnum):
-    """Whether a patient has both images."""
+    """Outcome of the selection for a patient."""
 
     PAIRED = "paired"
     UNPAIRED = "unpaired"
@@ -52,14 +52,14 @@ class SelectionStatus(StrEnum):
 
 
 class RegistrationStatus(StrEnum):
-    """Whether CT and MR of a patient lie on one grid."""
+    """Outcome of the registration for a patient."""
 
     REGISTERED = "registered"
     FAILED = "failed"
 
 
 class Split(StrEnum):
-    """What the pairs of a patient are for."""
+    """Use of a patient's pairs."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -67,7 +67,7 @@ class Split(StrEnum):
 
 
 class PairRule(StrEnum):
-    """Why a slice is no pair."""
+    """Rule that rejects a slice."""
 
     INCOMPLETE = "incomplete"
     EMPTY = "empty"
@@ -77,7 +77,7 @@ class PairRule(StrEnum):
 
 
 class Direction(StrEnum):
-    """What a network translates."""
+    """Direction of a translation."""
 
     MR_TO_CT = "mr_to_ct"
     CT_TO_MR = "ct_to_mr"
@@ -94,7 +94,7 @@ class VirtualSeries(Row):
     series_uid: str = Field(description="SeriesInstanceUID")
     modality: str = Field(description="CT, MR or PT")
     kind: str = Field(description="clean, or the kind of unwanted series (virtual_hospital/contamination)")
-    wanted: Literal["yes", "acceptable", "no"] = Field(description="what a selection should make of it")
+    wanted: Literal["yes", "acceptable", "no"] = Field(description="whether a selection should use it")
     te_ms: int | None = Field(
         description="echo time to which `wanted` applies, where a series has several echoes, ms"
     )
@@ -104,7 +104,7 @@ class HidingPlace(Row):
     kind: str = Field(description="kind of hiding place (virtual_hospital/hiding)")
     where: str = Field(description="path of attributes, or a part of the file")
     n_images: int = Field(
-        description="images that hide a value there; of a file that is no image: such files"
+        description="number of images that hide a value there; of a non-image file, such files"
     )
 
 
@@ -119,7 +119,7 @@ class AuditedFile(Row):
     )
     action: FileAction = Field(description="what happened to the file")
     reason: Text = Field(description="why it was not kept")
-    output: Text = Field(description="where it was written, below data/anonymized")
+    output: Text = Field(description="path of the output below data/anonymized")
 
 
 class AuditedAttribute(Row):
@@ -129,32 +129,32 @@ class AuditedAttribute(Row):
         description="code of the Basic Profile (PS3.15 table E.1-1); empty: not in the table"
     )
     action: AttributeAction = Field(description="what happened to the attribute")
-    count: int = Field(description="how often")
+    count: int = Field(description="number of occurrences")
 
 
 class SelectedSeries(Row):
     patient: str = Field(description="pseudonym")
     series: str = Field(
-        description="series; its parts end in -e1 (echo), -k1 (kernel), -i1 (image type) or -s1 (scan)"
+        description="name of the series; its parts end in -e1 (echo), -k1 (kernel), -i1 (image type) or -s1 (scan)"
     )
     modality: str = Field(description="CT or MR")
     description: Text = Field(description="known words of SeriesDescription")
     manufacturer: Text = Field(description="short name of a known vendor, or other")
     plane: Text = Field(description="axial, coronal, sagittal or oblique")
     angle_deg: float | None = Field(
-        description="between the slices' normal and the patient's long axis, degrees"
+        description="angle between the slices' normal and the patient's long axis, degrees"
     )
     weighting: Text = Field(description="t1, t2, pd, flair or unknown")
-    n_slices: int | None = Field(description="images in the series")
+    n_slices: int | None = Field(description="number of images in the series")
     spacing_mm: Text = Field(description="pixel spacing, between rows x between columns, mm")
-    slice_spacing_mm: float | None = Field(description="between slices, mm")
+    slice_spacing_mm: float | None = Field(description="distance between neighboring slices, mm")
     te_ms: float | None = Field(description="echo time, ms")
     tr_ms: float | None = Field(description="repetition time, ms")
     ti_ms: float | None = Field(description="inversion time, ms")
     echo_train_length: int | None = Field(description="echoes per excitation")
     decision: SeriesVerdict = Field(description="whether the series is used")
     rule: Text = Field(description="rule that rejected it (docs/reference/selection-rules.md)")
-    reason: Text = Field(description="why it was rejected; of a kept series: what was corrected")
+    reason: Text = Field(description="why it was rejected; for a kept series, what was corrected")
 
 
 class SelectedPatient(Row):
@@ -176,15 +176,15 @@ class RegisteredPatient(Row):
         default=None, description="90th percentile of the distance from the skin in CT to the skin in MR, mm"
     )
     rotation_deg: float | None = Field(
-        default=None, description="rotation by which the CT was moved, degrees"
+        default=None, description="rotation of the CT by the registration, degrees"
     )
     translation_mm: float | None = Field(
-        default=None, description="how far the center of the CT's head moved, mm"
+        default=None, description="displacement of the center of the CT's head, mm"
     )
     removed_face_percent: float | None = Field(
         default=None, description="volume of the head that defacing removed, %; empty: not defaced"
     )
-    reason: Text = Field(description="why registration failed, or what to look at")
+    reason: Text = Field(description="why registration failed, or what to check")
 
 
 class Pair(Row):
@@ -203,12 +203,12 @@ class RejectedSlice(Row):
     patient: str = Field(description="pseudonym")
     k: int = Field(description="index of the slice, from 0")
     rule: PairRule = Field(description="rule that rejected it")
-    reason: str = Field(description="why, with the number that decided")
+    reason: str = Field(description="why it was rejected, with the decisive number")
 
 
 class PatientSplit(Row):
     patient: str = Field(description="pseudonym")
-    split: Split = Field(description="what the pairs of the patient are for")
+    split: Split = Field(description="use of the patient's pairs")
     n_pairs: int = Field(description="number of pairs")
 
 
@@ -233,7 +233,7 @@ class SliceMetrics(MetricRow):
 
 
 class PatientMetrics(MetricRow):
-    """One further column per metric: of the volume where it is defined, else the mean over the slices."""
+    """One further column per metric: its value for the volume if defined, else its mean over the slices."""
 
     direction: Direction = Field(description="what was translated")
     patient: str = Field(description="pseudonym of a test patient")

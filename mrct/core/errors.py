@@ -1,4 +1,4 @@
-"""The errors whose text is written for the user."""
+"""Errors whose text is written for the user."""
 
 
 class MrctError(Exception):
@@ -11,20 +11,20 @@ class MrctError(Exception):
 
 
 class DataError(MrctError, ValueError):
-    """Data or parameters cannot be used as they are."""
+    """Error for data or parameters that cannot be used as they are."""
 
 
 class NotFoundError(MrctError, FileNotFoundError):
-    """A file or folder that the work needs is missing."""
+    """Error for a required file or folder that is missing."""
 
 
 class OutputExistsError(MrctError, FileExistsError):
-    """The output would overwrite something."""
+    """Error for an output that would overwrite something."""
 
 
 class RunError(MrctError, RuntimeError):
-    """A run cannot go on, for a reason outside its data."""
+    """Error that stops a run for a reason outside its data."""
 
 
 class WriteError(MrctError, OSError):
-    """A file could not be written."""
+    """Error for a file that could not be written."""

@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or not there."""
+"""Files and folders that appear whole or not at all."""
 
 import csv
 import json
@@ -19,10 +19,10 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 
 @contextmanager
 def output_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder that replaces `path` when the block ends well, and is removed when it fails.
+    """Yield an empty folder that replaces `path` if the block succeeds and is removed if it fails.
 
-    It lies beside `path`, on the same file system: the move is one rename, and a stage that is killed leaves nothing
-    that looks complete.
+    The folder lies beside `path`, on the same file system. Moving it is one rename, so that a killed stage leaves
+    nothing that looks complete.
     """
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -39,7 +39,7 @@ def output_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, which is renamed to `path` when the block ends well."""
+    """Yield a temporary path beside `path` that is renamed to `path` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -56,7 +56,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; DataError names the file if it is no JSON."""
+    """Read a JSON file.
+
+    Raises:
+        DataError: The file is not valid JSON; the message names it.
+    """
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
@@ -64,7 +68,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_private_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV table that its owner alone may open."""
+    """Write a CSV table that only its owner can read."""
     with atomic_file(path) as partial:
         partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

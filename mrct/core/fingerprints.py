@@ -1,4 +1,4 @@
-"""What a result depends on, as hashes: the bytes of its data, its parameters and the code that made it."""
+"""Hashes of everything that a result depends on: the bytes of its data, its parameters and its code."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ _CODE = ("stages/", "mrct/", "virtual_hospital")
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits."""
+    """Return the SHA-256 of a file's bytes as 64 hex digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def folder_hash(folder: Path) -> str:
-    """SHA-256 over the names and bytes of all files below `folder`, in sorted order, 64 hex digits."""
+    """Return the SHA-256 over the names and bytes of all files below `folder`, in sorted order, as 64 hex digits."""
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + bytes.fromhex(file_hash(file)))
@@ -29,19 +29,19 @@ def folder_hash(folder: Path) -> str:
 
 
 def run_fingerprint(method: str, params: dict[str, Any], data: str) -> str:
-    """16 hex digits for a training: its method, its parameters and the hash of its data.
+    """Hash the method, the parameters and the data hash of a training to 16 hex digits.
 
-    Equal trainings have equal fingerprints. MLflow's runs are found by it.
+    Equal trainings have equal fingerprints. MLflow's runs are found by their fingerprint.
     """
     content = json.dumps([method, params, data], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def code_fingerprint(stage: str, method: str = "") -> str:
-    """SHA-256 over the code of a stage, the installed libraries and the version of Python, 64 hex digits.
+    """Hash the code of a stage, the installed libraries and the version of Python to 64 hex digits (SHA-256).
 
-    The code of a stage is the code that dvc.yaml lists in its `deps`: what runs the stage again also discards its
-    unfinished work and its checkpoints. tests/test_architecture.py proves that the lists are complete.
+    The code of a stage is what dvc.yaml lists in its `deps`. A change that runs the stage again therefore also
+    discards its unfinished work and checkpoints. tests/test_architecture.py proves that the lists are complete.
     """
     parts = [sys.version, *_libraries()]
     for place in code_of(stage, method):
@@ -52,7 +52,7 @@ def code_fingerprint(stage: str, method: str = "") -> str:
 
 
 def code_of(stage: str, method: str = "") -> list[Path]:
-    """The files and folders of code in the `deps` of a stage of dvc.yaml."""
+    """Return the files and folders of code in the `deps` of a stage in dvc.yaml."""
     deps = yaml.safe_load((_ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"]
     names = [str(name).replace("${item.method}", method) for name in deps]
     return [_ROOT / name for name in names if name.startswith(_CODE)]

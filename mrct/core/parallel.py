@@ -1,6 +1,6 @@
 """Map a function over many items, on processes of this machine or on a dask cluster, with a progress bar.
 
-`running` chooses where, `map_processes` maps and returns the results in order. They do not depend on the choice.
+`running` chooses where the work runs; `map_processes` returns the results in order. They do not depend on the choice.
 """
 
 import os
@@ -39,11 +39,15 @@ _current: ContextVar[_Executor | None] = ContextVar("executor", default=None)
 
 @contextmanager
 def running(executor: str, scheduler: str = "") -> Iterator[None]:
-    """Make `map_processes` use one pool of processes, or the dask cluster at `scheduler`, inside the block.
+    """Run `map_processes` inside the block on one pool of processes, or on a dask cluster.
 
-    The cluster's workers need this package and the same paths (a shared file system). Items travel to them, the
-    de-identification key and headers among them: beyond one machine the address should be tls://..., and spilling
-    to disk be off (distributed.worker.memory.target and .spill: false). Nothing is started before it is needed.
+    The cluster's workers need this package and the same paths (a shared file system). Items are sent to them, including
+    the de-identification key and headers. Beyond one machine, use a tls:// address and switch spilling to disk off
+    (distributed.worker.memory.target and .spill: false). Nothing is started before it is needed.
+
+    Args:
+        executor: Processes or dask.
+        scheduler: Address of the dask scheduler.
     """
     chosen: _Executor = _Cluster(scheduler) if executor == "dask" else _Processes()
     token = _current.set(chosen)
@@ -59,8 +63,8 @@ def map_processes(
 ) -> list[Result]:
     """Return [function(item) for item in items], computed by workers.
 
-    `function` is a module-level function. It turns the failures that it knows (a bad file, a patient who cannot be
-    registered) into results that are listed. What it raises stops the run, after the items in work have ended.
+    `function` is a module-level function. It returns expected failures (a bad file, a patient who cannot be
+    registered) as results, which are listed. An exception stops the run after the items in progress have ended.
     """
     executor = _current.get()
     if executor is None:
@@ -108,7 +112,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker with its run: otherwise it would wait for ever, and write beside the next run."""
+    """End this worker with its run; otherwise it would wait forever, or write while the next run works."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -156,7 +160,7 @@ def _connect(address: str) -> Any:
 
 
 def _abandon(client: Any, futures: list[Any]) -> None:
-    """Cancel the items that wait, and wait for those that a worker has begun."""
+    """Cancel the waiting items, and wait for those that a worker has begun."""
     if not futures:
         return
     begun = {key for keys in client.processing().values() for key in keys}

@@ -19,11 +19,11 @@ PARAMS_FILE = Path("params.yaml")
 
 
 class ParamsError(DataError):
-    """params.yaml holds an unknown key or a wrong value."""
+    """Error for an unknown key or a wrong value in params.yaml."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1, in which 1e-05 is a number as in YAML 1.2: DVC writes it so after -S key=0.00001."""
+    """Loader for YAML 1.1 that reads 1e-05 as a number, as YAML 1.2 does: DVC writes it so after -S key=0.00001."""
 
 
 _Loader.add_implicit_resolver(
@@ -38,7 +38,7 @@ class Section(BaseModel):
 
 
 class Execution(Section):
-    """Where the work runs and what is shown of it: keys of no stage, because no result depends on them."""
+    """Keys that say where the work runs and what is shown; they belong to no stage, as no result depends on them."""
 
     executor: Literal["processes", "dask"] = "processes"
     scheduler: str = ""
@@ -52,7 +52,7 @@ def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """Read the whole file as plain Python values.
 
     Raises:
-        ParamsError: The file is missing or no mapping, or holds a top-level key that no stage reads.
+        ParamsError: The file is missing, is not a mapping, or holds a top-level key that no stage reads.
     """
     content = read_yaml(path)
     _require_known(content, path)
@@ -60,7 +60,11 @@ def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read any file of parameters as plain Python values; ParamsError if it is missing or no mapping."""
+    """Read any file of parameters as plain Python values.
+
+    Raises:
+        ParamsError: The file is missing or not a mapping.
+    """
     if not path.is_file():
         raise ParamsError(f"{path}: no such file; run from the project's root, where params.yaml lies")
     content = yaml.load(path.read_text(), _Loader)
@@ -84,7 +88,7 @@ def load(model: type[S], section: str | None = None, path: Path = PARAMS_FILE) -
 def load_parts(
     models: tuple[type[Section], ...], section: str | None, path: Path = PARAMS_FILE
 ) -> tuple[Any, ...]:
-    """Read one of each model, which takes the keys that it names, from a section or from the file's top level.
+    """Read several models from one section, or from the file's top level; each takes the keys that it names.
 
     Raises:
         ParamsError: The section is missing or holds a key that no model names, or a value is wrong.
@@ -109,10 +113,10 @@ def _section(content: dict[str, Any], section: str, path: Path) -> dict[str, Any
 
 
 def parse(model: type[S], values: dict[str, Any], where: str) -> S:
-    """Validate `values`.
+    """Validate `values` as `model`.
 
     Raises:
-        ParamsError: The text names each wrong key, its value and the nearest right one, and begins with `where`.
+        ParamsError: A key or value is wrong; the text begins with `where` and names each, with the nearest right key.
     """
     try:
         return model.model_validate(_tuples(values))
@@ -122,7 +126,7 @@ def parse(model: type[S], values: dict[str, Any], where: str) -> S:
 
 
 def _require_known(content: dict[str, Any], path: Path) -> None:
-    """Raise ParamsError for a top-level key that does nothing: no stage of the dvc.yaml beside it depends on it."""
+    """Raise ParamsError for a top-level key on which no stage of the dvc.yaml beside the file depends."""
     pipeline = path.with_name("dvc.yaml")
     if not pipeline.is_file():
         return
@@ -162,7 +166,7 @@ def _all_fields(model: type[BaseModel]) -> set[str]:
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
-    """Return the end of an error: `; did you mean 'unet'?`, or all known names where none is like `key`."""
+    """Return the end of an error: `; did you mean 'unet'?`, or all known names if none is similar to `key`."""
     known = list(known)
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"

@@ -1,7 +1,7 @@
 """Continue where a stopped run left off: each job writes a folder of its own, which appears whole or not at all.
 
 A job is a frozen dataclass with `source`, the folder that it reads, and `out`, the folder that it fills. Its name is a
-hash of all that decides its result: by default the bytes below `source`, the other fields and the code of the stage
+hash of all that determines its result: by default the bytes below `source`, the other fields and the code of the stage
 (`job_hash`); a caller may give another function. `<work>/<name>/` holds `files/`, what the job wrote, and
 `result.json`, what it returned and how many bytes it wrote. One rename makes the folder appear, and nothing in it
 changes afterwards.
@@ -34,7 +34,7 @@ _FLUSHES_AT_ONCE = 32
 
 
 class Job(Protocol):
-    """A frozen dataclass; the other fields are plain values or sections of parameters, unless it has its own name."""
+    """Frozen dataclass; its other fields are plain values or sections of parameters unless the caller names the job."""
 
     @property
     def source(self) -> Path: ...
@@ -47,7 +47,7 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 class _Done(NamedTuple):
-    """The name of a finished job, and whether an earlier run had finished it."""
+    """Name of a finished job, and whether an earlier run had finished it."""
 
     name: str
     found: bool
@@ -57,8 +57,8 @@ class _Done(NamedTuple):
 def work_folder(out: Path, discard_after: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
     """Yield the folder beside `out` in which the jobs of one run are kept until the run succeeds.
 
-    It holds what a stopped run has left. It is removed when the block ends well and stays when the block fails, so that
-    the next run continues. It lies on the file system of `out`. DVC empties `out` before a stage and ignores this
+    It holds what a stopped run has left. It is removed if the block succeeds and kept if the block fails, so that the
+    next run continues. It lies on the file system of `out`. DVC empties `out` before a stage and ignores this
     folder.
 
     Args:
@@ -131,18 +131,18 @@ def map_resumable(
     work: Path,
     name: Callable[[AnyJob, str], str] = job_hash,
 ) -> list[Any]:
-    """Call `function` for each job over workers, except for the jobs that `work` already holds.
+    """Call `function` for each job on the workers, except for the jobs that `work` already holds.
 
     The files of every job appear in its `out`, as hard links where the file system has them. Several jobs may share an
-    `out`. Work that other code of the stage has left (`code_fingerprint`) has another name and is never used.
+    `out`. Work that other code of the stage has left has another name (`code_fingerprint`) and is never used.
 
     Args:
         function: Function at the top of a module; it fills `job.out` and returns a value that JSON can represent.
         jobs: The jobs, in the order of the results.
         stage: Name of the stage in dvc.yaml.
         work: Folder of `work_folder`.
-        name: Names a job by all that decides its result; the second argument is a fingerprint of the code. A job whose
-            fields are not plain values, or must not be guessed from a hash, needs a function of its own.
+        name: Names a job by all that determines its result; the second argument is a fingerprint of the code. A job
+            whose fields are not plain values, or must not be guessed from a hash, needs a function of its own.
 
     Returns:
         The results as JSON reads them, so that a new result equals one of an earlier run.
@@ -154,7 +154,7 @@ def map_resumable(
     done = map_processes(partial(_do, function, name, work, code), jobs, stage)
     found = sum(one.found for one in done)
     if found:
-        print(f"{stage}: {found} of {len(jobs)} stand from a run that was stopped", file=sys.stderr)
+        print(f"{stage}: {found} of {len(jobs)} are kept from a run that was stopped", file=sys.stderr)
     for job, one in zip(jobs, done, strict=True):
         files = work / one.name / "files"
         if files.is_dir():
@@ -169,7 +169,7 @@ def _do(
     code: str,
     job: AnyJob,
 ) -> _Done:
-    """Do the job, unless `work` holds it."""
+    """Run the job, unless `work` holds its result."""
     name = name_of(job, code)
     folder = work / name
     if folder.is_dir():
@@ -191,7 +191,7 @@ def _do(
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether the folder holds as many bytes as its job wrote."""
+    """Check whether the folder holds as many bytes as its job wrote."""
     try:
         return read_json(folder / "result.json")["bytes"] == _size(folder / "files")
     except (OSError, ValueError, TypeError, KeyError):

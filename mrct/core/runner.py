@@ -18,7 +18,7 @@ Place = tuple[str, int]
 
 
 def run_stage(name: str, private: bool = False) -> None:
-    """Run `main()` of the module; a `MrctError` ends in its message alone and exit status 1.
+    """Run `main()` of the module; a `MrctError` shows its message alone and ends with exit status 1.
 
     Any other error is a defect and keeps its traceback. With `private` its text is not shown, since libraries
     quote header values and file names there: only its class and the places in our code.
@@ -37,7 +37,7 @@ def run_stage(name: str, private: bool = False) -> None:
 
 
 def explain(error: Exception, private: bool) -> str | None:
-    """Return what to tell the user, or None where only the traceback helps."""
+    """Return the text for the user, or None if only the traceback helps."""
     if isinstance(error, MrctError):
         return str(error)
     system = isinstance(error, OSError) and error.errno is not None
@@ -45,11 +45,11 @@ def explain(error: Exception, private: bool) -> str | None:
         return str(error) if system else None
     where = ", ".join(f"{_shown(path)}:{line}" for path, line in filter(_is_ours, _places(error)))
     text = f" ({error.strerror})" if isinstance(error, OSError) and system else ""
-    return f"{type(error).__name__}{text} at {where}; its text is not shown, for it may name a patient"
+    return f"{type(error).__name__}{text} at {where}; its text is not shown, because it may name a patient"
 
 
 def _places(error: Exception) -> list[Place]:
-    """Files and lines from the outermost call to the place of the error, which may be in a worker process."""
+    """List files and lines from the outermost call to the error, which may be in a worker process."""
     remote = getattr(error.__cause__, "tb", None)  # concurrent.futures sends a traceback as text
     if isinstance(remote, str):
         return [(path, int(line)) for path, line in _FRAME.findall(remote)]

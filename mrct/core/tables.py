@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mrct.core.errors import DataError, NotFoundError
 from mrct.core.files import atomic_file
 
-if TYPE_CHECKING:  # it costs half a second and 50 MB in every worker process, most of which need no table
+# the import costs half a second and 50 MB per worker process, and most workers need no table
+if TYPE_CHECKING:
     import pandas as pd
 
 
@@ -35,7 +36,7 @@ class MetricRow(Row):
 
 @dataclass(frozen=True)
 class Table:
-    """One CSV file. `folder` and `file` are its place in the project, `stage` writes it, `about` says what a row is."""
+    """One CSV file: `folder` and `file` are its place in the project, `stage` writes it, `about` describes a row."""
 
     stage: str
     folder: str
@@ -46,7 +47,8 @@ class Table:
     def write(self, folder: Path, rows: "Iterable[Mapping[str, Any] | Row] | pd.DataFrame") -> None:
         """Write the rows as `folder`/`file`, with a header; floats in the shortest form that is read back exactly.
 
-        Raises DataError for a missing or unknown column and for a value of another type.
+        Raises:
+            DataError: A column is missing or unknown, or a value has another type.
         """
         path = folder / self.file
         checked = [self._checked(record, number, path) for number, record in enumerate(_records(rows), 1)]
@@ -60,9 +62,11 @@ class Table:
                 writer.writerow([_cell(values.get(name)) for name in columns])
 
     def read(self, folder: Path) -> "pd.DataFrame":
-        """The table in `folder`: text columns hold str, integers int64 (Int64 where cells are empty), numbers float64.
+        """Read the table in `folder`: text is str, integers are int64 (Int64 with empty cells), numbers are float64.
 
-        Raises NotFoundError if the file is missing and DataError if it is not what `write` makes.
+        Raises:
+            NotFoundError: The file is missing.
+            DataError: The file is not what `write` makes.
         """
         import pandas as pd
 
@@ -100,8 +104,8 @@ class Table:
 
 
 def _records(rows: "Iterable[Mapping[str, Any] | Row] | pd.DataFrame") -> Iterable[Mapping[str, Any] | Row]:
-    """Rows of any of these kinds with None in empty cells."""
-    pandas: Any = sys.modules.get("pandas")  # not imported: who passes no DataFrame need not pay for it
+    """Return the rows as records with None in empty cells."""
+    pandas: Any = sys.modules.get("pandas")  # not imported here: only a caller with a DataFrame needs it
     records: Iterable[Any] = rows
     if pandas and isinstance(rows, pandas.DataFrame):
         records = rows.astype(object).to_dict("records")
@@ -110,7 +114,7 @@ def _records(rows: "Iterable[Mapping[str, Any] | Row] | pd.DataFrame") -> Iterab
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether it is None, NaN or pandas' NA: none of them equals itself in a boolean way."""
+    """Check for None, NaN and pandas' NA."""
     return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value)
 
 

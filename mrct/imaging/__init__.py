@@ -2,7 +2,7 @@
 
 What other packages use:
 
-- `volumes`: `read_volume`, `write_volume`, conversion to arrays and 4x4 matrices, resampling, `AIR_HU`.
+- `volumes`: `read_volume`, `write_volume`, conversion to arrays and 4x4 matrices, resampling.
 - `masks`: `head_mask_of_ct`, `head_mask_of_mr`, `MaskError`.
 - `brain`: `brain_mask`.
 - `grid`: `Grid`, `make_grid`, `to_grid`, `from_grid`.

@@ -1,6 +1,6 @@
 """The brain mask of a CT, for losses that weigh soft tissue inside the skull more.
 
-As for the head masks, each slice is processed by itself; only the piece is chosen in the volume. Lengths are in mm.
+As for the head masks, each slice is processed separately; only the piece is chosen in the volume. Lengths are in mm.
 Arrays are (k, j, i) = (D, H, W).
 """
 
@@ -13,25 +13,25 @@ from mrct.imaging.masks import Spacing, dilate, erode
 BONE_HU = 250.0
 # CSF to blood, with some noise; fat, air and bone lie outside
 SOFT_TISSUE_HU = (-15.0, 90.0)
-# parts thinner than twice this are no brain: scalp, nerves, eye muscles, spinal cord
+# parts thinner than twice this are not brain: scalp, nerves, eye muscles, spinal cord
 BRIDGE_MM = 5.0
-# an edge with bone this near is walled; CSF, dura and mixed pixels lie between
+# an edge pixel with bone this near counts as walled; CSF, dura and mixed pixels lie between
 WALL_MM = 5.0
-# share of the edge; a skull whose face was cut off is walled on three sides of four, a neck on hardly any
+# least walled share of the edge; a skull without its face is walled on three of four sides, a neck on hardly any
 WALLED_SHARE = 0.5
 
 
 def brain_mask(hu: np.ndarray, head: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
     """Find the brain with its CSF in a CT, without bone, eyes, muscles and scalp.
 
-    It is soft tissue of the head without its thin parts. In each slice the pieces are kept that bone surrounds for the
-    most part; they may be open at foramina or where the face was cut off. The largest piece is followed from slice to
-    slice, regrown, and its holes are filled.
+    The brain is soft tissue of the head without its thin parts. In each slice, pieces that bone mostly surrounds are
+    kept; they may be open at foramina or where the face was cut off. The largest piece is followed from slice to
+    slice and regrown, and its holes are filled.
 
     Args:
         hu: (D, H, W), HU.
         head: (D, H, W) bool, the head mask.
-        spacing_kji_mm: voxel spacing in the order of the array's axes.
+        spacing_kji_mm: Voxel spacing in the order of the array's axes.
 
     Returns:
         (D, H, W) bool, all False if bone surrounds no piece.
@@ -49,7 +49,7 @@ def brain_mask(hu: np.ndarray, head: np.ndarray, spacing_kji_mm: Spacing) -> np.
 
 
 def _walled(core: np.ndarray, near_bone: np.ndarray) -> np.ndarray:
-    """Keep the pieces of an eroded section (H, W) whose edge lies near bone for the most part."""
+    """Keep the pieces of an eroded section (H, W) whose edge mostly lies near bone."""
     labels, count = ndimage.label(core)
     edges = np.where(ndimage.binary_erosion(core), 0, labels)
     of_edge = np.bincount(edges.ravel(), minlength=count + 1)

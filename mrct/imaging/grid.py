@@ -20,14 +20,14 @@ Affine = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Grid:
-    """`depth` slices of image_size x image_size pixels; the 4x4 `affine` maps an index (i, j, k) to LPS mm."""
+    """Grid of `depth` slices of image_size x image_size pixels; the 4x4 `affine` maps an index (i, j, k) to LPS mm."""
 
     image_size: int
     depth: int
     affine: Affine
 
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Return the voxel spacing along (i, j, k)."""
+        """Return the voxel spacing along (i, j, k), mm."""
         x, y, z = np.linalg.norm(np.asarray(self.affine)[:3, :3], axis=0)
         return float(x), float(y), float(z)
 
@@ -50,7 +50,7 @@ class Grid:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Grid":
-        """Make a grid from `to_json`, or from any mapping with image_size, depth and affine."""
+        """Make a grid from what `to_json` returned, or from any mapping with image_size, depth and affine."""
         rows = tuple(tuple(float(value) for value in row) for row in content["affine"])
         return cls(int(content["image_size"]), int(content["depth"]), rows)
 
@@ -62,9 +62,9 @@ def make_grid(mr: sitk.Image, image_size: int, pixel_spacing_mm: float) -> Grid:
     pixel spacing already is therefore cropped and padded, not interpolated.
 
     Args:
-        mr: the MR, in LPS axes.
-        image_size: rows and columns of the grid.
-        pixel_spacing_mm: spacing of its rows and columns.
+        mr: The MR, in LPS axes.
+        image_size: Rows and columns of the grid.
+        pixel_spacing_mm: Spacing of its rows and columns.
     """
     step = _step(mr, pixel_spacing_mm)
     half = (image_size - 1) / 2
@@ -75,7 +75,7 @@ def make_grid(mr: sitk.Image, image_size: int, pixel_spacing_mm: float) -> Grid:
 def centered_grid(
     image: sitk.Image, center_index: np.ndarray, image_size: int, pixel_spacing_mm: float
 ) -> Grid:
-    """Make the grid with the image's axes and slices whose middle is the image's continuous index (i, j)."""
+    """Make the grid with the axes and slices of an image, centered on its continuous index (i, j)."""
     first = np.asarray(center_index) - (image_size - 1) / 2 * _step(image, pixel_spacing_mm)
     matrix = affine(image)
     matrix[:3, 3] = (matrix @ np.array([*first, 0.0, 1.0]))[:3]
@@ -99,7 +99,7 @@ def box_center(mask: np.ndarray) -> np.ndarray:
     """Find the continuous index (i, j) of the middle of the in-plane box of a mask (D, H, W).
 
     Raises:
-        DataError: the mask is empty.
+        DataError: The mask is empty.
     """
     rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     if rows.size == 0:
@@ -110,13 +110,13 @@ def box_center(mask: np.ndarray) -> np.ndarray:
 def to_grid(image: sitk.Image, grid: Grid, fill: float, nearest: bool = False) -> np.ndarray:
     """Resample an image onto the grid.
 
-    Where the grid is coarser the image is smoothed in its plane first, against aliasing.
+    Where the grid is coarser, the image is first smoothed in its plane to avoid aliasing.
 
     Args:
-        image: the image to read.
-        grid: the grid to fill.
-        fill: value outside the image.
-        nearest: take the nearest voxel, for labels; linear interpolation otherwise.
+        image: The image to read.
+        grid: The grid to fill.
+        fill: Value outside the image.
+        nearest: Take the nearest voxel, for labels; linear interpolation otherwise.
 
     Returns:
         (D, H, W) float32.
@@ -129,15 +129,15 @@ def from_grid(array: np.ndarray, grid: Grid, like: sitk.Image, fill: float) -> s
 
     Args:
         array: (D, H, W), in the shape of the grid.
-        grid: the grid on which the array lies.
-        like: the image whose voxels are wanted.
-        fill: value outside the grid.
+        grid: The grid on which the array lies.
+        like: The image whose voxels are wanted.
+        fill: Value outside the grid.
 
     Returns:
         A float32 image on the voxels of `like`.
 
     Raises:
-        DataError: the array does not have the shape of the grid.
+        DataError: The array does not have the shape of the grid.
     """
     wanted = (grid.depth, grid.image_size, grid.image_size)
     if array.shape != wanted:
@@ -164,7 +164,7 @@ def _on(array: np.ndarray, grid: Grid) -> sitk.Image:
 
 
 def _inside_axis(image: sitk.Image, grid: Grid, axis: int) -> np.ndarray:
-    """Tell of each column (axis 0) or row (axis 1) of the image whether its center lies inside the grid."""
+    """Check for each column (axis 0) or row (axis 1) of the image whether its center lies inside the grid."""
     reference, last = grid.reference(), image.GetSize()[axis] - 1
     ends = [[0, 0, 0], [last if a == axis else 0 for a in range(3)]]
     points = [image.TransformIndexToPhysicalPoint(end) for end in ends]

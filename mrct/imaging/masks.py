@@ -1,7 +1,8 @@
 """Head masks of CT and MR: the head with its air cavities, without table and holder.
 
-Each slice is processed by itself; only the largest connected piece is chosen in the volume. Single slices and slices of
-5 mm therefore work alike. Lengths are in mm, so that the pixel size does not matter. Arrays are (k, j, i) = (D, H, W).
+Each slice is processed separately; only the largest connected piece is chosen in the volume. The masks therefore work
+alike for single slices and slices of 5 mm. Lengths are in mm and do not depend on the pixel size. Arrays are
+(k, j, i) = (D, H, W).
 """
 
 import numpy as np
@@ -32,7 +33,7 @@ IN_PLANE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, Fals
 
 
 class MaskError(DataError):
-    """The volume shows no head."""
+    """Error for a volume that shows no head."""
 
 
 def head_mask_of_ct(hu: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
@@ -40,13 +41,13 @@ def head_mask_of_ct(hu: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
 
     Args:
         hu: (D, H, W), HU.
-        spacing_kji_mm: voxel spacing in the order of the array's axes.
+        spacing_kji_mm: Voxel spacing in the order of the array's axes.
 
     Returns:
         (D, H, W) bool.
 
     Raises:
-        MaskError: the CT shows no head.
+        MaskError: The CT shows no head.
     """
     return _head_of_tissue(hu > CT_TISSUE_HU, spacing_kji_mm)
 
@@ -61,16 +62,16 @@ def head_mask_of_mr(intensity: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarra
 
     Args:
         intensity: (D, H, W), magnitude in any unit.
-        spacing_kji_mm: voxel spacing in the order of the array's axes.
+        spacing_kji_mm: Voxel spacing in the order of the array's axes.
 
     Returns:
         (D, H, W) bool.
 
     Raises:
-        MaskError: the MR is constant or shows no head.
+        MaskError: The MR is constant or shows no head.
     """
     if intensity.min() == intensity.max():
-        raise MaskError("the MR volume is constant: no head in it; check the selected series")
+        raise MaskError("no head found: the MR volume is constant; check the selected series")
     window = [1, *(2 * round((MR_MEDIAN_MM / step - 1) / 2) + 1 for step in spacing_kji_mm[1:])]
     root = np.sqrt(np.clip(ndimage.median_filter(intensity.astype(np.float32), window), 0.0, None))
     tissue = _fill_cavities(_bright(root, spacing_kji_mm), spacing_kji_mm)
@@ -78,13 +79,13 @@ def head_mask_of_mr(intensity: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarra
 
 
 def _bright(root: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
-    """Apply Li's threshold; in a padded volume be stricter about values close to it.
+    """Apply Li's threshold, and a stricter one to values close to it in a padded volume.
 
     Much padding (of a volume that was masked, rotated or sheared) lowers the threshold into noise and ghosts. A
-    second threshold is computed from the values that are not the minimum. The minimum is padding, and not a
-    background that was set to 0 up to the skin, if the pixels beside it are background too: less than half as bright
-    as the second threshold. In that case tissue is above the second threshold, and darker pixels count only between
-    brighter parts.
+    second threshold is therefore computed from all values above the minimum. The minimum counts as padding if the
+    pixels beside it are less than half as bright as the second threshold, and so are background as well; otherwise
+    it is background that was set to 0 up to the skin. In a padded volume, tissue is above the second threshold, and
+    darker pixels count only between brighter parts.
     """
     bright, padding = root > threshold_li(root), root == root.min()
     beside = dilate(padding, BESIDE_PADDING_MM, spacing_kji_mm) & ~padding
@@ -103,9 +104,9 @@ def dilate(mask: np.ndarray, radius_mm: float, spacing_kji_mm: Spacing) -> np.nd
 
 
 def erode(mask: np.ndarray, radius_mm: float, spacing_kji_mm: Spacing) -> np.ndarray:
-    """Keep of a mask (D, H, W) the pixels farther than radius_mm from every pixel of the slice outside the mask.
+    """Keep the pixels of a mask (D, H, W) farther than radius_mm from every pixel of the slice outside the mask.
 
-    The mask is taken to go on beyond the edge of the image, so that a cropped head is not eroded there.
+    The mask is assumed to continue beyond the edge of the image, so that a cropped head is not eroded there.
     """
     return ~dilate(~mask, radius_mm, spacing_kji_mm)
 
@@ -130,7 +131,9 @@ def _largest_piece(mask: np.ndarray) -> np.ndarray:
     """Find the largest face-connected piece; MaskError if there is none."""
     labels, count = ndimage.label(mask)
     if count == 0:
-        raise MaskError("nothing thicker than a cable found: no head in it; check the selected series")
+        raise MaskError(
+            "no head found: nothing in the volume is thicker than a cable; check the selected series"
+        )
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return labels == int(sizes.argmax())
@@ -141,7 +144,7 @@ def _fill_slices(mask: np.ndarray) -> np.ndarray:
 
 
 def _fill_cavities(mask: np.ndarray, spacing_kji_mm: Spacing) -> np.ndarray:
-    """Fill cavities that reach the outside only through a narrow opening; the skin stays as it is.
+    """Fill cavities that reach the outside only through a narrow opening; the skin does not change.
 
     A plain closing would also fill the furrow behind each ear. Here only regions that the thickened mask encloses are
     filled; they grow back into their corners within the closed outline. They are filled before the mask is thinned

@@ -1,11 +1,11 @@
 """Mutual information of two images of different modality, from their joint histogram. Natural logarithm throughout.
 
 A joint histogram is an array (rows, columns): how often a value of one image (row) meets a value of the other (column).
-The functions differ in how they bin, which fits their use:
+The functions bin differently, each as its use needs:
 
 - `binned_histogram`: values that are binned already; fast enough for thousands of poses per second (registration).
-- `mattes_mutual_information`: a cubic B-spline spreads each value over four bins; smooth (verdict on a registration).
-- `normalized_mutual_information`: equal bins over each image's range, scaled to 0..1 (verdict on a slice).
+- `mattes_mutual_information`: a cubic B-spline spreads each value over four bins; smooth (quality of a registration).
+- `normalized_mutual_information`: equal bins over each image's range, scaled to 0..1 (quality of a pair of slices).
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def binned_histogram(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, in
     Args:
         rows: (n,) int32, the bin of each sample in the first image, from 0.
         columns: (n,) int32, the bin of each sample in the second image, from 0.
-        shape: number of bins of the two images.
+        shape: Number of bins of the two images.
 
     Returns:
         The joint histogram, an int array of this shape.
@@ -43,12 +43,12 @@ def mattes_mutual_information(one: np.ndarray, other: np.ndarray, bins: int = 32
     """Compute the mutual information of Mattes et al. 2003 (IEEE TMI 22:120, eq. 10 to 13).
 
     The window of the histogram is a box for `one` and a cubic B-spline for `other`. The bins span each array's own
-    range, so that outliers have to be clipped before.
+    range; clip outliers first.
 
     Args:
-        one: samples of the first image, any shape.
-        other: samples of the second image at the same places, same shape.
-        bins: number of bins within each range.
+        one: Samples of the first image, any shape.
+        other: Samples of the second image at the same places, same shape.
+        bins: Number of bins within each range.
 
     Returns:
         The mutual information in nats; 0 where an image is constant or there are no samples.
@@ -74,9 +74,9 @@ def normalized_mutual_information(one: np.ndarray, other: np.ndarray, bins: int 
     Studholme's (H(a) + H(b)) / H(a, b); this one is 2 - 2 / Studholme's.
 
     Args:
-        one: samples of the first image, any shape, at least one.
-        other: samples of the second image at the same places, same shape.
-        bins: number of equal bins over each image's range.
+        one: Samples of the first image, any shape, at least one.
+        other: Samples of the second image at the same places, same shape.
+        bins: Number of equal bins over each image's range.
 
     Returns:
         A value from 0 to 1; 0 where an image is constant.
@@ -87,6 +87,6 @@ def normalized_mutual_information(one: np.ndarray, other: np.ndarray, bins: int 
 
 
 def _scaled(values: np.ndarray, top: int) -> np.ndarray:
-    """The values, flat, as float64 from 0 to `top`."""
+    """Return the values, flattened, as float64 from 0 to `top`."""
     values = values.ravel().astype(np.float64)
     return (values - values.min()) * (top / np.ptp(values))

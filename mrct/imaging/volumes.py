@@ -19,17 +19,17 @@ GEOMETRY_TOLERANCE_MM = 1e-2
 
 
 class VolumeError(DataError):
-    """A file is no usable 3D volume."""
+    """Error for a file that is not a usable 3D volume."""
 
 
 def read_volume(path: Path) -> sitk.Image:
-    """Read a file as float32 volume in LPS axes.
+    """Read a file as a float32 volume in LPS axes.
 
     Args:
         path: NIfTI or MetaImage, 3D, or 4D with one volume.
 
     Raises:
-        VolumeError: the file is unreadable, not 3D or not finite.
+        VolumeError: The file cannot be read, is not 3D, or holds values that are not finite.
     """
     try:
         image = sitk.ReadImage(str(path))
@@ -78,13 +78,13 @@ def like(array: np.ndarray, grid: sitk.Image) -> sitk.Image:
 
 
 def spacing_kji_mm(volume: sitk.Image) -> tuple[float, float, float]:
-    """Return the voxel spacing in the order of the array's axes."""
+    """Return the voxel spacing in the order of the array's axes (k, j, i), mm."""
     x, y, z = volume.GetSpacing()
     return z, y, x
 
 
 def voxel_volume_mm3(volume: sitk.Image) -> float:
-    """Return the volume of one voxel."""
+    """Return the volume of one voxel, mm³."""
     return float(np.prod(volume.GetSpacing()))
 
 
@@ -107,7 +107,7 @@ def from_array(array: np.ndarray, index_to_lps: np.ndarray) -> sitk.Image:
 
 
 def same_grid(one: sitk.Image, other: sitk.Image) -> bool:
-    """Tell whether both have the same size and every voxel lies at the same place within 0.01 mm."""
+    """Check whether both have the same size and every voxel lies at the same place within 0.01 mm."""
     if one.GetSize() != other.GetSize():
         return False
     far_corner = np.append(np.asarray(one.GetSize(), float), 1.0)
@@ -122,7 +122,7 @@ def centroid_mm(mask: sitk.Image) -> np.ndarray:
 
 
 def transform_points(matrix: np.ndarray, points_mm: np.ndarray) -> np.ndarray:
-    """Map points (n, 3) by a 4x4 matrix."""
+    """Map points (n, 3) in mm by a 4x4 matrix."""
     return points_mm @ matrix[:3, :3].T + matrix[:3, 3]
 
 
@@ -158,14 +158,14 @@ def resample_onto(
 ) -> sitk.Image:
     """Resample a volume onto the voxels of another one.
 
-    Each voxel at the edge reaches half a voxel outward, so that a single slice has its thickness.
+    Voxels at the edge extend half a voxel outward, so that a single slice has a thickness.
 
     Args:
-        moving: the volume to read; its pixel type is kept.
-        grid: the volume whose size, spacing and place the result has.
+        moving: The volume to read; its pixel type is kept.
+        grid: The volume whose size, spacing and place the result has.
         moving_to_grid: 4x4, a point of `moving` to the point of `grid`, LPS mm.
-        outside: value where `moving` has no data.
-        nearest: take the nearest voxel, for labels; linear interpolation otherwise, which keeps values in range.
+        outside: Value where `moving` has no data.
+        nearest: Take the nearest voxel, for labels; linear interpolation otherwise, which keeps values in range.
     """
     return sitk.Resample(
         moving,
@@ -180,12 +180,12 @@ def resample_onto(
 def match_resolution(volume: sitk.Image, target_kji_mm: tuple[float, ...]) -> sitk.Image:
     """Blur a volume along each axis that is finer than the target, to the target's resolution; the grid stays.
 
-    A thick slice averages over its thickness. A thin-slice volume that is read at the center plane of the thick slice
-    alone shows other anatomy, and aliases. The Gaussian's FWHM is the missing resolution in quadrature.
+    A thick slice averages over its thickness. A thin-slice volume that is sampled only at the center plane of the thick
+    slice aliases and shows other anatomy. The FWHM of the Gaussian is sqrt(target² - spacing²).
 
     Args:
-        volume: the volume to blur.
-        target_kji_mm: resolution to reach, in the order of the array's axes.
+        volume: The volume to blur.
+        target_kji_mm: Resolution to reach, in the order of the array's axes.
     """
     array = to_array(volume).astype(np.float32)
     for axis, (own, target) in enumerate(zip(spacing_kji_mm(volume), target_kji_mm, strict=True)):
@@ -196,7 +196,7 @@ def match_resolution(volume: sitk.Image, target_kji_mm: tuple[float, ...]) -> si
 
 
 def coarsened(volume: sitk.Image, spacing_mm: float) -> sitk.Image:
-    """Resample a volume in the same box to at least `spacing_mm` between voxels, after a blur of the finer axes."""
+    """Resample a volume within its box to a spacing of at least `spacing_mm`, after blurring the finer axes."""
     own, size = np.asarray(volume.GetSpacing()), np.asarray(volume.GetSize())
     new_size = np.maximum(np.round(size * own / np.maximum(own, spacing_mm)), 1).astype(int)
     new = size * own / new_size

@@ -1,4 +1,4 @@
-"""A trained direction, ready to be applied to volumes."""
+"""Trained network of one direction, ready to be applied to volumes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,13 @@ from mrct.training.model_file import read_model
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network with all that a new patient's volume needs.
+    """Trained network with all that is needed to translate a new patient's volume.
 
     Attributes:
         method: Name of the method in mrct/methods/registry.py.
-        direction: What it translates.
+        direction: Direction of the translation.
         network: The network, in evaluation mode.
-        normalization: How volumes become [-1, 1].
+        normalization: Normalization of volumes to [-1, 1].
     """
 
     method: str
@@ -33,20 +33,20 @@ class Model:
 
     @property
     def source(self) -> Modality:
-        """Modality of its input."""
+        """Return the modality of the input."""
         return "MR" if self.direction == Direction.MR_TO_CT else "CT"
 
     @property
     def target(self) -> Modality:
-        """Modality of its output."""
+        """Return the modality of the output."""
         return "CT" if self.direction == Direction.MR_TO_CT else "MR"
 
     def translate(self, volume: np.ndarray, slice_spacing_mm: float) -> np.ndarray:
-        """Translate a volume on the CPU, slice by slice or as a whole, as the network is made for.
+        """Translate a volume on the CPU, slice by slice or as a whole, depending on the network.
 
         Args:
             volume: (D, H, W) in [-1, 1].
-            slice_spacing_mm: From one slice to the next.
+            slice_spacing_mm: Distance between neighboring slices.
 
         Returns:
             (D, H, W) float32 in [-1, 1].
@@ -58,7 +58,7 @@ def load_model(path: Path) -> Model:
     """Read one direction and build its network.
 
     Raises:
-        DataError: The file is missing, broken or of another program.
+        DataError: The file is missing, broken or from another program.
         ParamsError: No method of this version has the name in the file.
     """
     header, weights = read_model(path)

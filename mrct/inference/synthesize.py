@@ -1,4 +1,4 @@
-"""A trained model on a new patient: an MR series in, a synthetic CT series out, or the other way round.
+"""Synthesis for a new patient: an MR series in, a synthetic CT series out, or the other way round.
 
 The input is normalized as the training volumes were, from its own voxels alone; the result lies on the input's voxels.
 """
@@ -27,17 +27,17 @@ from mrct.normalization.normalization import Modality
 #: Synthetic MR has no unit: [0, 1] is written as 0 to 1000.
 MR_UNITS = 1000.0
 MAX_ANGLE_DEG = 20.0
-#: Limits for the first percentile of a volume: below the one it is no MR, and from the other on it is no CT in HU.
+#: Limits for the first percentile of a volume: an MR does not lie below the first, a CT in HU lies below the second.
 NO_MR_BELOW, NO_CT_FROM = -500.0, 0.0
 
 
 class WrongInputError(DataError):
-    """The model cannot be applied to this input."""
+    """Error for an input to which the model cannot be applied."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The volume to translate and, for DICOM, the headers of its images, which the result refers to.
+    """Volume to translate and, for DICOM, the headers of its images, to which the result refers.
 
     `notes` are remarks for the user.
     """
@@ -53,7 +53,7 @@ def synthesize(path: Path, out: Path, model: Model) -> tuple[list[Path], tuple[s
     Args:
         path: One DICOM series (a folder or a multi-frame file), or a NIfTI or MetaImage file.
         out: A new folder for a DICOM series, or a file with the suffix of a volume.
-        model: What translates it.
+        model: The model.
 
     Returns:
         The files written, and remarks for the user.
@@ -80,7 +80,7 @@ def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
 
     Args:
         volume: An MR in any unit or a CT in HU, as the model's source says.
-        model: What translates it.
+        model: The model.
 
     Returns:
         float32 on the same voxels: HU, or MR from 0 to `MR_UNITS`.
@@ -97,7 +97,7 @@ def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
 
 
 def _read_source(path: Path, modality: Modality) -> Source:
-    """Read one roughly axial series of the modality; or one volume file, whose header does not tell the modality."""
+    """Read one roughly axial series of the modality, or one volume file, whose header does not state the modality."""
     if not path.exists():
         raise WrongInputError(f"{path}: no such file or folder")
     if path.is_file() and path.name.endswith(VOLUME_SUFFIXES):
@@ -108,7 +108,7 @@ def _read_source(path: Path, modality: Modality) -> Source:
     name, angle_deg = plane(series)
     if angle_deg is None:
         raise WrongInputError(
-            f"the {modality} series does not tell how its slices or frames lie (no usable orientation); "
+            f"the {modality} series has no usable orientation of its slices or frames; "
             "expected one stack of axial slices: export it again, as single images where it is one file"
         )
     if name != "axial" or angle_deg > MAX_ANGLE_DEG:

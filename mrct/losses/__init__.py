@@ -1,4 +1,4 @@
-"""Losses as pure functions of images in [-1, 1] or of logits. Their weights stand in the methods (mrct/methods).
+"""Losses as pure functions of images in [-1, 1] or of logits. Their weights are parameters of the methods.
 
 - `adversarial`: `generator_loss`, `discriminator_loss` (least squares).
 - `pixel.pixel_translation_loss`: scCycleGAN's weighted L1.

@@ -6,13 +6,13 @@ from mrct.losses.precision import at_least_float32
 
 
 def discriminator_loss(real_logits: Tensor, synthetic_logits: Tensor) -> Tensor:
-    """½ E(1 - D(y))² + ½ E(D(G(x)))²; scalar, >= 0."""
+    """Compute ½ E(1 - D(y))² + ½ E(D(G(x)))² of logits of any shape; scalar, >= 0."""
     real, synthetic = at_least_float32(real_logits), at_least_float32(synthetic_logits)
     return 0.5 * (1.0 - real).square().mean() + 0.5 * synthetic.square().mean()
 
 
 def generator_loss(synthetic_logits: Tensor) -> Tensor:
-    """E(1 - D(G(x)))²; scalar, >= 0."""
+    """Compute E(1 - D(G(x)))² of logits of any shape; scalar, >= 0."""
     return (1.0 - at_least_float32(synthetic_logits)).square().mean()
 
 

@@ -8,10 +8,10 @@ from mrct.losses.precision import at_least_float32
 
 
 def gradient_difference_loss(synthetic: Tensor, real: Tensor) -> Tensor:
-    """Mean of (∇ŷ - ∇y)² over (B, C, ...) and its spatial axes; scalar, >= 0, in the images' unit squared.
+    """Average (∇ŷ - ∇y)² over (B, C, ...) and its spatial axes; scalar, >= 0, in the images' unit squared.
 
     ∇ is the forward difference to the next pixel of an axis, zero at the last one. The paper does not say whether
-    the axes are summed: here they are averaged, as all else is.
+    the axes are summed; here they are averaged.
     """
     # ∇ is linear: one gradient suffices, that of the difference
     difference = at_least_float32(synthetic) - real
@@ -20,6 +20,6 @@ def gradient_difference_loss(synthetic: Tensor, real: Tensor) -> Tensor:
 
 
 def _forward(image: Tensor, axis: int) -> Tensor:
-    """Difference to the next pixel along the axis, same shape; zero at the last."""
+    """Compute the difference to the next pixel along the axis, same shape; zero at the last."""
     padding = [0] * (2 * (image.ndim - axis) - 1) + [1]
     return functional.pad(image.diff(dim=axis), padding)

@@ -1,6 +1,6 @@
 """Structure consistency by the modality-independent neighborhood descriptor (Yang 2018, after Heinrich 2012).
 
-The descriptor of a pixel tells how much its patch resembles the patches around it, relative to the patches next to it.
+The descriptor of a pixel says how much its patch resembles the patches around it, relative to the patches next to it.
 Gray values themselves do not enter, so that MR and CT can be compared.
 """
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from mrct.losses.precision import at_least_float32
 
-#: Offsets α reach this far: the 9x9 places around a pixel without itself, in row-major order.
+#: Reach of the offsets α in pixels: the 9x9 places around a pixel without itself, in row-major order.
 REACH = 4
 OFFSETS = [
     (row, column)
@@ -26,7 +26,7 @@ VARIANCE_FLOOR = 1e-5
 
 
 def mind(images: Tensor) -> Tensor:
-    """Compute the descriptors of images: (B, 1, H, W) in [-1, 1] -> (B, 80, H, W) in [0, 1], each pixel's largest 1.
+    """Compute the descriptors of images: (B, 1, H, W) in [-1, 1] -> (B, 80, H, W) in [0, 1], 1 at most per pixel.
 
     F(α) = exp(-D(α) / V) / max over α; D(α): mean of (I(x) - I(x + α))² over a 7x7 patch weighted by a Gaussian
     of σ 2; V: mean of D over the four next neighbors, + 1e-5. The image continues beyond its border by its
@@ -49,7 +49,7 @@ def mind_loss(source_descriptor: Tensor, output_descriptor: Tensor) -> Tensor:
 
 
 def _patch_distances(images: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, 80, H, W): D of each offset; all offsets at once, the Gaussian row by column."""
+    """Compute D of each offset, (B, 1, H, W) -> (B, 80, H, W), for all offsets at once with a separable Gaussian."""
     height, width = images.shape[-2] + 2 * PATCH_RADIUS, images.shape[-1] + 2 * PATCH_RADIUS
     padded = functional.pad(images, [REACH + PATCH_RADIUS] * 4, mode="replicate")
 

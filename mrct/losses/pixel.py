@@ -12,13 +12,20 @@ WEIGHT_FLOOR = 0.05
 
 
 def pixel_weights(synthetic_logits: Tensor, size: tuple[int, int], weighting: str) -> Tensor:
-    """(B, 1, h, w) patch logits of the synthetic image -> (B, 1, H, W) weights in [0.05, 1], no gradient.
+    """Compute the weights (B, 1, H, W) in [0.05, 1] from patch logits (B, 1, h, w) of the synthetic image.
 
-    A region that the discriminator takes for synthetic has less weight. `weighting` is `clip` (logits are limited to
-    [0, 1], the targets of least squares), `minmax` (the lowest and the highest patch of each image become 0 and 1;
-    equal patches all 1) or `none` (plain L1). A NaN among the logits stays NaN, so that the loop stops at it. The
-    paper does not give the normalization, nor whether a gradient passes; with one, the generator would lower the loss
-    by looking synthetic.
+    A region that looks synthetic to the discriminator has less weight. The weights pass no gradient: otherwise the
+    generator could lower the loss by looking synthetic. The paper gives neither the normalization nor whether a
+    gradient passes. A NaN among the logits stays NaN, so that the training loop stops at it.
+
+    Args:
+        synthetic_logits: (B, 1, h, w) logits of the synthetic images.
+        size: H and W of the images.
+        weighting: `clip` (logits are limited to [0, 1], the targets of least squares), `minmax` (the lowest and the
+            highest patch of each image become 0 and 1; equal patches are all 1) or `none` (plain L1).
+
+    Raises:
+        DataError: The weighting is unknown.
     """
     logits = at_least_float32(synthetic_logits.detach())
     if weighting == "none":
@@ -33,7 +40,7 @@ def pixel_weights(synthetic_logits: Tensor, size: tuple[int, int], weighting: st
 
 
 def pixel_translation_loss(synthetic: Tensor, real: Tensor, weights: Tensor) -> Tensor:
-    """Σ P |y - G(x)| / Σ P per image, mean over the batch; scalar, in the images' unit.
+    """Compute Σ P |y - G(x)| / Σ P per image and average over the batch; scalar, in the images' unit.
 
     Departure: the division by Σ P makes it a weighted mean, so that P does not change the size of the loss.
     """

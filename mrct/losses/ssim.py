@@ -1,4 +1,4 @@
-"""One minus the structural similarity (Wang 2004), for training: differentiable, in two or three dimensions."""
+"""SSIM loss: one minus the structural similarity (Wang 2004), differentiable, in two or three dimensions."""
 
 from collections.abc import Callable
 
@@ -8,21 +8,26 @@ from torch.nn import functional
 from mrct.core.errors import DataError
 from mrct.losses.precision import at_least_float32
 
-#: As results are evaluated (mrct/metrics/image.py).
+#: Window of the evaluation (mrct/metrics/image.py), pixels per side.
 SSIM_WINDOW = 7
-#: Wang 2004, below eq. 13.
+#: Constants of Wang 2004, below eq. 13.
 K1, K2 = 0.01, 0.03
 
 
 def ssim_loss(synthetic: Tensor, real: Tensor, data_range: float) -> Tensor:
-    """(B, C, [D,] H, W) images of a scale `data_range` wide -> 1 - mean SSIM; scalar in [0, 2].
+    """Compute 1 - mean SSIM of images (B, C, [D,] H, W) on a scale of width `data_range`; scalar in [0, 2].
 
-    Uniform windows of 7 pixels a side that lie wholly inside the image and sample (co)variances: the definition by
-    which results are evaluated (mrct/metrics/image.py). ValueError for an image smaller than a window.
+    Windows are uniform, have 7 pixels per side and lie inside the image; (co)variances are those of a sample. This is
+    the definition of the evaluation (mrct/metrics/image.py).
+
+    Raises:
+        DataError: An image is smaller than a window.
     """
     x, y = at_least_float32(synthetic), at_least_float32(real)
     if min(x.shape[2:]) < SSIM_WINDOW:
-        raise DataError(f"ssim_loss: image of {tuple(x.shape[2:])}, expected {SSIM_WINDOW} or more a side")
+        raise DataError(
+            f"ssim_loss: image of {tuple(x.shape[2:])}, expected {SSIM_WINDOW} or more pixels per side"
+        )
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     mean: Callable[..., Tensor] = functional.avg_pool3d if x.dim() == 5 else functional.avg_pool2d
     count = SSIM_WINDOW ** (x.dim() - 2)

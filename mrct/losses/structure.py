@@ -1,6 +1,6 @@
 """Structural consistency by spatially-correlative maps (Zheng 2021, sec. 3.2, the fixed variant).
 
-Images are compared by how each place resembles its surroundings, not by their gray values: the map of a query position
+Images are compared by how each place resembles its surroundings, not by gray values. The map of a query position
 holds the cosine between its feature and every feature in a window around it.
 """
 
@@ -15,16 +15,21 @@ SHORTEST_FEATURE = 1e-3
 
 
 def query_positions(height: int, width: int, queries: int, generator: torch.Generator) -> Tensor:
-    """(min(queries, H·W),) flat indices of distinct positions on the feature grid."""
+    """Draw min(queries, H·W) distinct positions on the feature grid, as flat indices."""
     return torch.randperm(height * width, generator=generator)[:queries]
 
 
 def correlation_maps(features: Tensor, positions: Tensor, window: int) -> Tensor:
-    """(B, C, H, W) features, (Q,) flat positions -> (B, Q, window²) cosines in [-1, 1], at least float32.
+    """Compute the map of each query: (B, Q, window²) cosines in [-1, 1], at least float32.
 
     The mean of each channel is subtracted first, as in the authors' code (the paper does not say so): features after a
-    ReLU all point the same way. At the border the window is moved inside, so that every map has the same length; a grid
-    smaller than the window is taken whole. One matrix product gives all correlations of the queries.
+    ReLU all point the same way. At the border the window is moved inside, so that every map has the same length. A
+    grid smaller than the window is used whole. One matrix product gives all correlations of the queries.
+
+    Args:
+        features: (B, C, H, W).
+        positions: (Q,) flat positions.
+        window: Side of the window, in positions.
     """
     height, width = features.shape[-2:]
     positions = positions.to(features.device)
@@ -37,7 +42,7 @@ def correlation_maps(features: Tensor, positions: Tensor, window: int) -> Tensor
 
 
 def structure_loss(source_maps: Tensor, output_maps: Tensor) -> Tensor:
-    """1 - cosine between the two maps of each query, mean; scalar in [0, 2], 0 for equal structure."""
+    """Average 1 - cosine between the two maps of each query; scalar in [0, 2], 0 for equal structure."""
     return (1.0 - functional.cosine_similarity(source_maps, output_maps, dim=2)).mean()
 
 
@@ -62,7 +67,7 @@ def spatial_correlation_loss(
 
 
 def _window_index(positions: Tensor, height: int, width: int, window: int) -> Tensor:
-    """(Q,) -> (Q, h·w) flat indices of the window around each position, moved inside the grid."""
+    """Return (Q, h·w) flat indices of the window around each position, moved inside the grid."""
     rows = _span(positions // width, height, window)
     columns = _span(positions % width, width, window)
     return (rows[:, :, None] * width + columns[:, None, :]).flatten(1)

@@ -1,11 +1,13 @@
 """Context-aware 3D GAN with auto-context (Kaiser 2019, sec. 3.3.3, after Nie 2017): MR cubes of 32 to CT cubes of 16.
 
-Each iteration is a phase. The first generator sees the MR; each later one also sees the CT that the generators before
-it predict for the whole volume, because 16 voxels cannot fill an input of 32. The paper leaves open:
+Each iteration is a phase. The first generator sees the MR. Each later one also sees the CT that the previous generators
+predict for the whole volume, because a patch of 16 voxels cannot fill an input of 32. The paper leaves open:
+
 - the losses; here they are those of its pix2pix (MAE and least squares) and the gradient difference loss of Nie;
-- norms; there are none, as in its tables;
-- where a later generator starts: `start: before` copies the weights of the generator before, with a context channel
-  that is ignored at first, `fresh` starts anew.
+- norms; here there are none, as in its tables;
+- the initial weights of a later generator; `start: before` copies those of the previous generator and adds a context
+  channel that is ignored at first, `fresh` initializes anew.
+
 Departure: the predictions for the training patients come from generators that were trained on them. Predictions by
 folds would be closer to those for new patients.
 """
@@ -29,7 +31,7 @@ CONTEXT = "context"
 
 
 class ContextGanParams(PatchParams, AdamParams):
-    """Tables 4, 5 and 6 of the paper and what it leaves open."""
+    """Parameters of Tables 4, 5 and 6 of the paper, and those that it leaves open."""
 
     iterations: int = Field(ge=1)
     start: Literal["before", "fresh"]
@@ -40,12 +42,12 @@ class ContextGanParams(PatchParams, AdamParams):
 
     @property
     def window(self) -> Window:
-        """32 voxels in, 16 out."""
+        """Return the window: 32 voxels in, 16 out."""
         return Window(SEEN, MADE, self.overlap)
 
 
 class ContextGan(TrainedMethod[ContextGanParams]):
-    """The chain, of which the last generator is trained, and its discriminator."""
+    """Chain of generators, of which the last one is trained, and its discriminator."""
 
     Params = ContextGanParams
     Loop = AdversarialLoop
@@ -59,7 +61,7 @@ class ContextGan(TrainedMethod[ContextGanParams]):
 
     @classmethod
     def phases(cls, params: ContextGanParams) -> tuple[Phase, ...]:
-        """One training per iteration; all but the first need the predictions of those before."""
+        """Return one phase per iteration; all but the first need the predictions of the previous ones."""
         return tuple(
             Phase(_name(number), others=(CONTEXT,) if number > 1 else ())
             for number in range(1, params.iterations + 1)
@@ -67,7 +69,7 @@ class ContextGan(TrainedMethod[ContextGanParams]):
 
     @classmethod
     def build(cls, params: ContextGanParams, phase: str, before: Before) -> Self:
-        """The generators before with their best weights, one to be trained, and an untrained discriminator."""
+        """Build the previous generators with their best weights, one to be trained, and an untrained discriminator."""
         iteration = _number(phase)
         method = cls(params, iteration)
         if iteration > 1:
@@ -80,7 +82,7 @@ class ContextGan(TrainedMethod[ContextGanParams]):
 
     @classmethod
     def network_before(cls, params: ContextGanParams, phase: str, before: Before) -> nn.Module:
-        """The chain of the iterations that have ended: its predictions are the context of the phase."""
+        """Build the chain of the iterations that have ended; its predictions are the context of the phase."""
         iteration = _number(phase) - 1
         network = cls._build_chain(params, iteration)
         network.load_state_dict(dict(before[_name(iteration)].best["mr_to_ct"]))
@@ -101,17 +103,17 @@ class ContextGan(TrainedMethod[ContextGanParams]):
         return cls.build_network(cls.network_config(params) | {"iterations": iterations})
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the last generator and for the discriminator, as Table 6."""
+        """Return Adam for the last generator and for the discriminator (Table 6)."""
         return adam(self.params, generators=[self.mr_to_ct], discriminators=[self.ct_discriminator])
 
     def generators(self) -> dict[str, nn.Module]:
-        """The whole chain, which can be used alone."""
+        """Return the whole chain, which can be used alone."""
         return {"mr_to_ct": self.mr_to_ct}
 
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, Terms]]:
-        """The loss of the generator, of images in [0, 1] as in the paper, then that of the discriminator."""
+        """Yield the loss of the generator, of images in [0, 1] as in the paper, then that of the discriminator."""
         synthetic = self.mr_to_ct(torch.cat([batch.mr, *batch.other.values()], 1))
         shown, real = (synthetic + 1) / 2, (batch.ct + 1) / 2
         error = (shown - real).abs().mean()

@@ -1,7 +1,7 @@
 """Reference method `intensity_map`: the median target intensity per source intensity, in both directions.
 
-It is the best that one can do pixel by pixel without the surroundings of a pixel: the median minimizes the mean
-absolute error. It is fitted to whole slices, so that air around the head stays air.
+No other map from single intensities has a smaller mean absolute error, because the median minimizes it. The map is
+fitted to whole slices, so that air around the head stays air.
 """
 
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ from mrct.training.method import Fitted, FittedMethod
 
 
 class IntensityMapParams(Section):
-    """Number of equal intensity bins over [-1, 1]."""
+    """Parameter: the number of equal intensity bins over [-1, 1]."""
 
     bins: int
 
 
 class IntensityMapNetwork(nn.Module):
-    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W): each pixel becomes the value of its intensity bin."""
+    """Lookup table: (B, 1, H, W) in [-1, 1] -> (B, 1, H, W); each pixel becomes the value of its intensity bin."""
 
     table: Tensor
 
@@ -38,7 +38,7 @@ class IntensityMapNetwork(nn.Module):
 
 
 class IntensityMap(FittedMethod[IntensityMapParams]):
-    """A table per direction."""
+    """One lookup table per direction."""
 
     Params = IntensityMapParams
 
@@ -51,7 +51,7 @@ class IntensityMap(FittedMethod[IntensityMapParams]):
     def fit(
         cls, slices: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], params: IntensityMapParams
     ) -> dict[Direction, Fitted]:
-        """Take the medians."""
+        """Compute the median of each bin."""
         pixels = [(mr.ravel(), ct.ravel()) for mr, ct, _ in slices]
         if not pixels:
             raise DataError("intensity_map: no training slice; run the stage pair again")
@@ -64,12 +64,12 @@ class IntensityMap(FittedMethod[IntensityMapParams]):
 
 
 def bin_index(x: Tensor, bins: int) -> Tensor:
-    """[-1, 1] -> 0 .. bins - 1; values outside go to the first or last bin."""
+    """Return the bins (0 to bins - 1) of values in [-1, 1]; values outside go to the first or last bin."""
     return ((x + 1) / 2 * bins).long().clamp(0, bins - 1)
 
 
 def _fit_table(source: Tensor, target: Tensor, bins: int) -> IntensityMapNetwork:
-    """The median of each bin; an empty bin is interpolated between the filled bins beside it."""
+    """Compute the median of each bin; an empty bin is interpolated between its filled neighbors."""
     index = bin_index(source, bins).numpy()
     order = np.argsort(index, kind="stable")
     starts = np.searchsorted(index[order], np.arange(bins + 1))

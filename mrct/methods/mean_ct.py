@@ -1,4 +1,4 @@
-"""Reference method `mean_ct`: every slice becomes the mean training CT. A model that has learnt anything is better."""
+"""Reference method `mean_ct`: every slice becomes the mean training CT. A trained model must be better than this."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,11 +14,11 @@ from mrct.training.method import Fitted, FittedMethod
 
 
 class MeanCtParams(Section):
-    """It has no parameter."""
+    """Empty section: the method has no parameters."""
 
 
 class MeanCtNetwork(nn.Module):
-    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W): the same mean CT, whatever the input."""
+    """Constant network: (B, 1, H, W) in [-1, 1] -> (B, 1, H, W), the same mean CT for every input."""
 
     mean: Tensor
 
@@ -27,7 +27,7 @@ class MeanCtNetwork(nn.Module):
         self.register_buffer("mean", torch.full((height, width), -1.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Repeat the mean; DataError for another image size."""
+        """Repeat the mean for each image; DataError for another image size."""
         if x.shape[-2:] != self.mean.shape:
             raise DataError(
                 f"mean_ct: image {tuple(x.shape[-2:])}, fitted on {tuple(self.mean.shape)}; run the stage train again"
@@ -36,13 +36,13 @@ class MeanCtNetwork(nn.Module):
 
 
 class MeanCt(FittedMethod[MeanCtParams]):
-    """The mean of the training CTs, pixel by pixel; MR to CT alone."""
+    """Mean of the training CTs, pixel by pixel; only from MR to CT."""
 
     Params = MeanCtParams
 
     @classmethod
     def build_network(cls, config: dict[str, Any]) -> nn.Module:
-        """Build a network without its mean."""
+        """Build a network whose mean is not yet set."""
         return MeanCtNetwork(config["height"], config["width"])
 
     @classmethod

@@ -31,7 +31,7 @@ FINE_TUNING = "fine_tuning"
 
 
 class Pix2PixParams(AdamParams):
-    """Tables 2, 3 and 6 of the paper, its sections 4.2 and 4.3, and what it leaves open."""
+    """Parameters of Tables 2, 3 and 6 and sections 4.2 and 4.3 of the paper, and those that it leaves open."""
 
     directions: Directions
     filters: int = Field(ge=1)
@@ -45,12 +45,12 @@ class Pix2PixParams(AdamParams):
 
 
 class PairDiscriminator(nn.Module):
-    """Two images (B, 2, H, W) in [-1, 1] -> scores (B, 1, H/16, W/16), 1 for a real pair.
+    """Discriminator of pairs: two images (B, 2, H, W) in [-1, 1] -> scores (B, 1, H/16, W/16), 1 for a real pair.
 
     Table 3, whose f is 64: 4x4 convolutions of stride 2 to f, 2f, 4f, 8f channels with leaky ReLU, one of stride 1,
-    sigmoid. `output: linear` leaves the sigmoid out, as Mao 2017: with it the gradient vanishes as soon as the
-    discriminator is sure (docs/decisions/methods.md). Departures: the table prints 1 x 24 x 512 for the score map of
-    24 x 24 features, here it is 24 x 24 x 1; there is no batch norm, since neither the table nor the text has one.
+    sigmoid. `output: linear` omits the sigmoid, as in Mao 2017: with the sigmoid the gradient vanishes as soon as the
+    discriminator is certain (docs/decisions/methods.md). Departures: the table prints 1 x 24 x 512 for the score map
+    of 24 x 24 features, here it is 24 x 24 x 1. There is no batch norm, since neither the table nor the text has one.
     """
 
     def __init__(self, filters: int, output: str) -> None:
@@ -67,13 +67,13 @@ class PairDiscriminator(nn.Module):
         initialize_xavier(self)
 
     def forward(self, pair: Tensor) -> Tensor:
-        """Scores in float32."""
+        """Compute the scores in float32."""
         scores = self.layers(pair).float()
         return torch.sigmoid(scores) if self.output == "sigmoid" else scores
 
 
 class Pix2Pix(TrainedMethod[Pix2PixParams]):
-    """Generator and discriminator of each direction; `boosted` gives errors inside the brain more weight."""
+    """Generator and discriminator per direction; `boosted` gives errors inside the brain more weight."""
 
     Params = Pix2PixParams
     Loop = AdversarialLoop
@@ -88,13 +88,13 @@ class Pix2Pix(TrainedMethod[Pix2PixParams]):
 
     @classmethod
     def phases(cls, params: Pix2PixParams) -> tuple[Phase, ...]:
-        """The training, and with `fine_tune_epochs` the gradient boost, which needs the mask of the brain."""
+        """Return the training and, with `fine_tune_epochs`, the gradient boost, which needs the mask of the brain."""
         boost = Phase(FINE_TUNING, params.fine_tune_epochs, ("brain",))
         return (Phase(TRAINING), boost) if params.fine_tune_epochs else (Phase(TRAINING),)
 
     @classmethod
     def build(cls, params: Pix2PixParams, phase: str, before: Before) -> Self:
-        """Untrained networks; for the fine-tuning the best generators and the last discriminators of the training."""
+        """Build untrained networks, or for the fine-tuning the best generators and last discriminators so far."""
         method = cls(params, boosted=phase == FINE_TUNING)
         if phase == FINE_TUNING:
             method.load_state_dict(before[TRAINING].last)
@@ -113,21 +113,21 @@ class Pix2Pix(TrainedMethod[Pix2PixParams]):
         return UNet(**config)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the generators and for the discriminators, both as Table 6."""
+        """Return Adam for the generators and for the discriminators (Table 6)."""
         discriminators = [self._discriminator(direction) for direction in self.params.directions]
         return adam(self.params, generators=self.generators().values(), discriminators=discriminators)
 
     def generators(self) -> dict[str, nn.Module]:
-        """The generator of each direction."""
+        """Return the generator of each direction."""
         return {direction: self.get_submodule(direction) for direction in self.params.directions}
 
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, Terms]]:
-        """The loss of the generators, then that of the discriminators.
+        """Yield the loss of the generators, then that of the discriminators.
 
-        Discriminators see images clipped to [-1, 1], as they are written: beyond the scale only the absolute error
-        pulls a generator (docs/decisions/methods.md).
+        Discriminators see images clipped to [-1, 1], as they are written. Outside [-1, 1] only the absolute error has
+        a gradient (docs/decisions/methods.md).
         """
         pairs: dict[str, Tensor] = {}
         losses, terms = [], Terms()
@@ -152,9 +152,9 @@ class Pix2Pix(TrainedMethod[Pix2PixParams]):
         return self.get_submodule(_discriminator_name(direction))
 
     def _mae(self, synthetic: Tensor, target: Tensor, batch: Batch) -> Tensor:
-        """Mean absolute error of images in [0, 1], the scale for which the paper gives λ_adv.
+        """Compute the mean absolute error of images in [0, 1], the scale for which the paper gives λ_adv.
 
-        Boosted, the error and so its gradient counts `soft_tissue_weight` times inside the brain. The paper gives no
+        With `boosted`, the error and its gradient count `soft_tissue_weight` times inside the brain. The paper gives no
         factor, and does not say whether the adversarial gradient is boosted too; here it is not.
         """
         error = (synthetic - target).abs() / 2

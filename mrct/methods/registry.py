@@ -1,4 +1,4 @@
-"""The methods by the names that params.yaml's `methods` lists. A new method gets one line here."""
+"""Registry of the methods, by the names that `methods` in params.yaml lists. A new method gets one line here."""
 
 from pkgutil import resolve_name
 

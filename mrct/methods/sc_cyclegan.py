@@ -1,9 +1,10 @@
 """scCycleGAN (Jeong 2024): two generators, two patch discriminators and the losses of one training step.
 
 Both directions are trained at once: `mr_to_ct` synthesizes CT, `ct_to_mr` synthesizes MR; `ct_discriminator` and
-`mr_discriminator` tell real from synthetic. Images are (B, 1, H, W) in [-1, 1]. The parameters are top-level keys of
-params.yaml: Table 1 of the paper and what it leaves open. Departures: down- and upsampling, betas of Adam and the cycle
-loss are those of CycleGAN (Zhu 2017); the paper has the cycle in its name and introduction, not in its loss section.
+`mr_discriminator` distinguish real from synthetic images. Images are (B, 1, H, W) in [-1, 1]. The parameters are
+top-level keys of params.yaml: Table 1 of the paper and what it leaves open. Departures: down- and upsampling, betas of
+Adam and the cycle loss are those of CycleGAN (Zhu 2017). The paper has the cycle in its name and introduction, but not
+in its list of losses.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ class DiscriminatorParams(Section):
 
 
 class ScCycleGanParams(AdamParams):
-    """Table 1 of the paper and what it leaves open."""
+    """Parameters of Table 1 of the paper, and those that it leaves open."""
 
     lambda_adv: float = Field(ge=0)
     lambda_pix: float = Field(ge=0)
@@ -65,12 +66,12 @@ class ScCycleGanParams(AdamParams):
 
     @property
     def uses_structure(self) -> bool:
-        """Whether the structure loss takes part."""
+        """Return whether the structure loss is used."""
         return self.lambda_str > 0 and self.structure_loss != "none"
 
     @property
     def uses_discriminators(self) -> bool:
-        """Whether the adversarial loss or the weights of the pixel loss need the discriminators."""
+        """Return whether the adversarial loss or the weights of the pixel loss need the discriminators."""
         return self.lambda_adv > 0 or (self.lambda_pix > 0 and self.pixel_weighting != "none")
 
     @model_validator(mode="after")
@@ -89,7 +90,7 @@ class ScCycleGanParams(AdamParams):
 
 
 class Translation(NamedTuple):
-    """One translation G(x) = ŷ of a batch: what its losses need."""
+    """One translation G(x) = ŷ of a batch, with everything that its losses need."""
 
     modality: str
     generator: ResnetGenerator
@@ -102,7 +103,7 @@ class Translation(NamedTuple):
 
 
 class ScCycleGan(TrainedMethod[ScCycleGanParams]):
-    """The four networks and their two optimizers."""
+    """Two generators and two discriminators, with one optimizer for each kind."""
 
     Params = ScCycleGanParams
     Loop = AdversarialLoop
@@ -128,7 +129,7 @@ class ScCycleGan(TrainedMethod[ScCycleGanParams]):
 
     @classmethod
     def provenance(cls, params: ScCycleGanParams) -> dict[str, Any]:
-        """Name VGG16's weights by their SHA-256, and not at all where they are not used.
+        """Return the parameters with VGG16's weights named by their SHA-256, or not at all if they are not used.
 
         Raises:
             NotFoundError: The file of VGG16's weights is missing.
@@ -143,7 +144,7 @@ class ScCycleGan(TrainedMethod[ScCycleGanParams]):
         return super().provenance(params) | {"vgg16_weights": digest}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the generators and for the discriminators, at one learning rate (Table 1)."""
+        """Return Adam for the generators and for the discriminators, at one learning rate (Table 1)."""
         return adam(
             self.params,
             generators=(self.mr_to_ct, self.ct_to_mr),
@@ -151,15 +152,15 @@ class ScCycleGan(TrainedMethod[ScCycleGanParams]):
         )
 
     def generators(self) -> dict[str, nn.Module]:
-        """The generator of each direction."""
+        """Return the generator of each direction."""
         return {"mr_to_ct": self.mr_to_ct, "ct_to_mr": self.ct_to_mr}
 
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, Terms]]:
-        """The loss of both generators, then that of both discriminators.
+        """Yield the loss of both generators, then that of both discriminators.
 
-        In the first `pretrain_epochs` there is the plain pixel loss alone.
+        The first `pretrain_epochs` have only the plain pixel loss.
         """
         pretraining = epoch < self.params.pretrain_epochs
         translations = self._translate(batch.mr, batch.ct, self.params.lambda_idt > 0 and not pretraining)
@@ -179,7 +180,7 @@ class ScCycleGan(TrainedMethod[ScCycleGanParams]):
             yield torch.stack(list(terms.values())).sum(), terms
 
     def _translate(self, mr: Tensor, ct: Tensor, with_identity: bool) -> list[Translation]:
-        """Both translations; G(y), which the identity loss needs, is computed in the same pass as G(x)."""
+        """Compute both translations; G(y), which the identity loss needs, is computed in the same pass as G(x)."""
         translations = []
         for modality, generator, back, discriminator, source, target in (
             ("ct", self.mr_to_ct, self.ct_to_mr, self.ct_discriminator, mr, ct),
@@ -196,7 +197,7 @@ class ScCycleGan(TrainedMethod[ScCycleGanParams]):
         return translations
 
     def _generator_loss(self, x: Translation, rng: torch.Generator) -> tuple[Tensor, Terms]:
-        """The weighted sum of the loss terms of one generator; a term whose weight is 0 is not computed."""
+        """Compute the weighted sum of one generator's loss terms; a term whose weight is 0 is not computed."""
         params = self.params
         logits = judged(x.discriminator, x.synthetic) if params.uses_discriminators else None
         adversarial = pixel = structure = cycle = identity = None
@@ -235,13 +236,13 @@ class ScCycleGan(TrainedMethod[ScCycleGanParams]):
         if self.params.discriminator.norm == "instance":
             real, synthetic = x.discriminator(torch.cat([x.target, shown])).chunk(2)
         else:
-            # batch statistics over real and synthetic images together would tell them apart
+            # two passes: common batch statistics would reveal which images are real
             real, synthetic = x.discriminator(x.target), x.discriminator(shown)
         return discriminator_loss(real, synthetic)
 
 
 def _pixel_loss(x: Translation, logits: Tensor | None, weighting: str) -> Tensor:
-    """The pixel translation loss; without logits every pixel has the same weight."""
+    """Compute the pixel translation loss; without logits every pixel has the same weight."""
     size = (x.target.shape[-2], x.target.shape[-1])
     weights = (
         pixel_weights(x.target, size, "none") if logits is None else pixel_weights(logits, size, weighting)
@@ -254,9 +255,9 @@ def _or_zero(term: Tensor | None) -> Tensor | float:
 
 
 class StructureLoss(nn.Module):
-    """Source and synthetic (B, 1, H, W) in [-1, 1] -> scalar, small where both have the same structure.
+    """Structure loss of source and synthetic images (B, 1, H, W) in [-1, 1]; a scalar, small for equal structure.
 
-    `loss` is a key of params.yaml (`structure_loss`), as is `features` (`structure_features`).
+    `loss` and `features` are the keys `structure_loss` and `structure_features` of params.yaml.
     """
 
     def __init__(self, loss: str, features: str, vgg16_weights: str) -> None:
@@ -270,7 +271,7 @@ class StructureLoss(nn.Module):
             self.features = Vgg16Features(Path(vgg16_weights))
 
     def forward(self, encoder: nn.Module, source: Tensor, synthetic: Tensor, rng: torch.Generator) -> Tensor:
-        """Take the encoder of the translating generator; `rng` draws the queries of the correlation maps."""
+        """Compute the loss; `encoder` is that of the translating generator, `rng` draws the queries of the maps."""
         if self.loss == "mind":
             with torch.no_grad():
                 wanted = mind(source)
@@ -282,7 +283,7 @@ class StructureLoss(nn.Module):
 
 
 def _frozen(encoder: nn.Module) -> Callable[[Tensor], list[Tensor]]:
-    """The encoder with fixed weights, so that only the image can lower the loss."""
+    """Return the encoder with fixed weights, so that only the image can lower the loss."""
     weights: dict[str, Any] = {name: weight.detach() for name, weight in encoder.named_parameters()}
     return lambda image: [torch.func.functional_call(encoder, weights, (image,))]
 

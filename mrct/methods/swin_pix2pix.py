@@ -1,8 +1,8 @@
 """Patch-based 3D pix2pix with a SwinUNETR generator (Karimzadeh 2023): MR cubes to CT cubes.
 
 The paper leaves open: the weights α and λ of its loss, the discriminator (here Isola's PatchGAN in 3D, which sees MR
-and CT together, with least squares), the size and the last activation of the SwinUNETR, and the scale of SSIM. Here it
-is [0, 1]: SSIM is defined for images that are not negative. Needs the extra: pip install -e '.[swin]'.
+and CT together, with least squares), the size and the last activation of the SwinUNETR, and the scale of SSIM (here
+[0, 1], because SSIM is defined for non-negative images). The method needs the extra: pip install -e '.[swin]'.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from mrct.training.settings import AdversarialLoop
 
 
 class SwinPix2PixParams(PatchParams):
-    """What the paper states of its networks and losses, and what it leaves open."""
+    """Parameters that the paper states for its networks and losses, and those that it leaves open."""
 
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
@@ -37,7 +37,7 @@ class SwinPix2PixParams(PatchParams):
 
     @property
     def window(self) -> Window:
-        """Cubes of `patch_size` in and out."""
+        """Return the window: cubes of `patch_size` voxels in and out."""
         return Window(self.patch_size, self.patch_size, self.overlap)
 
     @model_validator(mode="after")
@@ -48,7 +48,7 @@ class SwinPix2PixParams(PatchParams):
 
 
 class SwinPix2Pix(TrainedMethod[SwinPix2PixParams]):
-    """Generator and discriminator."""
+    """SwinUNETR as generator, and a 3D PatchGAN as discriminator."""
 
     Params = SwinPix2PixParams
     Loop = AdversarialLoop
@@ -72,7 +72,7 @@ class SwinPix2Pix(TrainedMethod[SwinPix2PixParams]):
         return SwinGenerator(**config)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """AdamW for the generator and for the discriminator."""
+        """Return AdamW for the generator and for the discriminator."""
         return {
             name: torch.optim.AdamW(
                 network.parameters(),
@@ -87,15 +87,15 @@ class SwinPix2Pix(TrainedMethod[SwinPix2PixParams]):
         }
 
     def generators(self) -> dict[str, nn.Module]:
-        """The one direction of the paper."""
+        """Return the generator of MR to CT, the only direction of the paper."""
         return {"mr_to_ct": self.mr_to_ct}
 
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, Terms]]:
-        """The loss of the generator (eq. 2), then that of the discriminator."""
+        """Yield the loss of the generator (eq. 2), then that of the discriminator."""
         synthetic = self.mr_to_ct(batch.mr)
-        # clipped as in pix2pix: beyond the scale no discriminator pulls
+        # clipped as in pix2pix: outside [-1, 1] the adversarial loss has no gradient
         pair = torch.cat([batch.mr, synthetic.clip(-1, 1)], 1)
         error = weighted_mae(synthetic, batch.ct)
         terms = {"mae_ct": error}
@@ -116,5 +116,5 @@ class SwinPix2Pix(TrainedMethod[SwinPix2PixParams]):
 
 
 def weighted_mae(synthetic: Tensor, real: Tensor) -> Tensor:
-    """Images in [-1, 1] -> mean of (1 + y) / 2 · |y - ŷ| (eq. 2), a scalar: bone counts most and air not at all."""
+    """Average (1 + y) / 2 · |y - ŷ| (eq. 2) of images in [-1, 1]; a scalar. Bone counts most and air not at all."""
     return ((1 + real) / 2 * (real - synthetic).abs()).mean()

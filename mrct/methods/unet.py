@@ -1,4 +1,4 @@
-"""U-Net (Kaiser 2019, sec. 3.3.1): one network per direction, mean absolute error and, if wanted, gradient difference.
+"""U-Net (Kaiser 2019, sec. 3.3.1): one network per direction, mean absolute error, optional gradient difference loss.
 
 Images are (B, 1, H, W) in [-1, 1]. The paper translates MR to CT; CT to MR is a second network of the same kind.
 """
@@ -16,7 +16,7 @@ from mrct.training.method import AdamParams, Batch, Directions, Pooled, Terms, T
 
 
 class UnetParams(AdamParams):
-    """Tables 2, 6 and 9 of the paper and what it leaves open."""
+    """Parameters of Tables 2, 6 and 9 of the paper, and those that it leaves open."""
 
     directions: Directions
     filters: int = Field(ge=1)
@@ -26,7 +26,7 @@ class UnetParams(AdamParams):
 
 
 class UnetTranslation(TrainedMethod[UnetParams]):
-    """The network of each direction, all under one optimizer."""
+    """One network per direction, all with one optimizer."""
 
     Params = UnetParams
 
@@ -46,20 +46,20 @@ class UnetTranslation(TrainedMethod[UnetParams]):
         return UNet(**config)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam at the paper's rate and betas (Table 6)."""
+        """Return Adam, for which Table 6 gives the paper's rate and betas."""
         return adam(self.params, generators=[self])
 
     def generators(self) -> dict[str, nn.Module]:
-        """The network of each direction."""
+        """Return the network of each direction."""
         return {direction: self.get_submodule(direction) for direction in self.params.directions}
 
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, Terms]]:
-        """One loss, the sum over the directions.
+        """Yield one loss, the sum over the directions.
 
-        The error is that of images in [0, 1], the gradient difference that of images in [0, gdl_scale]: the paper
-        weighs the latter with 1e-7 and does not tell the scale of its images (docs/decisions/methods.md).
+        The absolute error is that of images in [0, 1], the gradient difference that of images in [0, gdl_scale]. The
+        paper weights the latter by 1e-7 and does not state the scale of its images (docs/decisions/methods.md).
         """
         losses, terms = [], Terms()
         for direction, network in self.generators().items():

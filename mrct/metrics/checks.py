@@ -1,4 +1,4 @@
-"""Checks that every table of metrics must pass before it is written."""
+"""Checks of tables of metrics before they are written."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ BOUND_TOLERANCE_DB = 1e-6
 
 
 class ImplausibleMetricsError(DataError):
-    """A metric has an impossible value, so that the evaluation is wrong, not the model."""
+    """Error for a metric with an impossible value: the evaluation is wrong, not the model."""
 
 
 def require_bounds(table: pd.DataFrame, where: str) -> None:
@@ -17,10 +17,10 @@ def require_bounds(table: pd.DataFrame, where: str) -> None:
 
     Args:
         table: A table of metrics, one row per slice or patient.
-        where: What the table is, for the message.
+        where: Description of the table for the message.
 
     Raises:
-        ImplausibleMetricsError: For an impossible value; the message names its row and column.
+        ImplausibleMetricsError: A value is impossible; the message names its row and column.
     """
     for column in table.columns:
         values = table[column]
@@ -36,7 +36,7 @@ def require_bounds(table: pd.DataFrame, where: str) -> None:
 
 
 def require_disjoint(splits: dict[str, set[str]]) -> None:
-    """Raise ImplausibleMetricsError if a patient is in two splits; `splits` holds the patients of each."""
+    """Raise ImplausibleMetricsError if a patient is in two splits; `splits` holds the patients of each split."""
     names = sorted(splits)
     for first in names:
         for second in names:

@@ -1,6 +1,6 @@
-"""The 8-bit metrics of the paper (Jeong 2024): MAE, PSNR and SSIM of a slice on the scale 0 to 255.
+"""8-bit metrics of the paper (Jeong 2024): MAE, PSNR and SSIM of a slice on the scale 0 to 255.
 
-The arithmetic is float: nothing is rounded. The name of each metric states the window that maps to 0 to 255, because a
+The arithmetic is float, without rounding. The name of each metric states the window that maps to 0 to 255, because a
 wide window and much air around the head make the errors small.
 """
 
@@ -40,7 +40,7 @@ def grey_metrics(
         synthetic: Synthetic slice (H, W).
         real: Real slice (H, W) in the same unit.
         window: The values that become 0 and 255.
-        name: Name of the window, part of each metric's name; empty: none.
+        name: Name of the window, which becomes part of each metric's name; may be empty.
 
     Returns:
         `mae_8bit`, `psnr_8bit_db` with its bound, and `ssim_8bit`.

@@ -15,7 +15,7 @@ from mrct.metrics.image import (
 
 SYNTHRAD_RANGE_HU = (-1024.0, 3000.0)
 WIDTH_HU = SYNTHRAD_RANGE_HU[1] - SYNTHRAD_RANGE_HU[0]
-#: Between air and fat: skin is above it, the foam of the table below.
+#: Threshold between air and fat: skin is above it, the foam of the table is below it.
 HEAD_THRESHOLD_HU = -300.0
 
 
@@ -29,7 +29,7 @@ def volume_metrics(synthetic_ct: np.ndarray, real_ct: np.ndarray, mask: np.ndarr
 
     Returns:
         `mae_hu` without clipping; `psnr_db` and its bound after clipping to [-1024, 3000] HU, so that the range is
-        4024 HU; `ssim` after clipping, with air outside the mask and a window of 7³ voxels. A volume of less than 7
+        4024 HU; `ssim` after clipping, with air outside the mask and a window of 7³ voxels. A volume of fewer than 7
         slices has `ssim_2d` instead: a window of 7² pixels, mean over the slices.
     """
     clipped_synthetic, clipped_real = (np.clip(v, *SYNTHRAD_RANGE_HU) for v in (synthetic_ct, real_ct))
@@ -58,7 +58,7 @@ def volume_metrics(synthetic_ct: np.ndarray, real_ct: np.ndarray, mask: np.ndarr
 def bone_iou(
     synthetic_ct: np.ndarray, real_ct: np.ndarray, thresholds_hu: tuple[float, ...]
 ) -> dict[str, float]:
-    """Intersection over union of HU >= threshold, as `iou_bone_<threshold>hu`; NaN where neither image has bone."""
+    """Compute the IoU of HU >= threshold, as `iou_bone_<threshold>hu`; NaN if neither image has bone."""
     return {
         f"iou_bone_{threshold:g}hu": intersection_over_union(synthetic_ct >= threshold, real_ct >= threshold)
         for threshold in thresholds_hu
@@ -66,7 +66,7 @@ def bone_iou(
 
 
 def head_region(ct_hu: np.ndarray) -> np.ndarray:
-    """The head in a CT (D, H, W) in HU, boolean: HU > -300, with sinuses and airways filled slice by slice."""
+    """Find the head in a CT (D, H, W) in HU: HU > -300, with sinuses and airways filled slice by slice; boolean."""
     return fill_slices(ct_hu > HEAD_THRESHOLD_HU)
 
 

@@ -11,15 +11,15 @@ from skimage.metrics import structural_similarity
 from mrct.core.errors import DataError
 
 SSIM_WINDOW = 7
-#: Ends the name of a column that bounds a PSNR: `psnr_bound_db` bounds `psnr_db`.
+#: Suffix of a column that bounds a PSNR: `psnr_bound_db` bounds `psnr_db`.
 BOUND_SUFFIX = "_bound_db"
 
 
 def mean_absolute_error(predicted: np.ndarray, real: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Mean of |predicted - real| inside the mask, in the unit of the arrays.
+    """Average |predicted - real| inside the mask, in the unit of the arrays.
 
     Raises:
-        DataError: If the shapes differ, or the mask is not boolean or empty. This holds for all metrics here.
+        DataError: The shapes differ, or the mask is empty or not boolean. This holds for all metrics here.
     """
     return float(np.abs(_difference(predicted, real, mask)).mean())
 
@@ -27,7 +27,7 @@ def mean_absolute_error(predicted: np.ndarray, real: np.ndarray, mask: np.ndarra
 def peak_signal_to_noise_db(
     predicted: np.ndarray, real: np.ndarray, data_range: float, mask: np.ndarray | None = None
 ) -> float:
-    """Peak signal-to-noise ratio 10 log10(data_range² / MSE) inside the mask, in dB; inf for equal images."""
+    """Compute the PSNR 10 log10(data_range² / MSE) inside the mask, in dB; inf for equal images."""
     mean_square = float(np.square(_difference(predicted, real, mask)).mean())
     if mean_square == 0.0:
         return float("inf")
@@ -35,14 +35,14 @@ def peak_signal_to_noise_db(
 
 
 def psnr_bound_db(mae: float, data_range: float) -> float:
-    """The highest possible PSNR at this MAE, in dB: RMSE >= MAE, so PSNR <= 20 log10(data_range / MAE)."""
+    """Return the highest possible PSNR at this MAE, in dB: RMSE >= MAE, so PSNR <= 20 log10(data_range / MAE)."""
     return float("inf") if mae == 0.0 else float(20.0 * np.log10(_positive(data_range) / mae))
 
 
 def structural_similarity_mean(
     predicted: np.ndarray, real: np.ndarray, data_range: float, mask: np.ndarray | None = None
 ) -> float:
-    """Mean structural similarity (Wang et al. 2004) in [-1, 1], with a uniform window of 7 pixels per axis.
+    """Compute the mean SSIM (Wang et al. 2004) in [-1, 1], with a uniform window of 7 pixels per axis.
 
     A border of half a window is left out, because the window reaches beyond the image there. The result is NaN if an
     axis is shorter than the window, or if no pixel of the mask is left.
@@ -63,7 +63,7 @@ def structural_similarity_mean(
 
 
 def intersection_over_union(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boolean arrays, in [0, 1]; NaN where both are empty."""
+    """Compute the intersection over union of two boolean arrays, in [0, 1]; NaN if both are empty."""
     if a.shape != b.shape:
         raise DataError(f"intersection_over_union: got shapes {a.shape} and {b.shape}, expected equal shapes")
     union = np.logical_or(a, b).sum()

@@ -8,12 +8,12 @@ from scipy import stats
 
 from mrct.core.errors import DataError
 
-#: The least number of test patients for an interval; the bootstrap of fewer values is too narrow.
+#: Least number of test patients for an interval; the bootstrap interval of fewer values is too narrow.
 MIN_PATIENTS = 5
 
 
 class Interval(NamedTuple):
-    """A mean and the ends of its 95 % interval, None where there is no interval."""
+    """Mean with the ends of its 95 % interval, None if there is no interval."""
 
     mean: float
     low: float | None
@@ -57,7 +57,7 @@ def paired_interval(a: np.ndarray, b: np.ndarray, samples: int, seed: int) -> In
         seed: Seed of the bootstrap.
 
     Raises:
-        DataError: If the numbers of values differ.
+        DataError: The numbers of values differ.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape:

@@ -10,7 +10,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "instan
 
 
 class PatchDiscriminator(nn.Module):
-    """(B, 1, H, W) in [-1, 1] -> (B, 1, H/8 - 2, W/8 - 2) logits, one per patch of 70x70.
+    """PatchGAN discriminator: (B, 1, H, W) in [-1, 1] -> (B, 1, H/8 - 2, W/8 - 2) logits, one per patch of 70x70.
 
     4x4 convolutions: filters s2, 2 filters s2, 4 filters s2, 8 filters s1, 1 s1; LeakyReLU 0.2; `norm`
     (batch as the paper, or instance) on the three in the middle.
@@ -33,5 +33,5 @@ class PatchDiscriminator(nn.Module):
         initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Patch logits in float32; least squares wants 1 for real and 0 for synthetic."""
+        """Compute patch logits in float32; the targets of least squares are 1 for real and 0 for synthetic."""
         return self.layers(x).float()

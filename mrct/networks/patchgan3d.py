@@ -10,10 +10,11 @@ SLOPE = 0.2
 
 
 class PairDiscriminator3d(nn.Module):
-    """Two images (B, 2, p, p, p) in [-1, 1] -> scores (B, 1, p/8 - 2, ...) in float32, 1 for a real pair; p 24 or more.
+    """PatchGAN for pairs: images (B, 2, p, p, p) in [-1, 1] -> scores (B, 1, p/8 - 2, ...) in float32; p >= 24.
 
-    4x4x4 convolutions: filters s2, 2 filters s2, 4 filters s2, 8 filters s1, 1 s1; LeakyReLU 0.2; instance norm on the
-    three in the middle, so that a score does not depend on the batch (Isola: batch norm). Start as Isola: N(0, 0.02²).
+    A real pair has the score 1. 4x4x4 convolutions: filters s2, 2 filters s2, 4 filters s2, 8 filters s1, 1 s1;
+    LeakyReLU 0.2; instance norm on the three in the middle, so that a score does not depend on the batch (Isola: batch
+    norm). Initialization as Isola: N(0, 0.02²).
     """
 
     def __init__(self, filters: int) -> None:
@@ -31,5 +32,5 @@ class PairDiscriminator3d(nn.Module):
             nn.init.normal_(weight, 0.0, 0.02) if weight.dim() > 1 else nn.init.zeros_(weight)
 
     def forward(self, pair: Tensor) -> Tensor:
-        """Scores; least squares wants 1 for real and 0 for synthetic."""
+        """Compute the scores; the targets of least squares are 1 for real and 0 for synthetic."""
         return self.layers(pair).float()

@@ -5,10 +5,11 @@ from torch import Tensor, nn
 
 
 class RandomConvFeatures(nn.Module):
-    """(B, 1, H, W) -> [(B, 64, H/4, W/4), (B, 128, H/8, W/8)], the strides of VGG16's relu3_1 and relu4_1.
+    """Random features with the strides of VGG16's relu3_1 and relu4_1.
 
-    They are He-initialized from `seed` and never trained. Random filters tell local structures apart (Saxe 2011), are
-    the same on every machine and need no download.
+    (B, 1, H, W) -> [(B, 64, H/4, W/4), (B, 128, H/8, W/8)]. The convolutions are He-initialized from `seed` and never
+    trained. Random filters distinguish local structures (Saxe 2011), are the same on every machine and need no
+    download.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -28,6 +29,6 @@ class RandomConvFeatures(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Features of both depths; differentiable in x."""
+        """Compute the features of both depths; differentiable in x."""
         quarter = self.to_quarter(x)
         return [quarter, self.to_eighth(quarter)]

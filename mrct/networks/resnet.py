@@ -1,4 +1,4 @@
-"""CycleGAN's residual generator (Zhu 2017, appendix 7.2), the generator of scCycleGAN (Jeong 2024, Fig. 4)."""
+"""Residual generator of CycleGAN (Zhu 2017, appendix 7.2) and scCycleGAN (Jeong 2024, Fig. 4)."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,23 +11,23 @@ from mrct.core.errors import DataError
 
 
 class InstanceNorm(nn.GroupNorm):
-    """(B, C, H, W) -> same: each channel of each image to mean 0 and variance 1 (ε 1e-5); no weights.
+    """Instance norm without weights: each channel of each image (B, C, H, W) gets mean 0 and variance 1 (ε 1e-5).
 
-    A group norm of one channel a group: torch 2.13's InstanceNorm2d gives wrong gradients on the CPU for one image
-    and a channels-last gradient, and is slower.
+    It is a group norm with one channel per group: torch 2.13's InstanceNorm2d gives wrong gradients on the CPU for one
+    image and a channels-last gradient, and is slower.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """In x's own precision: autocast would have float32 written for the next convolution to round again."""
+        """Normalize in the precision of x; autocast would write float32, which the next convolution rounds again."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x)
 
 
 class ResidualBlock(nn.Module):
-    """(B, C, H, W) -> same: two 3x3 convolutions with instance norm around a skip."""
+    """Residual block (B, C, H, W) -> (B, C, H, W): two 3x3 convolutions with instance norm around a skip."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Input plus residual."""
+        """Add the residual to the input."""
         return x + self.body(x)
 
 
@@ -59,14 +59,14 @@ UPSAMPLINGS: dict[str, Callable[[int, int], list[nn.Module]]] = {
 
 
 class ResnetGenerator(nn.Module):
-    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W) in [-1, 1].
+    """Residual generator: (B, 1, H, W) in [-1, 1] -> (B, 1, H, W) in [-1, 1].
 
     7x7 convolution with `filters` channels, `downsamplings` stride-2 convolutions that double them, `blocks`
-    residual blocks, as many upsamplings back, 7x7 convolution, tanh. H and W must be divisible by
-    2**downsamplings. Departure from the paper: its Fig. 4 draws no down- and upsampling; 2 is CycleGAN's
-    value, 0 takes the drawing literally. `upsampling` is `transposed` (CycleGAN's 3x3 transposed convolution of stride
-    2, which shows a checkerboard in short trainings) or `resize` (pixels are repeated and convolved; Odena 2016,
-    "Deconvolution and checkerboard artifacts").
+    residual blocks, as many upsamplings, 7x7 convolution, tanh. H and W must be divisible by 2**downsamplings.
+    Departure from the paper: its Fig. 4 draws no down- and upsampling; 2 is CycleGAN's value, 0 takes the drawing
+    literally. `upsampling` is `transposed` (CycleGAN's 3x3 transposed convolution of stride 2, which leaves a
+    checkerboard in short trainings) or `resize` (pixels are repeated and convolved; Odena 2016, "Deconvolution and
+    checkerboard artifacts").
     """
 
     def __init__(self, filters: int, blocks: int, downsamplings: int, upsampling: str = "transposed") -> None:
@@ -103,7 +103,7 @@ class ResnetGenerator(nn.Module):
 
 
 def initialize(network: nn.Module) -> None:
-    """CycleGAN's start: convolution weights from N(0, 0.02²), biases zero, norm gains N(1, 0.02²)."""
+    """Initialize as CycleGAN: convolution weights N(0, 0.02²), biases zero, norm gains N(1, 0.02²)."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)

@@ -1,7 +1,7 @@
 """Apply a network that sees cubes to a volume of any size: overlapping windows, smoothly blended, slab by slab.
 
-A window is named by its first voxel (k, j, i) in the output. It makes a cube of `made` voxels per side from one of
-`seen` voxels around the same center. Outside the volume its input is the reflection of the volume.
+A window is named by its first voxel (k, j, i) in the output. From a cube of `seen` voxels per side it makes the cube of
+`made` voxels around the same center. Outside the volume the input is the reflection of the volume.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ Read = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Window:
-    """Sides in voxels of the cubes that go in and come out; neighbors share `overlap` (0 to < 1) of what comes out."""
+    """Sides of the input and output cubes in voxels; neighboring outputs share `overlap` (0 to < 1) of a side."""
 
     seen: int
     made: int
@@ -35,26 +35,26 @@ class Window:
 
     @property
     def margin(self) -> int:
-        """Voxels that are seen beyond each face of what is made."""
+        """Return the number of input voxels beyond each face of the output."""
         return (self.seen - self.made) // 2
 
     @property
     def stride(self) -> int:
-        """Voxels from one window to the next."""
+        """Return the number of voxels from one window to the next."""
         return max(round(self.made * (1 - self.overlap)), 1)
 
 
 def starts(length: int, window: Window) -> list[int]:
-    """First voxels of the windows along an axis; the last window ends where the axis does."""
+    """List the first voxels of the windows along an axis; the last window ends at the end of the axis."""
     last = length - window.made
     return [*range(0, last, window.stride), last]
 
 
 def blending_weights(length: int, window: Window) -> np.ndarray:
-    """(windows, made) float32 weights along an axis; at each voxel those of all windows sum to 1.
+    """Compute the weights (windows, made) along an axis, float32; at each voxel the weights of all windows sum to 1.
 
-    Squared sines, whose zeros lie half a voxel outside the window: they never vanish, not at the volume's faces
-    either. With an overlap of one half they are Hann's window; without overlap all are 1.
+    They are squared sines with zeros half a voxel outside the window, so that they vanish nowhere, not even at the
+    volume's faces. With an overlap of one half they are Hann windows; without overlap all are 1.
     """
     bell = np.sin(np.pi * (np.arange(window.made) + 0.5) / window.made) ** 2
     places = [slice(start, start + window.made) for start in starts(length, window)]
@@ -65,7 +65,7 @@ def blending_weights(length: int, window: Window) -> np.ndarray:
 
 
 def reflected(start: int, count: int, length: int) -> np.ndarray:
-    """(count,) indices from `start` on; those beyond the axis are reflected at its first and last voxel."""
+    """List `count` indices from `start` on; those beyond the axis are reflected at its first and last voxel."""
     period = max(2 * (length - 1), 1)
     index = np.arange(start, start + count) % period
     return np.minimum(index, period - index) if length > 1 else np.zeros_like(index)
@@ -74,17 +74,17 @@ def reflected(start: int, count: int, length: int) -> np.ndarray:
 def slabs(
     predict: Predict, read: Read, shape: tuple[int, int, int], window: Window, batch_size: int
 ) -> Iterator[np.ndarray]:
-    """The translated volume (D, H, W) float32 from its first slice on, as slabs (d, H, W) when they are finished.
+    """Yield the translated volume (D, H, W), float32, as slabs (d, H, W) in order of their slices.
 
     Memory holds `seen` slices of input and `made` of output, however many slices the volume has. The weights are a
-    product over the axes and sum to 1, so that nothing is divided afterwards.
+    product over the axes and sum to 1, so that no division follows.
 
     Raises:
         DataError: The volume is smaller than what a window makes.
     """
     if min(shape) < window.made:
         raise DataError(
-            f"volume of {shape} voxels, but a window makes {window.made} a side; take a smaller patch, "
+            f"volume of {shape} voxels, but a window makes {window.made} per side; take a smaller patch, "
             "a smaller resample_slices_mm, or a method that works by slices"
         )
     weights = [blending_weights(length, window) for length in shape]
@@ -108,7 +108,7 @@ def _add_row(
     window: Window,
     batch_size: int,
 ) -> None:
-    """Adds to `held` (made, H, W) all windows that begin at one slice; `seen` is (C, seen, H, W)."""
+    """Add to `held` (made, H, W) all windows that begin at one slice; `seen` is (C, seen, H, W)."""
     rows, columns = (list(enumerate(starts(length, window))) for length in held.shape[1:])
     places = list(product(rows, columns))
     for begin in range(0, len(places), batch_size):
@@ -120,7 +120,7 @@ def _add_row(
 
 
 def _patch(seen: np.ndarray, j: int, i: int, window: Window) -> np.ndarray:
-    """(C, seen, seen, seen) of (C, seen, H, W): the input of the window whose output begins at row j, column i."""
+    """Cut (C, seen, seen, seen) out of (C, seen, H, W): the input of the window with the output at row j, column i."""
     rows = reflected(j - window.margin, window.seen, seen.shape[2])
     columns = reflected(i - window.margin, window.seen, seen.shape[3])
     return seen[:, :, rows[:, None], columns]

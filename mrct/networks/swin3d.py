@@ -1,4 +1,4 @@
-"""SwinUNETR (Hatamizadeh 2021) as MONAI keeps it, as a generator of CT cubes; MONAI is an extra."""
+"""MONAI's SwinUNETR (Hatamizadeh 2021) as a generator of CT cubes; MONAI is an optional dependency."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,22 +11,22 @@ from mrct.core.errors import MrctError
 from mrct.networks.sliding_window import Window
 from mrct.networks.whole_volume import VolumeNetwork, translate_patches
 
-#: Of the channels, where `norm` is group: MONAI's widths are multiples of 12.
+#: Groups of channels where `norm` is group; MONAI's widths are multiples of 12.
 N_GROUPS = 4
 #: The network halves a cube five times.
 DIVISOR = 32
 
 
 class MissingMonaiError(MrctError, ImportError):
-    """The extra that brings MONAI is not installed."""
+    """Error for a missing MONAI, which the extra `swin` installs."""
 
 
 class SwinGenerator(VolumeNetwork):
-    """(B, 1, p, p, p) in [-1, 1] -> (B, 1, p, p, p), about [-1, 1]; p a multiple of 32.
+    """SwinUNETR: (B, 1, p, p, p) in [-1, 1] -> (B, 1, p, p, p), about [-1, 1]; p is a multiple of 32.
 
-    `norm` of its convolution blocks: instance, MONAI's default, or group, for cubes of 32 whose lowest level is one
-    voxel, which instance norm cannot normalize. The last layer is MONAI's, linear; `translate`
-    clips whole volumes.
+    The `norm` of the convolution blocks is instance, MONAI's default, or group. In cubes of 32 voxels the lowest level
+    is one voxel, which instance norm cannot normalize. The last layer is MONAI's, linear; `translate` clips whole
+    volumes.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class SwinGenerator(VolumeNetwork):
         self.resample_slices_mm = resample_slices_mm
 
     def forward(self, x: Tensor) -> Tensor:
-        """CT of the same cube, float32."""
+        """Predict the CT of the same cube, float32."""
         made: Tensor = self.network(x)
         return made.float()
 
@@ -49,7 +49,7 @@ class SwinGenerator(VolumeNetwork):
         device: torch.device,
         others: Mapping[str, np.ndarray],
     ) -> np.ndarray:
-        """MR (D, H, W) -> CT (D, H, W), both in [-1, 1]."""
+        """Translate an MR (D, H, W) to CT (D, H, W), both in [-1, 1]."""
         return translate_patches(
             self, [volume], slice_spacing_mm, self.resample_slices_mm, self.window, device
         )

@@ -1,4 +1,4 @@
-"""The U-Net of Kaiser 2019 (sec. 3.3.1, Table 2), which follows pix2pix (Isola 2017)."""
+"""U-Net of Kaiser 2019 (sec. 3.3.1, Table 2), which follows pix2pix (Isola 2017)."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,18 +10,19 @@ from mrct.core.errors import DataError
 
 #: Slope of the leaky ReLU in the encoder, as in pix2pix; the paper gives none.
 SLOPE = 0.2
-#: Share of its excess, and of its gradient, that a value beyond the scale keeps.
+#: Share of its excess, and of its gradient, that a value outside [-1, 1] keeps.
 LEAK = 0.1
 
 
 class UNet(nn.Module):
-    """(B, 1, H, W) in [-1, 1] -> (B, 1, H, W), about [-1, 1]; H and W divisible by 32.
+    """U-Net: (B, 1, H, W) in [-1, 1] -> (B, 1, H, W), about [-1, 1]; H and W are divisible by 32.
 
     Encoder: 4x4 convolutions of stride 2 to f, 2f, 4f, 8f, 8f channels, leaky ReLU. Decoder: transposed 4x4
-    convolutions of stride 2 to 8f, 8f, 4f, 2f, f, ReLU, dropout after the first two; each but the first also sees
-    the encoder's image of its size. Batch norm before every activation except the first. Last a 3x3 convolution to
-    one channel. The paper's f is 64. Its data lie in [0, 1], here in [-1, 1]. It names no last activation: here a value
-    beyond the scale keeps a tenth of its excess, and `translate` clips whole volumes (docs/decisions/methods.md).
+    convolutions of stride 2 to 8f, 8f, 4f, 2f, f, ReLU, dropout after the first two; each except the first also gets
+    the encoder's features of its size. Batch norm precedes every activation except the first. The last layer is a 3x3
+    convolution to one channel. The paper's f is 64. Its data lie in [0, 1], here in [-1, 1]. It names no last
+    activation: here a value outside [-1, 1] keeps a tenth of its excess, and `translate` clips whole volumes
+    (docs/decisions/methods.md).
     """
 
     def __init__(self, filters: int, dropout: float) -> None:
@@ -62,12 +63,12 @@ class UNet(nn.Module):
 
 
 def initialize_xavier(network: nn.Module) -> None:
-    """Xavier's uniform start (Glorot 2010) of all convolutions, biases zero."""
+    """Initialize all convolutions by Xavier's uniform rule (Glorot 2010), biases zero."""
     _initialize(network, nn.init.xavier_uniform_)
 
 
 def initialize_he(network: nn.Module, slope: float) -> None:
-    """He's normal start (2015) of all convolutions, each followed by a leaky ReLU of this slope; biases zero."""
+    """Initialize all convolutions by He's normal rule (2015) for a leaky ReLU of this slope, biases zero."""
     _initialize(network, lambda weight: nn.init.kaiming_normal_(weight, slope))
 
 

@@ -23,11 +23,11 @@ WHERE = (
 
 
 class WeightsError(DataError):
-    """The file holds no VGG16 weights."""
+    """Error for a file that holds no VGG16 weights."""
 
 
 class Vgg16Features(nn.Module):
-    """(B, 1, H, W) in [-1, 1] -> [relu3_1 (B, 256, H/4, W/4), relu4_1 (B, 512, H/8, W/8)], frozen.
+    """Frozen VGG16: (B, 1, H, W) in [-1, 1] -> [relu3_1 (B, 256, H/4, W/4), relu4_1 (B, 512, H/8, W/8)].
 
     The gray image fills the three color channels (Zheng 2021 has color images). `sha256` is the hash of the
     weights file, for the fingerprint of a run.
@@ -46,13 +46,13 @@ class Vgg16Features(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features of both depths; differentiable in the images."""
+        """Compute the features of both depths; differentiable in the images."""
         shallow = self.layers[:RELU3_1](((images + 1) / 2 - self.mean) / self.std)
         return [shallow, self.layers[RELU3_1:](shallow)]
 
 
 def _layers() -> nn.Sequential:
-    """The network to relu4_1, numbered as torchvision's `features`."""
+    """Build the network up to relu4_1, numbered as torchvision's `features`."""
     layers, channels_in = list[nn.Module](), 3
     for item in CONFIGURATION:
         if isinstance(item, int):
@@ -64,7 +64,7 @@ def _layers() -> nn.Sequential:
 
 
 def _read_weights(file: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that `wanted` names, from `features.<name>` of the file; WeightsError where one is missing."""
+    """Read the tensors that `wanted` names from `features.<name>` of the file; WeightsError if one is missing."""
     stored = _read_tensors(file)
     found = {}
     for name, tensor in wanted.items():
@@ -79,7 +79,7 @@ def _read_weights(file: Path, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
-    """The file's tensors by name: safetensors by its ending, otherwise torch's format, restricted to tensors."""
+    """Read the file's tensors by name: safetensors by its suffix, otherwise torch's format, restricted to tensors."""
     if not file.is_file():
         raise WeightsError(f"{file}: no such file, expected the weights of VGG16; {WHERE}")
     try:

@@ -1,6 +1,6 @@
-"""Apply a network to the whole volume of a patient: slice by slice, or as a `VolumeNetwork` does it.
+"""Apply a network to the whole volume of a patient: slice by slice, or as a `VolumeNetwork` defines it.
 
-Volumes are (D, H, W) with slices along the first axis, `slice_spacing_mm` from one to the next.
+Volumes are (D, H, W) with slices along the first axis; `slice_spacing_mm` is the distance between neighboring slices.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mrct.networks.sliding_window import Predict, Window, slabs
 
-#: Slices, or patches, that a network sees at once.
+#: Slices or patches per forward pass.
 BATCH_SIZE = 8
 NOTHING: Mapping[str, np.ndarray] = {}
 #: Indices along the first axis.
@@ -21,7 +21,7 @@ EVERY_SLICE = slice(None)
 
 
 class VolumeNetwork(nn.Module, ABC):
-    """A network that works on whole volumes, not on slices."""
+    """Base of the networks that work on whole volumes, not on slices."""
 
     @abstractmethod
     def translate_volume(
@@ -31,7 +31,7 @@ class VolumeNetwork(nn.Module, ABC):
         device: torch.device,
         others: Mapping[str, np.ndarray],
     ) -> np.ndarray:
-        """(D, H, W) in [-1, 1] -> (D, H, W); `others` are further images on the same grid, by name."""
+        """Translate a volume (D, H, W) in [-1, 1]; `others` are further images on the same grid, by name."""
 
 
 def translate(
@@ -42,10 +42,18 @@ def translate(
     others: Mapping[str, np.ndarray] = NOTHING,
     wanted: Wanted = EVERY_SLICE,
 ) -> np.ndarray:
-    """(D, H, W) in [-1, 1] -> the wanted slices (d, H, W) float32 in [-1, 1], the network in evaluation mode.
+    """Translate a volume with the network in evaluation mode.
 
-    A `VolumeNetwork` gets the whole volume and the `others`, which are further images on the same grid; any other
-    network sees one slice at a time, (B, 1, H, W).
+    Args:
+        network: A `VolumeNetwork`, which gets the whole volume and `others`, or a network of slices (B, 1, H, W).
+        volume: (D, H, W) in [-1, 1].
+        slice_spacing_mm: Distance between neighboring slices.
+        device: Where the network is.
+        others: Further images (D, H, W) on the same grid, by name.
+        wanted: Slices to return.
+
+    Returns:
+        The wanted slices (d, H, W), float32 in [-1, 1].
     """
     network.eval()
     with torch.inference_mode():
@@ -57,9 +65,10 @@ def translate(
 
 
 def translate_slices(network: nn.Module, volume: np.ndarray, device: torch.device) -> np.ndarray:
-    """(D, H, W) -> (D, H, W) float32, a batch of slices at a time.
+    """Translate a volume (D, H, W) by batches of slices; float32.
 
-    By the network's `forward`: a compiled network would be compiled again for evaluation and for each size of a batch.
+    It calls the network's `forward`, because a compiled network would be compiled again for evaluation and for each
+    size of a batch.
     """
     translated = np.empty(volume.shape, np.float32)
     for start in range(0, len(volume), BATCH_SIZE):
@@ -77,10 +86,13 @@ def translate_patches(
     window: Window,
     device: torch.device,
 ) -> np.ndarray:
-    """C images (D, H, W) of one grid -> (D, H, W) float32 through a network that makes cubes of cubes.
+    """Translate C images (D, H, W) on one grid to (D, H, W), float32, with a network of cubes.
 
-    Slices are brought to about `resample_slices_mm` apart in a way that can be undone exactly (`slice_ratio`): a
-    network that returns its input returns the volume. DataError where the volume is smaller than a window.
+    Slices are resampled to a distance of about `resample_slices_mm` in a way that can be undone exactly
+    (`slice_ratio`): a network that returns its input returns the volume.
+
+    Raises:
+        DataError: The volume is smaller than a window.
     """
 
     def predict(patches: np.ndarray) -> np.ndarray:
@@ -97,7 +109,7 @@ def translate_patches(
 def _translate_stack(
     predict: Predict, stack: list[np.ndarray], parts: int, window: Window, out: np.ndarray
 ) -> None:
-    """Fills `out` (D, H, W) from slabs of the stack with `parts` steps from slice to slice."""
+    """Fill `out` (D, H, W) from slabs of the stack with `parts` steps from slice to slice."""
 
     def read(index: np.ndarray) -> np.ndarray:
         return np.stack([between_slices(image, index, parts) for image in stack])
@@ -112,11 +124,11 @@ def _translate_stack(
 
 
 def slice_ratio(slice_spacing_mm: float, wanted_mm: float) -> tuple[int, int]:
-    """(parts, every): slices are interpolated in `parts` steps from each to the next, or every `every`-th is taken.
+    """Choose (parts, every): `parts` interpolated steps from each slice to the next, or every `every`-th slice.
 
-    One of the two is 1; the spacing becomes slice_spacing_mm · every / parts, as near to `wanted_mm` as whole
-    numbers allow, by ratio. What was interpolated is left out again, and what was left out is another stack: both
-    ways each slice is translated at its own place.
+    One of the two is 1. The spacing becomes slice_spacing_mm · every / parts, as near to `wanted_mm` (by ratio) as
+    whole numbers allow. Interpolated slices are dropped again, and skipped slices form further stacks: in both cases
+    each slice is translated at its own place.
     """
 
     def nearest(ratio: float) -> int:
@@ -128,7 +140,7 @@ def slice_ratio(slice_spacing_mm: float, wanted_mm: float) -> tuple[int, int]:
 
 
 def between_slices(image: np.ndarray, index: np.ndarray, parts: int) -> np.ndarray:
-    """(D, H, W) at the indices of a stack with `parts` steps from slice to slice -> (n, H, W) float32, linear."""
+    """Interpolate (D, H, W) linearly at indices (n,) of a stack with `parts` steps per slice: (n, H, W) float32."""
     lower, step = np.divmod(index, parts)
     below = np.asarray(image[lower], np.float32)
     if not step.any():

@@ -1,6 +1,6 @@
 """Intensities of MR volumes: the bias field of the coil, and the scale to [-1, 1].
 
-MR has no unit, so that each volume gets a scale of its own, from its own voxels.
+MR intensity has no unit, so that each volume has its own scale, computed from its own voxels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,11 +30,11 @@ BIAS_MIN_DEPTH = 4
 
 @dataclass(frozen=True)
 class MrScale:
-    """The scale of one MR volume: MR values become levels in [-1, 1], linearly in between.
+    """Scale of one MR volume: MR values become levels in [-1, 1], linearly in between.
 
     Attributes:
         values: MR values in the volume's arbitrary unit, rising. Two are an affine scale, more are landmarks.
-        levels: What they become, as many and rising.
+        levels: The level that each value becomes, rising.
 
     Raises:
         DataError: The values or the levels do not rise, or are not as many.
@@ -50,12 +50,12 @@ class MrScale:
 
     @property
     def low(self) -> float:
-        """The MR value that becomes -1."""
+        """Return the MR value that becomes -1."""
         return self.values[0]
 
     @property
     def high(self) -> float:
-        """The MR value that becomes 1."""
+        """Return the MR value that becomes 1."""
         return self.values[-1]
 
     def transform(self, mr: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class MrScale:
 
 @dataclass(frozen=True)
 class MrScaling:
-    """The rule by which each MR volume gets its scale.
+    """Rule that determines the scale of each MR volume.
 
     Attributes:
         method: One of
@@ -77,7 +77,7 @@ class MrScaling:
             - minmax: from the smallest to the largest voxel;
             - max: from 0 to the largest voxel, I / max (Karimzadeh);
             - percentile: from the lower percentile of the voxels above the minimum to the upper percentile of the
-              foreground (`foreground_threshold`). Padding and zeroed air tell nothing about the noise, and the upper
+              foreground (`foreground_threshold`). Padding and zeroed air say nothing about the noise, and the upper
               percentile of all voxels would depend on how much air the field of view holds;
             - zscore: `ZSCORE_RANGE` standard deviations of the foreground on each side of its mean;
             - nyul: the volume's landmarks become the mean ones of the training volumes (Nyul, Udupa and Zhang 2000,
@@ -165,7 +165,7 @@ class MrScaling:
         return replace(self, landmarks=tuple(float(level) for level in 2.0 * unit - 1.0))
 
     def _scale_by_landmarks(self, volume: np.ndarray) -> MrScale:
-        """Map the volume's landmarks to the learnt levels; landmarks that coincide (few gray levels) count once."""
+        """Map the volume's landmarks to the learned levels; landmarks that coincide (few gray levels) count once."""
         values: list[float] = []
         levels: list[float] = []
         for value, level in zip(self.find_landmarks(volume), self.landmarks, strict=True):
@@ -178,7 +178,7 @@ class MrScaling:
 def foreground_threshold(volume: np.ndarray) -> float:
     """Return the MR value that separates tissue from air: `FOREGROUND_SHARE` of the way up to the bright end.
 
-    The bright end is the 99th percentile of the voxels above the minimum. A share of it is steadier than Otsu's
+    The bright end is the 99th percentile of the voxels above the minimum. A share of it is more stable than Otsu's
     threshold, which falls between fat and brain where the field of view holds little air.
     """
     low, _ = _finite_range(volume)
@@ -194,7 +194,7 @@ def require_window(low: float, high: float) -> None:
 
 @dataclass(frozen=True)
 class BiasField:
-    """The smooth shading of one MR volume; made by `fit_bias_field`.
+    """Smooth shading of one MR volume; made by `fit_bias_field`.
 
     Attributes:
         log_field: Logarithm of the field, on the grid of the MR.

@@ -1,10 +1,10 @@
-"""How volumes become the networks' images in [-1, 1], and how images become volumes again.
+"""Conversion of volumes to the networks' images in [-1, 1], and back.
 
 Convention: arrays are (k, j, i) = (D, H, W). Rows and columns are resampled to one pixel spacing and cropped or padded
 to a square about the head; slices stay as they are. CT is scaled by a window in HU, MR by a scale of its own volume.
-Both maps rise inside their window and saturate outside it, so that their inverse is exact, to float32 rounding, for
-what lay inside. Grid, bias field and scale come from the source volume alone, so that a new patient's volume is
-normalized as the training volumes were.
+Both maps rise inside their window and saturate outside it. Inside the window the inverse is exact to float32 rounding.
+Grid, bias field and scale come from the source volume alone, so that a new patient's volume is normalized as the
+training volumes were.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ Modality = Literal["CT", "MR"]
 
 @dataclass(frozen=True)
 class Normalization:
-    """The normalization of a data set, which a model file carries.
+    """Normalization of a data set, which a model file carries.
 
     Attributes:
         image_size: Rows and columns of the networks' images.
@@ -77,16 +77,16 @@ class Normalization:
 
     @property
     def hu_per_unit(self) -> float:
-        """HU that a difference of 1 in [-1, 1] stands for."""
+        """Return the difference in HU that a difference of 1 in [-1, 1] stands for."""
         low, high = self.hu_window
         return (high - low) / 2
 
     def fit(self, volume: sitk.Image, modality: Modality = "MR") -> "VolumeNormalization":
-        """Fit the grid and, for an MR, bias field and scale to the volume that is to be translated.
+        """Fit the grid and, for an MR, the bias field and the scale to the volume that is to be translated.
 
         Args:
             volume: The whole volume in LPS axes, CT in HU.
-            modality: What it is.
+            modality: CT or MR.
 
         Raises:
             DataError: The MR has no contrast or values that are not finite.
@@ -108,7 +108,7 @@ class Normalization:
         return replace(self, mr_scaling=self.mr_scaling.fit_landmarks(found))
 
     def fit_hu_window(self, ranges: Sequence[tuple[float, float]]) -> "Normalization":
-        """Let the window span the ranges (lowest, highest HU) of the training CTs, down to air at most."""
+        """Return a copy whose window spans the ranges (lowest, highest HU) of the training CTs, down to air at most."""
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
         return replace(self, hu_window=(max(AIR_HU, low), high))
 
@@ -141,7 +141,7 @@ class VolumeNormalization:
     """A normalization fitted to one volume; made by `Normalization.fit`.
 
     Attributes:
-        normalization: What it was fitted from.
+        normalization: The normalization that was fitted.
         grid: The networks' grid, placed on the volume.
         bias_field: Bias field of the volume; None for a CT, without N4 and where an MR shows no head.
         mr_scale: Scale of the volume; None for a CT.
@@ -154,12 +154,12 @@ class VolumeNormalization:
 
     @property
     def slice_spacing_mm(self) -> float:
-        """Distance from one slice of the grid to the next."""
+        """Return the distance between neighboring slices of the grid, mm."""
         return self.grid.spacing_mm()[2]
 
     @property
     def mr_range(self) -> tuple[float, float]:
-        """MR values that become -1 and 1."""
+        """Return the MR values that become -1 and 1."""
         scale = self._fitted_scale()
         return scale.low, scale.high
 
@@ -172,7 +172,7 @@ class VolumeNormalization:
 
         Args:
             volume: A CT in HU, or the MR that this was fitted to.
-            modality: What it is.
+            modality: CT or MR.
 
         Raises:
             DataError: An MR is given, but this was fitted to a CT.
@@ -188,11 +188,11 @@ class VolumeNormalization:
 
         Args:
             values: (D, H, W) in HU for a CT, from 0 up for an MR.
-            modality: What they are; outside the grid CT is air and MR 0.
+            modality: CT or MR; outside the grid CT is air and MR is 0.
             voxels: An image that has these voxels.
 
         Raises:
-            DataError: The values are not of the grid's shape.
+            DataError: The values do not have the shape of the grid.
         """
         return from_grid(values, self.grid, voxels, fill=AIR_HU if modality == "CT" else 0.0)
 

@@ -1,4 +1,4 @@
-"""Pairs of slices: which slices of a registered CT and MR make a pair, who is for what, and the contact sheets.
+"""Pairs of slices of a registered CT and MR: their selection, the split by patient, and contact sheets.
 
 What other packages use:
 

@@ -83,7 +83,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class View:
-    """The part of a patient's slices that is shown: a square of side_mm about a continuous index (i, j)."""
+    """Part of a patient's slices that is shown: a square of side_mm around a continuous index (i, j)."""
 
     center_index: tuple[float, float]
     side_mm: float
@@ -94,8 +94,8 @@ def pages(pairs: pd.DataFrame, rejected: pd.DataFrame) -> list[Page]:
     """Lay out the sheets of each split, the poorest match first, and of the rejected slices by patient and level.
 
     Args:
-        pairs: the fields of `SheetSlice` as columns, and split.
-        rejected: the same fields.
+        pairs: The fields of `SheetSlice` as columns, and split.
+        rejected: The same fields.
     """
     ranked = pairs.sort_values("quality", kind="stable")
     groups = {split.value: ranked[ranked["split"] == split] for split in Split} | {REJECTED: rejected}
@@ -116,9 +116,9 @@ def draw_page(source: Path, sheets: Path, page: Page) -> None:
     """Write one contact sheet.
 
     Args:
-        source: the folder with the registered volumes of each patient.
-        sheets: the folder to write to.
-        page: what the sheet shows; each patient's volumes are read once.
+        source: The folder with the registered volumes of each patient.
+        sheets: The folder to write to.
+        page: What the sheet shows; each patient's volumes are read once.
     """
     tiles: dict[int, Tile] = {}
     for patient in dict.fromkeys(here.patient for here in page.slices):

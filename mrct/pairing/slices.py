@@ -1,4 +1,4 @@
-"""Which slices of a registered CT and MR make a pair; every other slice with the rule that rejects it and the reason.
+"""Selection of the slices of a registered CT and MR that make a pair, with rule and reason for every other slice.
 
 Conventions: the images lie on one grid, slices k along the third axis; arrays (k, j, i), slices (H, W).
 """
@@ -36,7 +36,7 @@ EDGE_SIGMA_MM = 1.5
 
 @dataclass(frozen=True)
 class RegisteredVolumes:
-    """The images of one patient as the stage `register` writes them, all on one grid."""
+    """Images of one patient as the stage `register` writes them, all on one grid."""
 
     mr: sitk.Image
     ct: sitk.Image
@@ -45,11 +45,11 @@ class RegisteredVolumes:
 
     @classmethod
     def read(cls, folder: Path) -> "RegisteredVolumes":
-        """Read `folder`, which is named as the patient.
+        """Read `folder`, whose name is the patient's pseudonym.
 
         Raises:
-            DataError: the images do not lie on one grid.
-            VolumeError: an image cannot be used.
+            DataError: The images do not lie on one grid.
+            VolumeError: An image cannot be used.
         """
         names = ("mr", "ct", "mask", "coverage")
         images = [read_volume(folder / f"{name}.nii.gz") for name in names]
@@ -64,7 +64,7 @@ class RegisteredVolumes:
 
 @dataclass(frozen=True)
 class PairCriteria:
-    """What makes a pair; 0 switches min_quality, min_distance_mm and max_per_patient off."""
+    """Criteria of a pair; 0 switches min_quality, min_distance_mm and max_per_patient off."""
 
     min_coverage: float
     min_head_area_cm2: float
@@ -75,10 +75,10 @@ class PairCriteria:
 
 @dataclass(frozen=True)
 class Match:
-    """How well a CT slice and an MR slice show the same level; 1 is perfect, NaN: nothing to compare.
+    """Scores of a match between a CT slice and an MR slice; 1 is perfect, NaN means that nothing can be compared.
 
-    `quality`: normalized mutual information. `mask_overlap`: Dice of the heads in CT and MR. `edge_agreement`: how
-    parallel the gradients are.
+    `quality`: normalized mutual information. `mask_overlap`: Dice coefficient of the heads in CT and MR.
+    `edge_agreement`: agreement of the gradients' directions.
     """
 
     quality: float = np.nan
@@ -88,7 +88,7 @@ class Match:
 
 @dataclass(frozen=True)
 class AssessedSlice:
-    """One slice; `rule` is None for a pair. The other fields are columns of data/pairs/pairs.csv and rejected.csv."""
+    """Slice with its scores; `rule` is None for a pair. The fields are columns of data/pairs/{pairs,rejected}.csv."""
 
     k: int
     position_mm: float
@@ -101,7 +101,7 @@ class AssessedSlice:
     reason: str
 
     def rejected(self, rule: PairRule, reason: str) -> "AssessedSlice":
-        """Return the slice with the rule that rejects it."""
+        """Return a copy with the rule that rejects the slice, and the reason."""
         return replace(self, rule=rule, reason=reason)
 
 
@@ -112,7 +112,7 @@ class _Rejection(NamedTuple):
 
 @dataclass(frozen=True)
 class _Slice:
-    """(H, W) arrays of one slice; `head` the patient's mask, `covered` where both scans have data."""
+    """Arrays (H, W) of one slice; `head` is the patient's mask, `covered` is true where both scans have data."""
 
     mr: np.ndarray
     ct: np.ndarray
@@ -124,19 +124,19 @@ class _Slice:
         return float(self.head.sum() * self.pixel_mm**2 / 100.0)
 
     def coverage(self) -> float:
-        """Return the covered share of the head; in a slice without head that of the whole slice."""
+        """Return the covered share of the head, or of the whole slice if it shows no head."""
         return float(self.covered[self.head].mean() if self.head.any() else self.covered.mean())
 
 
 def assess_slices(images: RegisteredVolumes, criteria: PairCriteria) -> list[AssessedSlice]:
-    """Decide of each slice whether it is a pair.
+    """Decide for each slice whether it is a pair.
 
     A slice is first checked for coverage, head and content, then CT is compared with MR. From the slices that are left,
     near-duplicates and those beyond the quota are rejected.
 
     Args:
-        images: the patient's images.
-        criteria: what makes a pair.
+        images: The patient's images.
+        criteria: Criteria of a pair.
 
     Returns:
         The slices by k; the scores are NaN where a slice is incomplete or empty.
@@ -170,7 +170,7 @@ def assess_slices(images: RegisteredVolumes, criteria: PairCriteria) -> list[Ass
 
 
 def _heads(images: RegisteredVolumes) -> tuple[np.ndarray, np.ndarray]:
-    """Find the head in CT and MR, each by itself; the patient's mask where none is found."""
+    """Find the head in CT and MR separately; the patient's mask if none is found."""
     found = []
     for find, image in ((head_mask_of_ct, images.ct), (head_mask_of_mr, images.mr)):
         try:
@@ -234,7 +234,7 @@ def evenly_spaced(n: int, wanted: int) -> list[int]:
 
 
 def _keep_apart(slices: Sequence[AssessedSlice], min_distance_mm: float) -> list[AssessedSlice]:
-    """Reject, from the first pair on, those that lie closer than the distance to the last one kept."""
+    """Reject pairs that lie closer than the distance to the last pair kept, starting from the first."""
     result: list[AssessedSlice] = []
     last: AssessedSlice | None = None
     for here in slices:
@@ -250,7 +250,7 @@ def _keep_apart(slices: Sequence[AssessedSlice], min_distance_mm: float) -> list
 
 
 def _keep_quota(slices: Sequence[AssessedSlice], max_per_patient: int) -> list[AssessedSlice]:
-    """Keep so many pairs, evenly spaced; 0: all."""
+    """Keep at most this many pairs, evenly spaced; 0 keeps all."""
     pairs = [here.k for here in slices if here.rule is None]
     if not max_per_patient or len(pairs) <= max_per_patient:
         return list(slices)
@@ -263,14 +263,14 @@ def surplus_pairs(pairs: pd.DataFrame, wanted: Mapping[Split, int]) -> pd.Index:
     """Choose the pairs beyond the wanted numbers, so that the others spread evenly over patients and slices.
 
     Args:
-        pairs: a row per pair, with the columns split, patient and k.
-        wanted: number of pairs of each split.
+        pairs: One row per pair, with the columns split, patient and k.
+        wanted: Number of pairs of each split.
 
     Returns:
-        The index of the rows that are too many.
+        The index of the surplus rows.
 
     Raises:
-        DataError: a split has fewer pairs than wanted.
+        DataError: A split has fewer pairs than wanted.
     """
     kept: list[int] = []
     for name, count in wanted.items():
@@ -295,7 +295,7 @@ def match_slices(
         mr: (H, W), any unit.
         heads: (H, W) bool each, the head in the CT and in the MR.
         seen: (H, W) bool, where both scans have data.
-        pixel_mm: pixel spacing.
+        pixel_mm: Pixel spacing.
     """
     inside = (heads[0] | heads[1]) & seen
     if not inside.any():
@@ -316,7 +316,7 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def edge_agreement(ct: np.ndarray, mr: np.ndarray, inside: np.ndarray, sigma_px: float) -> float:
-    """Average the squared cosine of the angle between the gradients, with the gradient of the CT as weight.
+    """Average the squared cosine of the angle between the gradients, weighted by the gradient of the CT.
 
     This is the normalized gradient field of Haber and Modersitzki 2006, eq. 3.2; its noise parameter is the median
     gradient inside each image. Departure: the weight, since most pixels of a head hold no edge.
@@ -325,7 +325,7 @@ def edge_agreement(ct: np.ndarray, mr: np.ndarray, inside: np.ndarray, sigma_px:
         ct: (H, W), HU.
         mr: (H, W), any unit.
         inside: (H, W) bool, the pixels that count.
-        sigma_px: standard deviation of the Gaussian whose derivatives are the gradients, pixels.
+        sigma_px: Standard deviation of the Gaussian whose derivatives are the gradients, pixels.
 
     Returns:
         A value from 0 to 1; NaN if an image has no edge.

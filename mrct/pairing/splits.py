@@ -1,4 +1,4 @@
-"""Patients to train, validation and test: by patient, stratified by their number of pairs, from a seed."""
+"""Split into training, validation and test: by patient, stratified by number of pairs, from a seed."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Label = TypeVar("Label", Split, int)
 
 
 def split_sizes(n_patients: int, validation_fraction: float, test_fraction: float) -> dict[Split, int]:
-    """Count the patients per split: the rounded fractions, at least one each; under three patients all are train."""
+    """Count the patients per split: the rounded fractions, at least one each; fewer than three are all for training."""
     if n_patients < MIN_PATIENTS:
         return {Split.TRAIN: n_patients, Split.VALIDATION: 0, Split.TEST: 0}
     test = min(max(1, round(n_patients * test_fraction)), n_patients - 2)
@@ -32,14 +32,14 @@ def split_patients(
     """Split patients so that those with few and with many pairs spread alike over the splits.
 
     Patients are ordered by pair count, and the labels are dealt out along that order in their proportion. Within each
-    stratum of similar counts a hash of seed and patient decides who gets which label. It is a hash and not a random
-    generator, so that the same patients and seed give the same split with any version of a library.
+    stratum of similar counts, a hash of seed and patient decides which patient gets which label. A hash, unlike a
+    random generator, gives the same split for the same patients and seed with any version of a library.
 
     Args:
-        n_pairs: number of pairs of each patient.
-        seed: chooses among the splits.
-        validation_fraction: share of the patients for validation.
-        test_fraction: share of the patients for test.
+        n_pairs: Number of pairs of each patient.
+        seed: Chooses among the splits.
+        validation_fraction: Share of the patients for validation.
+        test_fraction: Share of the patients for test.
 
     Returns:
         patient -> split, sorted by patient.
@@ -55,17 +55,17 @@ def split_fold(
     Folds are stratified by pair count as in `split_patients`.
 
     Args:
-        n_pairs: number of pairs of each patient.
-        seed: chooses among the splits.
-        validation_fraction: share of all patients for validation, taken from those that are not for test.
-        folds: number of folds.
+        n_pairs: Number of pairs of each patient.
+        seed: Chooses among the splits.
+        validation_fraction: Share of all patients for validation, taken from those that are not for test.
+        folds: Number of folds.
         fold: 0 <= fold < folds.
 
     Returns:
         patient -> split, sorted by patient.
 
     Raises:
-        DataError: there are fewer patients than folds plus two.
+        DataError: There are fewer patients than folds plus two.
     """
     if len(n_pairs) < folds + 2:
         raise DataError(f"pair.folds = {folds}: got {patient_count(len(n_pairs))}, needs {folds + 2} or more")
@@ -93,32 +93,32 @@ def require_no_leakage(pairs: pd.DataFrame) -> None:
     """Check that no patient's rows (columns patient, split) lie in two splits.
 
     Raises:
-        DataError: they do.
+        DataError: A patient is in two splits.
     """
     splits = pairs.groupby("patient")["split"].unique()
     for patient, found in splits.items():
         if len(found) > 1:
             raise DataError(
                 f"patient {patient} is in the splits {', '.join(sorted(found))}; expected one, "
-                "or the test would be on people the network has seen; rerun pair"
+                "because a test patient must not be used in training; rerun pair"
             )
 
 
 def too_few(found: int) -> str:
-    """Say why nothing can be trained on so few patients."""
+    """Return the reason why nothing can be trained on so few patients."""
     return (
         f"{patient_count(found)} with pairs, and training needs at least {MIN_PATIENTS}: "
-        "one each to train on, to choose the model by, and to test on people it has never seen"
+        "one each for training, for the choice of the model and for the test"
     )
 
 
 def patient_count(n: int) -> str:
-    """Return the number with its noun."""
+    """Return the number of patients as text, as in `1 patient`."""
     return f"{n} patient{'' if n == 1 else 's'}"
 
 
 def _dealt(sizes: Mapping[Label, int]) -> list[Label]:
-    """Return labels in their proportion all along the list: the next one is the one furthest behind its share."""
+    """Return labels in their proportion all along the list: the next label is the one furthest behind its share."""
     total = sum(sizes.values())
     given = dict.fromkeys(sizes, 0)
     labels = []

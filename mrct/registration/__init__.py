@@ -1,4 +1,4 @@
-"""Rigid registration of a CT and an MR of one head, the resampled pair, how well it fits, and defacing.
+"""Rigid registration of a CT and an MR of one head, resampling of the pair, its quality, and defacing.
 
 What the stage `register` uses:
 

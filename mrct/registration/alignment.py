@@ -1,7 +1,7 @@
-"""A CT and an MR of one head, the rigid registration of the two, and both on one grid.
+"""A CT and an MR of one head, their rigid registration, and both images on one grid.
 
-The image that is called fixed keeps its voxels. The other one is blurred to the resolution of the fixed one where it is
-finer, and resampled.
+The fixed image keeps its voxels. The other image is blurred to the resolution of the fixed one where it is finer, and
+resampled.
 """
 
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ Modality = Literal["ct", "mr"]
 
 @dataclass(frozen=True)
 class Scan:
-    """A volume and its head: a uint8 mask in the space of the volume, with pixels of about 1 mm."""
+    """Volume and its head: a uint8 mask in the space of the volume, with pixels of about 1 mm."""
 
     volume: sitk.Image
     head: sitk.Image
 
     def head_volume_mm3(self) -> float:
-        """Return the volume of the head."""
+        """Return the volume of the head, mm³."""
         return np.count_nonzero(volumes.to_array(self.head)) * volumes.voxel_volume_mm3(self.head)
 
 
@@ -44,33 +44,33 @@ class HeadPair:
 
 @dataclass(frozen=True)
 class RigidRegistration:
-    """`ct_to_mr`: 4x4, a point of the CT to the point of the MR, LPS mm. `fixed`: the image whose grid is kept."""
+    """Rigid registration: `ct_to_mr` is 4x4, points of the CT to points of the MR, LPS mm; `fixed` keeps its grid."""
 
     ct_to_mr: np.ndarray
     fixed: Modality
 
     @classmethod
     def identity(cls, fixed: Modality) -> "RigidRegistration":
-        """Make the registration of images that lie in one space already."""
+        """Make the registration of images that already lie in one space."""
         return cls(np.eye(4), fixed)
 
     @property
     def ct_to_grid(self) -> np.ndarray:
-        """4x4: a point of the CT to the point of the grid."""
+        """Return the 4x4 matrix from a point of the CT to the point of the grid, LPS mm."""
         return self.ct_to_mr if self.fixed == "mr" else np.eye(4)
 
     @property
     def mr_to_grid(self) -> np.ndarray:
-        """4x4: a point of the MR to the point of the grid."""
+        """Return the 4x4 matrix from a point of the MR to the point of the grid, LPS mm."""
         return np.eye(4) if self.fixed == "mr" else np.linalg.inv(self.ct_to_mr)
 
     @property
     def rotation_deg(self) -> float:
-        """Angle of the rotation about its own axis, 0 to 180."""
+        """Return the angle of the rotation about its own axis, 0 to 180 degrees."""
         return volumes.rotation_deg(self.ct_to_mr)
 
     def displacement_mm(self, point_mm: np.ndarray) -> float:
-        """Return how far a point (3,) of the CT moves."""
+        """Return how far a point (3,) of the CT moves, mm."""
         return float(np.linalg.norm(volumes.transform_points(self.ct_to_mr, point_mm[None]) - point_mm))
 
     def grid_of(self, pair: HeadPair) -> sitk.Image:
@@ -80,7 +80,7 @@ class RigidRegistration:
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """A pair on one grid, arrays (D, H, W).
+    """Pair on one grid, arrays (D, H, W).
 
     `ct` in HU, -1024 outside the CT; `mr` 0 outside the MR; `mask` the head; `coverage` where both images have data;
     `ct_head` and `mr_head` the head as found in each image. All but the images are bool.
@@ -97,10 +97,10 @@ class AlignedPair:
 
 @dataclass(frozen=True)
 class RegistrationQuality:
-    """How well a registration fits: the columns of the same names in data/registered/patients.csv.
+    """Quality of a registration: the columns of the same names in data/registered/patients.csv.
 
     `similarity`: Mattes mutual information in the head, nats. `overlap`: volume where both images show head over that
-    of the smaller head. `residual_edge_mm`: how far apart the skin lies, NaN where no slice shows it in both images.
+    of the smaller head. `residual_edge_mm`: distance between the skin in both images, NaN if no slice shows both.
     `rotation_deg`, `translation_mm`: how the registration moves the CT and the center of its head.
     """
 
@@ -115,7 +115,7 @@ def make_pair(ct: sitk.Image, mr: sitk.Image) -> HeadPair:
     """Find the heads of a CT (HU) and an MR; padding below -1024 HU becomes air.
 
     Raises:
-        MaskError: an image shows no head.
+        MaskError: An image shows no head.
     """
     ct = sitk.Clamp(ct, sitk.sitkFloat32, AIR_HU, float(np.finfo(np.float32).max))
     small_ct, small_mr = (volumes.coarsened(volume, WORK_SPACING_MM) for volume in (ct, mr))
@@ -128,7 +128,7 @@ def register_pair(pair: HeadPair, fixed: Modality) -> RigidRegistration:
     """Register a pair by mutual information, with the named image fixed.
 
     Raises:
-        RegistrationError: the images cannot be registered.
+        RegistrationError: The images cannot be registered.
     """
     ct, mr = _prepared_heads(pair)
     if fixed == "mr":
@@ -149,9 +149,9 @@ def align(
     """Resample a pair onto the grid of its fixed image.
 
     Args:
-        pair: the CT and the MR.
-        registration: how they lie to each other.
-        source_mask: the head mask that came with the source, if any. Otherwise the head is that of the CT where
+        pair: The CT and the MR.
+        registration: The registration of the pair.
+        source_mask: The head mask that came with the source, if any. Otherwise the head is that of the CT where
             the CT has data, since it shows the skin without distortion, and that of the MR elsewhere.
     """
     grid, ct_to_grid, mr_to_grid = (
@@ -178,7 +178,7 @@ def align(
 
 
 def measure(pair: HeadPair, registration: RigidRegistration, aligned: AlignedPair) -> RegistrationQuality:
-    """Measure how well a registration fits, from the pair as it was and as it was aligned."""
+    """Measure the quality of a registration from the pair before and after alignment."""
     return RegistrationQuality(
         similarity=similarity_nats(aligned),
         overlap=_overlap(aligned, pair),
@@ -226,7 +226,7 @@ def _data_on(grid: sitk.Image, volume: sitk.Image, to_grid: np.ndarray) -> np.nd
 
 
 def _source_mask_on(mask: sitk.Image, pair: HeadPair, registration: RigidRegistration) -> np.ndarray:
-    """Resample the source's mask; it moves with the image on whose grid alone it was drawn, otherwise it stays."""
+    """Resample the source's mask; it moves with an image if it lies on the grid of that image alone, else it stays."""
     grid, to_grid = registration.grid_of(pair), np.eye(4)
     if not volumes.same_grid(mask, grid):
         if volumes.same_grid(mask, pair.ct.volume):

@@ -7,8 +7,8 @@ air included. Departures:
 - The brain is the intracranial cavity, from the geometry of the CT, so that CSF and any lesion count as brain.
 - The silhouette is seen along the normal of the head's own plane of symmetry, not along the x axis of the image.
 - Quickshear takes the edge of the hull below the frontmost voxel, which depends on a single voxel and on the slice
-  spacing. Here, of all planes that touch the hull from the front and below, the one that cuts off most of the face is
-  taken.
+  spacing. Here all planes that touch the hull from the front and below are candidates, and the one that cuts off most
+  of the face is used.
 - The distance is in mm along the normal of the plane, beyond the corners of the outermost voxels.
 
 Conventions: points (x, y, z) in mm, LPS; arrays (k, j, i).
@@ -34,13 +34,13 @@ BRAIN_HU = (-30.0, 130.0)
 OPENING_MM = 8.0
 # from a quarter of a brain, which is more than a tongue, to a wide hydrocephalus
 CAVITY_ML = (300.0, 3000.0)
-# a lower cavity shows no silhouette
+# the silhouette of a cavity of less height is unusable
 MIN_HEIGHT_MM = 30.0
 # share of the cavity's surroundings; without a skull the cavity would be all soft tissue
 MIN_BONE_SHARE = 0.5
 # registration error, and the part of the cavity that the opening misses
 MARGIN_MM = 3.0
-# share of the cavity's length; voxels farther back are no face
+# share of the cavity's length; voxels farther back do not count as face
 FRONT_SHARE = 1.0 / 3.0
 # between the normal of the plane and the front, flattest plane first; about 60 in a level head, and heads nod by 20
 ANGLES_DEG = np.arange(85.0, 34.0, -1.0)
@@ -57,12 +57,12 @@ NEXT = "look at the volume in data/selected, or leave the patient out"
 
 
 class DefaceError(DataError):
-    """The face cannot be told from the brain in this CT."""
+    """Error for a CT in which the face cannot be separated from the brain."""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Points p with normal @ p > offset_mm lie on the face's side; `normal` (3,) has length 1."""
+    """Plane with the face on one side: normal @ p > offset_mm for its points p in mm; `normal` (3,) has length 1."""
 
     normal: np.ndarray
     offset_mm: float
@@ -80,17 +80,17 @@ class Plane:
 
 
 def face_plane(ct: sitk.Image, head: sitk.Image) -> Plane:
-    """Find the plane in a CT.
+    """Find the plane between face and brain in a CT.
 
     Args:
-        ct: the CT in HU.
+        ct: The CT in HU.
         head: uint8 mask of the head, on any grid in the space of the CT.
 
     Returns:
         The plane, in the space of the CT.
 
     Raises:
-        DefaceError: the CT does not show a brain in a skull.
+        DefaceError: The CT does not show a brain in a skull.
     """
     small = volumes.coarsened(ct, WORK_SPACING_MM)
     hu = volumes.to_array(small)
@@ -105,8 +105,8 @@ def remove_face(aligned: AlignedPair, plane: Plane) -> tuple[AlignedPair, float]
     """Put air on the face's side of a plane: -1024 HU in the CT, 0 in the MR; masks and coverage end at the plane.
 
     Args:
-        aligned: the pair.
-        plane: the plane in the space of the pair's grid.
+        aligned: The pair.
+        plane: The plane in the space of the pair's grid.
 
     Returns:
         The pair without the face, and the percentage of the head that was removed.
@@ -134,7 +134,7 @@ def intracranial_cavity(hu: np.ndarray, spacing_kji_mm: tuple[float, float, floa
 
     Args:
         hu: (D, H, W), HU.
-        spacing_kji_mm: voxel spacing in the order of the array's axes.
+        spacing_kji_mm: Voxel spacing in the order of the array's axes.
 
     Returns:
         (D, H, W) bool.
@@ -209,7 +209,7 @@ def _require_brain(cavity: np.ndarray, hu: np.ndarray, grid: sitk.Image) -> None
 
 
 def _touching_plane(cavity_mm: np.ndarray, head_mm: np.ndarray, left: np.ndarray, grid: sitk.Image) -> Plane:
-    """Choose, of the planes that touch the cavity, the one that cuts off most of the face; of equals the flattest.
+    """Choose the plane touching the cavity that cuts off most of the face; among equals, the flattest.
 
     The face is the head below the frontal pole, from the front third of the cavity onwards. Each voxel counts by its
     depth behind the plane, so that nose and chin decide.

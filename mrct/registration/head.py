@@ -1,4 +1,4 @@
-"""What the registration sees of a CT or an MR, and how much two such images tell of each other in a pose.
+"""Preparation of a CT or an MR for registration, and the mutual information of two heads in a pose.
 
 Conventions: arrays (k, j, i), points (x, y, z) in mm, LPS.
 """
@@ -31,12 +31,12 @@ OUTSIDE = -1.0
 
 
 class RegistrationError(DataError):
-    """These two volumes cannot be registered."""
+    """Error for two volumes that cannot be registered."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A volume scaled to [0, 1], 0 off the head, and `region`, the uint8 mask of the head with a rim of air."""
+    """Volume scaled to [0, 1], 0 outside the head, and `region`, the uint8 mask of the head with a rim of air."""
 
     image: sitk.Image
     region: sitk.Image
@@ -69,22 +69,22 @@ def ct_head(ct: sitk.Image, head: np.ndarray) -> Head:
 
 
 def mr_head(mr: sitk.Image, head: np.ndarray) -> Head:
-    """Prepare an MR with its head mask (D, H, W); ghosts off the head become background.
+    """Prepare an MR with its head mask (D, H, W); ghosts outside the head become background.
 
     Raises:
-        RegistrationError: the MR has no signal inside the head.
+        RegistrationError: The MR has no signal inside the head.
     """
     return _prepared(mr, window_mr(to_array(mr), head), head)
 
 
 def window_ct(hu: np.ndarray) -> np.ndarray:
-    """Clip HU to air ... bone and scale to [0, 1]."""
+    """Clip HU to `CT_WINDOW_HU` and scale to [0, 1]."""
     low, high = CT_WINDOW_HU
     return (np.clip(hu, low, high) - low) / (high - low)
 
 
 def window_mr(intensity: np.ndarray, head: np.ndarray | None = None) -> np.ndarray:
-    """Scale intensities from 0 to a high percentile (of the head, where a mask is given) to [0, 1], and clip."""
+    """Scale intensities from 0 to a high percentile (of the head if a mask is given) to [0, 1], and clip."""
     high = float(np.percentile(intensity if head is None else intensity[head], MR_TOP_PERCENTILE))
     if high <= 0:
         raise RegistrationError("the MR volume is empty inside the head; check the selected series")
@@ -98,10 +98,10 @@ def _prepared(volume: sitk.Image, scaled: np.ndarray, head: np.ndarray) -> Head:
 
 @dataclass(frozen=True)
 class BinnedHead:
-    """A head as one axis of a joint histogram: the box around its region, and the bins of the region's voxels.
+    """Head as one axis of a joint histogram: the box around its region, and the bins of the region's voxels.
 
-    Voxels are counted where they are. Samples between slices would be interpolated from thick slices, and their blur
-    shifts the optimum by tenths of a millimeter.
+    Only whole voxels are counted. Samples between thick slices would be blurred by interpolation, which shifts the
+    optimum (docs/decisions/registration.md).
     """
 
     image: sitk.Image
@@ -122,11 +122,11 @@ class BinnedHead:
 
 
 def information(one: BinnedHead, other: BinnedHead, pose: np.ndarray) -> tuple[float, float]:
-    """Compare the region of one head with what a pose brings over it.
+    """Compute the mutual information of one head and another one in a pose.
 
     Args:
-        one: the head whose voxels are counted.
-        other: the head that is interpolated there.
+        one: The head whose voxels are counted.
+        other: The head that is interpolated there.
         pose: 4x4, a point of `one` to the point of `other`, LPS mm.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How far apart the same edge lies in CT and MR after registration: the skin, which both show in every slice."""
+"""Residual of a registration: the distance between the skin in CT and in MR, which both show in every slice."""
 
 import numpy as np
 from scipy import ndimage
@@ -16,10 +16,10 @@ def outline_distance_mm(
         one: (D, H, W) bool, the head in one image.
         other: (D, H, W) bool, the head in the other image.
         seen: (D, H, W) bool, where both scans have data; outline pixels elsewhere do not count.
-        pixel_mm: spacing of rows and columns.
+        pixel_mm: Spacing of rows and columns.
 
     Returns:
-        The mean of both ways, in mm; NaN where no slice shows both outlines.
+        The mean of both directions, in mm; NaN if no slice shows both outlines.
     """
     there, back = _distances(one, other, seen, pixel_mm), _distances(other, one, seen, pixel_mm)
     if not (there.size and back.size):
@@ -30,7 +30,7 @@ def outline_distance_mm(
 def _distances(
     one: np.ndarray, other: np.ndarray, seen: np.ndarray, pixel_mm: tuple[float, float]
 ) -> np.ndarray:
-    """Measure from each outline pixel of `one` to the nearest of `other` in its slice, where the slice has both."""
+    """Measure the distance from each outline pixel of `one` to the nearest of `other` in slices that have both."""
     found = [np.empty(0)]
     for here, there, both in zip(one, other, seen, strict=True):
         mine, theirs = _outline(here) & both, _outline(there) & both

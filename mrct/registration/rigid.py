@@ -3,13 +3,13 @@
 1. `_search`: a grid of poses from the centroids of the heads, then gradient descent on Mattes mutual information from
    the best ones. It ends within a few mm, from any start.
 2. `_refine`: paraboloids fitted to the mutual information around the pose (a response surface: Box and Wilson,
-   J. R. Stat. Soc. B 13:1, 1951), until their maxima stay where they are. Mutual information of thick slices is flat
-   and bumpy, so that a descent ends on the nearest bump, and on another one from each start; a fitted paraboloid has
-   one maximum.
+   J. R. Stat. Soc. B 13:1, 1951), until their maxima no longer move. The mutual information of thick slices has many
+   small local maxima, in which a descent would end; a fitted paraboloid has one maximum
+   (docs/decisions/registration.md).
 
 Conventions: a pose is 4x4, a point of `fixed` to the point of `moving`, LPS mm. A step is six numbers in mm: rotations
 about x, y, z through the centroid of the fixed head times the radius of the head, then shifts. The result is
-deterministic: fixed seeds, one ITK thread for the sums. Volumes are blurred and resampled here, since ITK's own pyramid
+deterministic: fixed seeds, one ITK thread for the sums. Volumes are blurred and resampled here, as ITK's own pyramid
 fails on few slices.
 """
 
@@ -36,7 +36,7 @@ GRID_SHIFTS_MM = (-60.0, -40.0, -20.0, 0.0, 20.0, 40.0, 60.0)
 # poses of the grid from which a descent starts
 STARTS = 6
 # A wrong patient position (feet first, prone) in one header turns the volume by half a turn. A half turn is accepted
-# only where it explains the images clearly better, since a head is roughly symmetric.
+# only if its score is clearly higher, since a head is roughly symmetric.
 HALF_TURNS = [np.diag(signs) for signs in ((1.0, 1, 1), (1.0, -1, -1), (-1.0, 1, -1), (-1.0, -1, 1))]
 HALF_TURN_GAIN = 1.2
 FIRST_STEP_MM, LAST_STEP_MM, ITERATIONS = 4.0, 0.1, 60
@@ -51,7 +51,7 @@ ROUNDS = 12
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of the refinement: reach of the first and the last paraboloid, and the step that ends it."""
+    """Resolution of the refinement: reach of the first and the last paraboloid, and the step that ends it."""
 
     spacing_mm: float
     first_reach_mm: float
@@ -59,18 +59,18 @@ class Level:
     converged_mm: float
 
 
-# wide enough to average over the bumps, in the end so narrow that both sides of the maximum are alike
+# wide enough to average over local maxima, at the end so narrow that the peak is symmetric
 LEVELS = (Level(4.0, 4.0, 1.0, 0.4), Level(3.0, 0.5, 0.5, 0.1))
 
 
 def register_rigid(fixed: Head, moving: Head) -> np.ndarray:
-    """Find the pose of two heads; neither is preferred, whichever is fixed.
+    """Find the pose of two heads; both are treated alike, whichever is fixed.
 
     Returns:
         4x4, a point of the moving volume to the point of the fixed one, LPS mm.
 
     Raises:
-        RegistrationError: a volume has too few slices, or the images do not overlap on the way.
+        RegistrationError: A volume has too few slices, or the images cease to overlap during the search.
     """
     for head, name in ((fixed, "fixed"), (moving, "moving")):
         slices = head.image.GetSize()[2]
@@ -83,14 +83,14 @@ def register_rigid(fixed: Head, moving: Head) -> np.ndarray:
 
 
 class _Scored(NamedTuple):
-    """A pose and how well it explains the images."""
+    """Pose with its score (`_score`)."""
 
     score: float
     pose: np.ndarray
 
 
 def _search(fixed: Head, moving: Head) -> np.ndarray:
-    """Find the pose that explains the images best, the axes as stored or a half turn off."""
+    """Find the pose with the highest score, with the axes as stored or half a turn off."""
     with _one_thread():
         here, there = fixed.at(SEARCH_SPACING_MM), moving.at(SEARCH_SPACING_MM)
         binned = BinnedHead.of(here, SEARCH_BINS), BinnedHead.of(there, SEARCH_BINS)
@@ -98,7 +98,7 @@ def _search(fixed: Head, moving: Head) -> np.ndarray:
         as_stored, *turned = (_grid(*binned, turn, center, target) for turn in HALF_TURNS)
         best = _descended(here, there, binned, as_stored[:STARTS])
         for starts in turned:
-            # a true half turn shows on the grid already; the descents take most of the time
+            # a true half turn already has the higher score on the grid, and descents take most of the time
             if starts[0].score >= as_stored[0].score:
                 other = _descended(here, there, binned, starts[:STARTS])
                 best = other if other.score > HALF_TURN_GAIN * best.score else best
@@ -196,7 +196,7 @@ def _euler(matrix: np.ndarray, center_mm: np.ndarray) -> sitk.Euler3DTransform:
 
 
 def _refine(fixed: Head, moving: Head, pose: np.ndarray) -> np.ndarray:
-    """Find the pose, a few mm away, where both images explain each other best."""
+    """Find the pose with the highest mutual information within a few mm."""
     for level in LEVELS:
         pose = _climb(fixed, moving, pose, level)
     return pose
@@ -220,7 +220,7 @@ def _climb(fixed: Head, moving: Head, pose: np.ndarray, level: Level) -> np.ndar
 
 
 def _similarity(fixed: BinnedHead, moving: BinnedHead, pose: np.ndarray) -> float:
-    """Average the mutual information in nats with either image interpolated: one of the two alone is biased."""
+    """Average the mutual information in nats with either image interpolated; interpolating only one is biased."""
     return (information(fixed, moving, pose)[0] + information(moving, fixed, np.linalg.inv(pose))[0]) / 2
 
 
@@ -242,7 +242,7 @@ def quadratic_maximum(steps: np.ndarray, scores: np.ndarray, reach: float) -> np
     upper[rows, columns] = fit[n + 1 :]
     curvature, axes = np.linalg.eigh(upper + upper.T)
     slope = axes.T @ fit[1 : n + 1]
-    # along axes on which the fit has no maximum: up the steepest of them as far as allowed
+    # where the fit has no maximum: up the steepest axis as far as `reach` allows
     uphill = slope * (reach / max(float(np.abs(slope).max()), 1e-12))
     along = np.where(curvature < 0, -slope / np.minimum(curvature, -1e-12), uphill)
     step = axes @ np.clip(along, -reach, reach)

@@ -1,6 +1,6 @@
-"""The report: reads the outputs of all stages and makes one HTML page with its figures.
+"""Report: one HTML page with figures, made from the outputs of all stages.
 
-Used by the stage `report` alone:
+Used by the stage `report` only:
 
 - `inputs.read_inputs(folders, methods)` reads and checks the outputs of the other stages.
 - `results.Comparison` compares every method with the reference method.

@@ -1,4 +1,4 @@
-"""Draws the figures: slices, one dot per patient, and training curves. Arrays and tables in, `Figure` out.
+"""Figures of slices, of one dot per patient, and of training curves, drawn from arrays and tables.
 
 A slice is (H, W) with j to posterior and i to the patient's left. It is shown as in radiology: anterior on top, the
 patient's right on the left side of the picture. Pixels are square. Differences are synthetic minus real: red is too
@@ -28,7 +28,7 @@ WIDTH_IN = 12.0
 SIDE_IN, GAP_IN, BAR_IN, TITLE_IN = 0.12, 0.08, 0.75, 0.5
 #: The grid of methods: their names on the left, the names of the cases on top, a note above each panel.
 NAME_IN, CASE_IN, NOTE_IN = 0.32, 0.3, 0.24
-#: Without a minimum, the two panels of a single case would fill the page.
+#: Least number of columns; without it, the two panels of a single case would fill the page.
 MIN_COLUMNS = 6
 #: Charts: width in inches, curves side by side.
 CHART_WIDTH_IN = 11.5
@@ -57,7 +57,7 @@ def triptych(
         note: Small print above the difference.
 
     Raises:
-        DataError: If the shapes differ.
+        DataError: The shapes differ.
     """
     _require_equal_shapes(input_, synthetic, real)
     low, high = (input_window.low, input_window.high) if input_window else _percentiles(input_)
@@ -91,7 +91,7 @@ def methods_grid(
         input_window: Display window of the input; None: its 0.5th and 99.5th percentiles.
 
     Raises:
-        DataError: If there is no method, or the shapes differ.
+        DataError: There is no method, or the shapes differ.
     """
     if not synthetic:
         raise DataError("methods_grid: got no method, expected at least one")
@@ -124,7 +124,7 @@ def _grid(
     above_in: float = TITLE_IN,
     top_in: float = 0.0,
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Panels with the slice's proportions at fixed places, so that the figures line up on the page."""
+    """Make panels with the slice's proportions at fixed places, so that the figures line up on the page."""
     inner = WIDTH_IN - left_in - SIDE_IN - BAR_IN - GAP_IN * (n_columns - 1)
     width = inner / n_columns
     height = width * shape[0] / shape[1]
@@ -206,7 +206,7 @@ def _require_equal_shapes(*slices: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class DotPanel:
-    """One metric of the dot chart.
+    """Metric of the dot chart.
 
     `values` holds per method one value per patient, the same patients in the same order, NaN where a value is
     undefined. `better` is the text below the panel.
@@ -229,7 +229,7 @@ def patient_dots(panels: Sequence[DotPanel], names: Mapping[str, str], colors: M
         colors: Color of each method.
 
     Raises:
-        DataError: If there is no metric.
+        DataError: There is no metric.
     """
     if not panels:
         raise DataError("patient_dots: got no metric, expected at least one")
@@ -265,12 +265,12 @@ def _dots(axis: Axes, panel: DotPanel, methods: list[str], colors: Mapping[str, 
 
 
 def is_validation(column: str) -> bool:
-    """Whether a column of the history is measured on validation patients."""
+    """Check whether a column of the history is measured on validation patients."""
     return column.startswith("val")
 
 
 def curve_columns(history: pd.DataFrame) -> list[str]:
-    """The columns that are drawn, validation first: all with a finite value but `epoch` and `phase`."""
+    """List the columns that are drawn, validation first: all with a finite value except `epoch` and `phase`."""
     columns = [column for column in history.columns if column not in ("epoch", "phase")]
     drawn = [column for column in columns if np.isfinite(history[column].to_numpy(dtype=float)).any()]
     return sorted(drawn, key=lambda column: not is_validation(column))
@@ -282,10 +282,10 @@ def training_curves(history: pd.DataFrame, best_epochs: Mapping[Direction, int])
     Args:
         history: The table HISTORY. A method that is trained in several phases has a column `phase`; a grey line in
             every panel marks where a phase begins.
-        best_epochs: Per direction the epoch whose weights were kept, a dashed line in its validation panel.
+        best_epochs: Epoch whose weights were kept, per direction; a dashed line in its validation panel.
 
     Raises:
-        DataError: If the history has no finite value.
+        DataError: The history has no finite value.
     """
     columns = curve_columns(history)
     if not columns:
@@ -308,7 +308,7 @@ def training_curves(history: pd.DataFrame, best_epochs: Mapping[Direction, int])
 
 
 def phase_starts(history: pd.DataFrame) -> list[int]:
-    """The first epoch of the second and each later phase."""
+    """List the first epoch of the second and each later phase."""
     if "phase" not in history:
         return []
     changed = history["phase"].diff().fillna(0) != 0
@@ -316,7 +316,7 @@ def phase_starts(history: pd.DataFrame) -> list[int]:
 
 
 def best_of(column: str, best_epochs: Mapping[Direction, int]) -> int | None:
-    """The kept epoch of a validation column's direction; None for loss terms, which do not choose an epoch."""
+    """Return the kept epoch of a validation column's direction; None for loss terms, which do not choose an epoch."""
     found = [epoch for direction, epoch in best_epochs.items() if column.endswith(direction)]
     return found[0] if is_validation(column) and found else None
 

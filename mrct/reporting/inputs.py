@@ -1,4 +1,4 @@
-"""What the report reads: the outputs of all other stages, checked against each other."""
+"""Inputs of the report: the outputs of all other stages, checked against each other."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ from mrct.core.files import read_json
 from mrct.metrics.statistics import Interval
 from mrct.normalization.normalization import Normalization
 
-#: The keys of audit/summary.json: of every audit, of an audit of DICOM in addition, and of its leak scan.
+#: Keys of audit/summary.json: those of every audit, the additional ones for DICOM, and those of the leak scan.
 AUDIT_KEYS = ("patients", "files", "sweep")
 DICOM_AUDIT_KEYS = (
     "method", "standard", "method_codes", "max_shift_days", "retain_age_and_sex",
@@ -41,7 +41,7 @@ RETAIN_CHARACTERISTICS = "113108"
 
 @dataclass(frozen=True)
 class Folders:
-    """The output folders of the stages."""
+    """Output folders of the stages."""
 
     anonymized: Path
     selected: Path
@@ -54,7 +54,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the stage anonymize did to the files and attributes of the source.
+    """Account of what the stage anonymize did to the files and attributes of the source.
 
     `attributes` is None for image volumes, which have no DICOM attributes. `checksums` holds the SHA-256 of each file
     of the audit, in hexadecimal digits.
@@ -68,7 +68,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class MethodResults:
-    """One method: its test results, and the record and history of its training.
+    """Test results of one method, with the record and history of its training.
 
     `summary`, `patients` and `slices` are summary.json, patients.csv and slices.csv of the stage evaluate. `model` is
     model.json. `history` is None for a method that is fitted in one pass and has no epochs.
@@ -83,31 +83,31 @@ class MethodResults:
 
     @property
     def best_epochs(self) -> dict[Direction, int]:
-        """Per direction the epoch whose weights were kept; empty for a method without epochs."""
+        """Return the epoch whose weights were kept, per direction; empty for a method without epochs."""
         found = self.model.get("best_epoch", {})
         return {direction: int(found[direction]) for direction in Direction if direction in found}
 
     @property
     def n_parameters(self) -> int | None:
-        """Number of weights of the larger network; None for a method that is fitted in one pass."""
+        """Return the number of weights of the larger network; None for a method that is fitted in one pass."""
         return max(self.model.get("n_parameters", {}).values(), default=None)
 
     def has(self, direction: str) -> bool:
-        """Whether the method was evaluated in this direction."""
+        """Return whether the method was evaluated in this direction."""
         return direction in self.summary
 
     def metrics(self, direction: str) -> Mapping[str, Any]:
-        """The metrics of one direction in summary.json; empty where the method lacks the direction."""
+        """Return the metrics of one direction in summary.json; empty if the method lacks the direction."""
         return self.summary.get(direction, {})
 
     def interval(self, direction: str, column: str) -> Interval:
-        """Mean over the patients and its interval; NaN and None where the method has no such metric."""
+        """Return the mean over the patients and its interval; NaN and None if the method has no such metric."""
         found = self.metrics(direction).get(column) or {}
         mean = found.get("mean")
         return Interval(float("nan") if mean is None else float(mean), found.get("low"), found.get("high"))
 
     def values(self, direction: str, column: str) -> pd.Series:
-        """One value per test patient, indexed by patient; empty where the method has no such metric."""
+        """Return one value per test patient, indexed by patient; empty if the method has no such metric."""
         if column not in self.patients:
             return pd.Series(dtype=float)
         rows = self.patients[self.patients["direction"] == direction]
@@ -135,12 +135,12 @@ def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
     """Read the outputs of all stages.
 
     Args:
-        folders: Where the outputs lie.
+        folders: The output folders.
         methods: The methods of the run, the reference method first.
 
     Raises:
-        NotFoundError: If a file is missing; the message names the stage that writes it.
-        DataError: If a file is not what its stage writes, or contradicts another one.
+        NotFoundError: A file is missing; the message names the stage that writes it.
+        DataError: A file is not what its stage writes, or contradicts another one.
     """
     source = _json(folders.anonymized / "manifest.json", "anonymize")
     results = [read_results(folders, method) for method in methods]
@@ -161,15 +161,15 @@ def read_inputs(folders: Folders, methods: Sequence[str]) -> Inputs:
 
 
 def read_audit(anonymized: Path, dicom: bool) -> Audit:
-    """Read the audit of the stage anonymize; people sign a page that is made of it.
+    """Read the audit of the stage anonymize, from which the page to sign is made.
 
     Args:
         anonymized: The stage's output folder.
         dicom: Whether the source is DICOM, which has an audit of its attributes.
 
     Raises:
-        NotFoundError: If a file of the audit is missing.
-        DataError: If a key is missing, two counts differ, or the leak scan has a hit or has read fewer files than
+        NotFoundError: A file of the audit is missing.
+        DataError: A key is missing, two counts differ, or the leak scan has a hit or has read fewer files than
             were written.
     """
     tables = [AUDITED_FILES, AUDITED_ATTRIBUTES] if dicom else [AUDITED_FILES]
@@ -199,7 +199,7 @@ def _require_keys(path: Path, content: dict[str, Any], keys: Iterable[str]) -> N
 
 
 def _require_complete(anonymized: Path, files: pd.DataFrame, summary: dict[str, Any]) -> None:
-    """Every file has one entry, both counts agree, and the leak scan has read every output and has no hit."""
+    """Raise DataError unless every file has one entry, the counts agree, and the leak scan is complete without hits."""
     table, path = anonymized / AUDITED_FILES.file, anonymized / "audit/summary.json"
     if sorted(files["source_index"]) != list(range(len(files))):
         raise DataError(f"{table}: source_index is not 0, 1, 2, ...; run the stage anonymize again")
@@ -220,8 +220,8 @@ def read_results(folders: Folders, method: str) -> MethodResults:
     """Read the evaluation and the training record of one method.
 
     Raises:
-        NotFoundError: If a file is missing, the history of a method with epochs included.
-        DataError: If the evaluation has no test patient, or the history no epoch.
+        NotFoundError: A file is missing, the history of a method with epochs included.
+        DataError: The evaluation has no test patient, or the history no epoch.
     """
     metrics, model = folders.metrics / method, folders.models / method
     summary = _json(metrics / "summary.json", "evaluate")

@@ -51,7 +51,7 @@ Windows = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Metric:
-    """The label of one metric column.
+    """Label of one metric column.
 
     `region` says where the metric is measured. `higher_is_better` is None for an unknown column. `digits` is the
     number of decimals.
@@ -79,17 +79,17 @@ FIXED = {
 
 
 def method_name(method: str) -> str:
-    """`mean_ct` -> `mean CT`. An unknown method is shown with spaces for underscores."""
+    """Name a method for the page, `mean_ct` as `mean CT`; underscores of an unknown method become spaces."""
     return METHODS.get(method, method.replace("_", " "))
 
 
 def is_shown(column: str) -> bool:
-    """Whether a column is a result: not a key column, and not a PSNR bound, which only checks the numbers."""
+    """Check whether a column is a result: not a key column, and not a PSNR bound, which only checks the numbers."""
     return column not in ("direction", "patient", "k") and not column.endswith(BOUND_SUFFIX)
 
 
 def metric(column: str, windows: Windows) -> Metric:
-    """The label of a metric column; `windows` are the HU windows of the 8-bit metrics."""
+    """Return the label of a metric column; `windows` are the HU windows of the 8-bit metrics."""
     if column in FIXED:
         return FIXED[column]
     if bone := BONE_COLUMN.fullmatch(column):
@@ -101,7 +101,7 @@ def metric(column: str, windows: Windows) -> Metric:
 
 
 def _grey_region(window: str, windows: Windows) -> str:
-    """The 8-bit metrics of the paper cover the whole slice with its air; for CT the window is named."""
+    """Name the region of an 8-bit metric: the whole slice with its air, and for CT the window."""
     region = "whole slice"
     if window in windows:
         return f"{region}, {window} window {hu_range(windows[window])}"
@@ -109,7 +109,7 @@ def _grey_region(window: str, windows: Windows) -> str:
 
 
 def metric_order(column: str, windows: Windows) -> tuple[int, int, float, str]:
-    """Sort key of the page: HU and MR metrics, overlaps, the 8-bit CT metrics by window, unknown columns."""
+    """Return the sort key of the page: HU and MR metrics, overlaps, 8-bit CT metrics by window, unknown columns."""
     if bone := BONE_COLUMN.fullmatch(column):
         return 1, 0, float(bone[1]), column
     if column in FIXED:
@@ -124,7 +124,7 @@ def metric_order(column: str, windows: Windows) -> tuple[int, int, float, str]:
 
 
 def curve_name(column: str) -> str:
-    """`pix_ct` -> `pixel loss, CT`; `validation_mr_to_ct` -> `validation MR → CT (MAE, HU)`."""
+    """Name a curve: `pix_ct` as `pixel loss, CT`, `validation_mr_to_ct` as `validation MR → CT (MAE, HU)`."""
     kind, _, rest = column.partition("_")
     if kind == "validation" and rest in DIRECTIONS:
         direction = Direction(rest)
@@ -135,7 +135,7 @@ def curve_name(column: str) -> str:
 
 
 def number(value: float | None, digits: int, sign: bool = False) -> str:
-    """Fixed number of decimals and a typographic minus sign; a dash for None and NaN, ∞ for infinity."""
+    """Format a number with fixed decimals and a typographic minus sign; a dash for None and NaN, ∞ for infinity."""
     if value is None or value != value:
         return "\N{EN DASH}"
     if abs(value) == float("inf"):
@@ -147,27 +147,27 @@ def number(value: float | None, digits: int, sign: bool = False) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int, sign: bool = False) -> str:
-    """`55.0 to 68.1`; empty where there is no interval."""
+    """Format an interval as `55.0 to 68.1`; empty if there is none."""
     if low is None or high is None or low != low or high != high:
         return ""
     return f"{number(low, digits, sign)} to {number(high, digits, sign)}"
 
 
 def hu_range(window: Sequence[float]) -> str:
-    """`−1024 to 3000 HU`."""
+    """Format a window as `−1024 to 3000 HU`."""
     return f"{number(window[0], 0)} to {number(window[1], 0)} HU"
 
 
 def thousands(value: float) -> str:
-    """`12345` -> `12,345`."""
+    """Format `12345` as `12,345`."""
     return f"{int(value):,}"
 
 
 def counted(n: int, noun: str) -> str:
-    """`1 test patient`, `12 test patients`."""
+    """Format a count, as in `1 test patient` and `12 test patients`."""
     return f"{thousands(n)} {noun}{'' if n == 1 else 's'}"
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
+    """Join names to `a, b and c`."""
     return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), *names[-1:]])

@@ -1,4 +1,4 @@
-"""The HTML page: gathers what it says and renders the templates, with all pictures embedded."""
+"""HTML page: its content, and the rendering of the templates with all pictures embedded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,7 +23,7 @@ THUMBNAIL_WIDTH, SHEET_WIDTH = 160, 1400
 LONG_TABLE = 20
 #: The order of the contact sheets.
 SHEETS = ("train", "validation", "test", "rejected")
-#: Columns of the table REGISTERED_PATIENTS: name on the page and decimals.
+#: Columns of the table REGISTERED_PATIENTS, with name on the page and number of decimals.
 REGISTRATION = {
     "similarity": ("mutual information, nats", 2),
     "overlap": ("shared head", 2),
@@ -35,7 +35,7 @@ REGISTRATION = {
 
 @dataclass(frozen=True)
 class RegistrationRow:
-    """A number of the registration over all registered patients."""
+    """Measure of the registration over all registered patients."""
 
     column: str
     name: str
@@ -47,7 +47,7 @@ class RegistrationRow:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A series in the gallery; `picture` is None where the series has no thumbnail."""
+    """Series in the gallery; `picture` is None if the series has no thumbnail."""
 
     patient: str
     modality: str
@@ -58,7 +58,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The thumbnails of the series that were kept, or that one rule rejected."""
+    """Thumbnails of the series that were kept, or that one rule rejected."""
 
     name: str
     kept: bool
@@ -67,7 +67,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The first contact sheet of a split."""
+    """First contact sheet of a split."""
 
     split: str
     picture: str
@@ -75,7 +75,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that the templates print; `methods` begins with the reference method."""
+    """Content of the templates; `methods` begins with the reference method."""
 
     virtual: bool
     source: Mapping[str, Any]
@@ -108,7 +108,7 @@ class Content:
 def content_of(
     inputs: Inputs, comparison: Comparison, pictures: Pictures, thumbnails: Path, virtual: bool
 ) -> Content:
-    """Gather what the page says.
+    """Gather the content of the page.
 
     Args:
         inputs: The outputs of the stages.
@@ -152,7 +152,7 @@ def content_of(
 
 
 def render(content: Content) -> str:
-    """The page as HTML. Every value is escaped, and an undefined name in a template is an error."""
+    """Render the page as HTML; every value is escaped, and an undefined name in a template is an error."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -168,7 +168,7 @@ def render(content: Content) -> str:
 
 
 def gallery(series: pd.DataFrame, thumbnails: Path) -> list[Gallery]:
-    """Every series with its thumbnail: those that were kept, then those that each rule rejected."""
+    """Group all series with their thumbnails: those that were kept, then those that each rule rejected."""
     return [
         Gallery(group.name, group.kept, [_thumbnail(row, thumbnails) for row in group.rows])
         for group in provenance.series_groups(series)
@@ -182,7 +182,7 @@ def _thumbnail(row: Mapping[str, str], thumbnails: Path) -> Thumbnail:
 
 
 def first_sheets(paths: Sequence[Path]) -> tuple[list[Sheet], int]:
-    """The first contact sheet of each split, and the number of sheets that are not shown."""
+    """Return the first contact sheet of each split, and the number of sheets that are not shown."""
     first: dict[str, Path] = {}
     for path in sorted(paths, key=lambda p: (*(not p.stem.startswith(name) for name in SHEETS), p.name)):
         first.setdefault(path.stem.rsplit("_", 1)[0], path)
@@ -191,7 +191,7 @@ def first_sheets(paths: Sequence[Path]) -> tuple[list[Sheet], int]:
 
 
 def registration_rows(registered: pd.DataFrame) -> list[RegistrationRow]:
-    """Lowest, median and highest value of each number of the registration that any patient has."""
+    """Compute the lowest, median and highest value of each measure of the registration that any patient has."""
     done = registered[registered["status"] == RegistrationStatus.REGISTERED]
     return [
         RegistrationRow(column, name, digits, values.min(), values.median(), values.max())
@@ -201,7 +201,7 @@ def registration_rows(registered: pd.DataFrame) -> list[RegistrationRow]:
 
 
 def scalars(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of a JSON object as text: nested objects are flattened, lists are left out."""
+    """List names and values of a JSON object as text: nested objects are flattened, lists are left out."""
     rows: list[tuple[str, str]] = []
     for key, value in content.items():
         name = str(key).replace("_", " ")

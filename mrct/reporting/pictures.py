@@ -1,4 +1,4 @@
-"""The pictures of the page: chooses test patients and slices by rule, draws all figures and writes them."""
+"""Pictures of the page: choice of test patients and slices by rule, and drawing and writing of all figures."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from mrct.reporting.results import LEADING_METRICS, Comparison
 
 CASES_PER_GRID = 4
 GRID_WINDOWS = {Direction.MR_TO_CT: (theme.BONE, theme.BRAIN), Direction.CT_TO_MR: (theme.MR,)}
-#: Pixels around the head in the pictures.
+#: Margin around the head in the pictures, pixels.
 HEAD_MARGIN = 4
 BETTER = {True: "higher is better", False: "lower is better", None: ""}
 
@@ -45,7 +45,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a data URI with its alternative text."""
+    """Figure as a data URI with its alternative text."""
 
     uri: str
     alt: str
@@ -53,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class CasePictures:
-    """The reference method's pictures of one case, with the patient's score as text."""
+    """Pictures of one case by the reference method, with the patient's score as text."""
 
     patient: str
     k: int
@@ -63,7 +63,7 @@ class CasePictures:
 
 @dataclass(frozen=True)
 class GridPictures:
-    """The same slices by every method, in one display window."""
+    """Pictures of the same slices by every method, in one display window."""
 
     window: str
     pictures: list[Picture]
@@ -71,7 +71,7 @@ class GridPictures:
 
 @dataclass(frozen=True)
 class CurvePicture:
-    """The training curves of one method; `best` says per direction which epoch was kept."""
+    """Training curves of one method; `best` names the kept epoch of each direction."""
 
     name: str
     epochs: int
@@ -81,7 +81,7 @@ class CurvePicture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All pictures of the page that are drawn; `grids` and `dots` by direction."""
+    """All figures of the page; `grids` and `dots` are by direction."""
 
     cases: list[CasePictures]
     grids: dict[Direction, list[GridPictures]]
@@ -90,7 +90,7 @@ class Pictures:
 
 
 def read_cases(comparison: Comparison, normalized: Path, metrics: Path, n: int) -> list[Case]:
-    """Choose n test patients by the reference's error, and of each the slice with its median error.
+    """Choose n test patients by the reference's error, and for each the slice with its median error.
 
     Args:
         comparison: The methods.
@@ -99,8 +99,8 @@ def read_cases(comparison: Comparison, normalized: Path, metrics: Path, n: int) 
         n: The number of patients; fewer if there are not so many.
 
     Raises:
-        DataError: If slices.csv lacks a patient, or a prediction has another shape than the CT.
-        NotFoundError: If a prediction is missing.
+        DataError: Slices.csv lacks a patient, or a prediction has another shape than the CT.
+        NotFoundError: A prediction is missing.
     """
     reference, column = comparison.reference, comparison.leading_column()
     errors = [column, *(str(c) for c in reference.slices if str(c).startswith("mae_"))]
@@ -117,7 +117,7 @@ def read_cases(comparison: Comparison, normalized: Path, metrics: Path, n: int) 
 
 
 def spread(scores: pd.Series, n: int) -> list[str]:
-    """n patients at even ranks of their scores, with the lowest and the highest; undefined scores rank last."""
+    """Choose n patients at even ranks of their scores, with the lowest and the highest; undefined scores rank last."""
     ranked = list(scores.sort_index().sort_values(kind="stable", na_position="last").index)
     if n <= 0:
         return []
@@ -128,7 +128,7 @@ def spread(scores: pd.Series, n: int) -> list[str]:
 
 
 def typical_slice(slices: pd.DataFrame, patient: str, columns: Sequence[str]) -> int:
-    """The k of the patient's slice with the median error from MR to CT, the lower one of an even number.
+    """Return k of the patient's slice with the median error from MR to CT, the lower one of an even number.
 
     The error is the first of `columns` that the table has. Without any, the slices are ranked by k.
     """
@@ -164,7 +164,7 @@ def load_case(normalized: Path, predictions: dict[tuple[str, str], Path], patien
 
 
 def head_box(mask: np.ndarray, margin: int = HEAD_MARGIN) -> Box:
-    """Rows and columns of the head in a boolean (H, W) with a margin in pixels; all of them without a head."""
+    """Find rows and columns of the head in a boolean (H, W), with a margin in pixels; all of them without a head."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return slice(0, mask.shape[0]), slice(0, mask.shape[1])
@@ -185,7 +185,7 @@ def draw_all(comparison: Comparison, cases: Sequence[Case], figures: Path) -> Pi
 
 
 def draw_cases(comparison: Comparison, cases: Sequence[Case], figures: Path) -> list[CasePictures]:
-    """Draw each case by the reference method, all with one crop, so that sizes can be compared."""
+    """Draw each case by the reference method, all with the same crop, so that sizes can be compared."""
     if not cases:
         return []
     reference, column = comparison.reference, comparison.leading_column()
@@ -203,7 +203,7 @@ def draw_cases(comparison: Comparison, cases: Sequence[Case], figures: Path) -> 
 
 
 def draw_case(case: Case, method: str, box: Box, figures: Path) -> Iterator[Picture]:
-    """MR to CT in the brain and the bone window, then CT to MR where the method has it."""
+    """Draw MR to CT in the brain and the bone window, then CT to MR if the method has it."""
     where = f"test patient {case.patient}, slice {case.k}"
     mr, ct = case.mr[box], case.ct[box]
     for window in (theme.BRAIN, theme.BONE):
@@ -257,7 +257,7 @@ def grid_of(
     window: theme.DisplayWindow,
     box: Box,
 ) -> Figure:
-    """The grid of one display window; the note above each difference is the error of that slice."""
+    """Draw the grid of one display window; the note above each difference is the error of that slice."""
     to_ct = direction == Direction.MR_TO_CT
     images = {}
     for case in cases:
@@ -275,7 +275,7 @@ def grid_of(
 
 
 def slice_error(slices: pd.DataFrame, direction: str, case: Case) -> str:
-    """`MAE 71.2 HU`, the error of the case's slice in slices.csv; empty where there is none."""
+    """Format the error of the case's slice in slices.csv, as `MAE 71.2 HU`; empty if there is none."""
     here = (slices["direction"] == direction) & (slices["patient"] == case.patient) & (slices["k"] == case.k)
     for column in LEADING_METRICS:
         if column in slices and len(values := slices.loc[here, column].dropna()):
@@ -298,7 +298,7 @@ def draw_dots(comparison: Comparison, figures: Path) -> dict[Direction, Picture]
 
 
 def dot_panels(comparison: Comparison, direction: Direction) -> list[DotPanel]:
-    """One panel per metric that compares the methods."""
+    """Make one panel per metric that compares the methods."""
     shown = comparison.having(direction)
     panels = []
     for column in comparison.compared_columns(direction):

@@ -1,4 +1,4 @@
-"""What became of the data: the counts of each stage with its reasons, and the account of the de-identification."""
+"""Provenance of the data: counts of each stage with their reasons, and the account of the de-identification."""
 
 import re
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from mrct.reporting.inputs import Audit, Inputs
 
 #: Shown for an empty rule or reason.
 UNEXPLAINED = "no reason given"
-#: The colors of a bar's parts (report.css); all other parts are grey, for what went no further.
+#: Colors of a bar's parts (report.css); all other parts were left out and are grey.
 TONES: dict[str, str] = {
     FileAction.KEPT: "kept", SelectionStatus.PAIRED: "kept", RegistrationStatus.REGISTERED: "kept",
     "pairs": "kept", **{split: split.value for split in Split},
 }  # fmt: skip
-#: The rules of the stages whose names are not their words with underscores.
+#: Names of rules on the page, where they are not the rule's name without underscores.
 RULES = {
     "tse": "TSE", "flair": "FLAIR", "t1": "T1-weighted", "t2": "T2-weighted", "pd": "PD-weighted",
     "dwi": "DWI", "contrast": "contrast agent", "swi": "SWI", "epi": "EPI", "fieldmap": "field map",
@@ -67,7 +67,7 @@ REASONS_PER_RULE = 3
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a step's bar; `tone` is its color's name in report.css."""
+    """Part of a step's bar; `tone` is the name of its color in report.css."""
 
     name: str
     count: int
@@ -77,7 +77,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Step:
-    """The `total` items (files, series, patients, slices) that entered a stage, and what became of them."""
+    """Step of the data: the `total` items (files, series, patients, slices) that entered a stage, with outcomes."""
 
     stage: str
     unit: str
@@ -87,7 +87,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RuleRow:
-    """A rule that rejected `n` items: its most frequent reasons, and how many `more` there are."""
+    """Rule that rejected `n` items: its most frequent reasons, and how many `more` there are."""
 
     name: str
     n: int
@@ -97,7 +97,7 @@ class RuleRow:
 
 @dataclass(frozen=True)
 class SeriesGroup:
-    """The series that were kept, or that one rule rejected; rows of the table SELECTED_SERIES."""
+    """Series that were kept, or that one rule rejected; rows of the table SELECTED_SERIES."""
 
     name: str
     kept: bool
@@ -106,7 +106,7 @@ class SeriesGroup:
 
 @dataclass(frozen=True)
 class SplitRow:
-    """Patients and slice pairs of a split."""
+    """Number of patients and slice pairs of a split."""
 
     name: str
     patients: int
@@ -114,26 +114,26 @@ class SplitRow:
 
 
 def step(stage: str, unit: str, counts: dict[str, int]) -> Step:
-    """The parts in the given order, without empty ones."""
+    """Make a step from counts, in the given order and without empty parts."""
     total = sum(counts.values())
     parts = [Part(rule_name(n), c, TONES.get(n, "left"), 100.0 * c / total) for n, c in counts.items() if c]
     return Step(stage, unit, total, parts)
 
 
 def rule_name(name: str) -> str:
-    """`tse` -> `TSE`, `beyond_quota` -> `beyond quota`."""
+    """Name a rule for the page: `tse` as `TSE`, `beyond_quota` as `beyond quota`."""
     return RULES.get(name, name.replace("_", " "))
 
 
 def count(values: pd.Series, first: Sequence[str] = ()) -> dict[str, int]:
-    """How often each text occurs: those of `first` in their order, then the others, most frequent first."""
+    """Count each text: those of `first` in their order, then the others, most frequent first."""
     counts = values.replace("", UNEXPLAINED).value_counts()
     names = sorted(counts.index, key=lambda n: (first.index(n) if n in first else len(first), -counts[n], n))
     return {name: int(counts[name]) for name in names}
 
 
 def funnel(inputs: Inputs) -> list[Step]:
-    """Files, series, patients, registered patients, slices and splits, as the stages counted them."""
+    """List the steps: files, series, patients, registered patients, slices and splits, as the stages counted them."""
     decided = inputs.series["rule"].where(inputs.series["decision"] != SeriesVerdict.KEPT, SeriesVerdict.KEPT)
     slices = {"pairs": len(inputs.pairs)} | count(inputs.rejected_slices["rule"])
     steps = [
@@ -148,7 +148,7 @@ def funnel(inputs: Inputs) -> list[Step]:
 
 
 def rule_rows(rejected: pd.DataFrame) -> list[RuleRow]:
-    """The columns `rule` and `reason` of what was rejected: one row per rule, most frequent first."""
+    """Count the columns `rule` and `reason` of rejected items: one row per rule, most frequent first."""
     rows = []
     for name, n in count(rejected["rule"]).items():
         group = rejected[rejected["rule"].replace("", UNEXPLAINED) == name]
@@ -159,7 +159,7 @@ def rule_rows(rejected: pd.DataFrame) -> list[RuleRow]:
 
 
 def series_groups(series: pd.DataFrame) -> list[SeriesGroup]:
-    """Every series: those that were kept, then those that each rule rejected."""
+    """Group all series: those that were kept, then those that each rule rejected."""
     ordered = series.sort_values(["patient", "modality", "series"])
     kept = ordered["decision"] == SeriesVerdict.KEPT
     groups = [SeriesGroup("kept", True, _records(ordered[kept]))]
@@ -175,14 +175,14 @@ def _records(series: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def split_rows(splits: pd.DataFrame) -> list[SplitRow]:
-    """Patients and slice pairs of each split, and their sum."""
+    """Count patients and slice pairs of each split, and their sum."""
     chosen = {split: splits.loc[splits["split"] == split, "n_pairs"] for split in Split}
     rows = [SplitRow(split, len(pairs), int(pairs.sum())) for split, pairs in chosen.items()]
     return [*rows, SplitRow("all", sum(row.patients for row in rows), sum(row.pairs for row in rows))]
 
 
 class Tally(NamedTuple):
-    """How many different attributes, and how often they occur in all files together."""
+    """Number of different attributes, and of their occurrences in all files together."""
 
     attributes: int
     occurrences: int
@@ -190,7 +190,7 @@ class Tally(NamedTuple):
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """A verdict on `n` files: its meaning, and every reason with its count, most frequent first."""
+    """Verdict on `n` files: its meaning, and every reason with its count, most frequent first."""
 
     name: str
     n: int
@@ -201,7 +201,7 @@ class VerdictRow:
 
 @dataclass(frozen=True)
 class DemandRow:
-    """A demand of the Basic Profile: its codes, and per action of ACTIONS a tally, None where there is none."""
+    """Demand of the Basic Profile: its codes, and one tally per action of ACTIONS, None if there is none."""
 
     words: str
     codes: list[str]
@@ -210,10 +210,10 @@ class DemandRow:
 
 @dataclass(frozen=True)
 class Attributes:
-    """The attributes of the files written, by demand and action, with the keywords behind the counts.
+    """Attributes of the files written, by demand and action, with the keywords behind the counts.
 
-    `kept_by_option` and `cleaned_by_option` name what the Basic Profile would remove or replace and only an option of
-    it allows to stay.
+    `kept_by_option` and `cleaned_by_option` name attributes that the Basic Profile would remove or replace, and that
+    only one of its options allows to keep.
     """
 
     actions: list[str]
@@ -226,7 +226,7 @@ class Attributes:
 
 @dataclass(frozen=True)
 class Deidentification:
-    """The section that a hospital signs. `attributes` is None for image volumes."""
+    """Content of the section that a hospital signs; `attributes` is None for image volumes."""
 
     virtual: bool
     audit: Audit
@@ -238,7 +238,7 @@ class Deidentification:
 
 
 def deidentification(audit: Audit, registered: pd.DataFrame, virtual: bool) -> Deidentification:
-    """The account of the de-identification; `registered` tells whether the aligned images were defaced."""
+    """Make the account of the de-identification; `registered` shows whether the aligned images were defaced."""
     return Deidentification(
         virtual=virtual,
         audit=audit,
@@ -251,18 +251,18 @@ def deidentification(audit: Audit, registered: pd.DataFrame, virtual: bool) -> D
 
 
 def data_size(n_bytes: int) -> str:
-    """`42.4 MB`, `53.0 GB`: decimal units."""
+    """Format a size in decimal units, as in `42.4 MB` and `53.0 GB`."""
     power = next((power for power in (3, 2) if n_bytes >= 1000**power), 1)
     return f"{n_bytes / 1000**power:,.1f} {['kB', 'MB', 'GB'][power - 1]}"
 
 
 def defaced(registered: pd.DataFrame) -> int:
-    """The number of patients whose aligned images were defaced (register.deface)."""
+    """Count the patients whose aligned images were defaced (register.deface)."""
     return int(registered["removed_face_percent"].notna().sum())
 
 
 def verdict_rows(files: pd.DataFrame) -> list[VerdictRow]:
-    """One row per verdict that occurs. Only the kept files have no reasons."""
+    """Make one row per verdict that occurs; only kept files have no reasons."""
     rows = []
     for name, n in count(files["action"], list(VERDICTS)).items():
         given = files.loc[files["action"] == name, "reason"].map(_without_index)
@@ -272,12 +272,12 @@ def verdict_rows(files: pd.DataFrame) -> list[VerdictRow]:
 
 
 def _without_index(reason: str) -> str:
-    """`the same image as file 12` -> `the same image as another file`, so that equal reasons are counted as one."""
+    """Replace `file 12` in a reason by `another file`, so that equal reasons are counted as one."""
     return re.sub(r"\bfile \d+", "another file", reason)
 
 
 def attribute_content(attributes: pd.DataFrame) -> Attributes:
-    """The audit of the attributes, counted by demand and action.
+    """Count the audited attributes by demand and action.
 
     An attribute needs an option of the profile where the profile names it and its value stays, or where the profile
     removes it and its value is cleaned. Both are listed on the page, so that a reader finds them first.
@@ -297,7 +297,7 @@ def attribute_content(attributes: pd.DataFrame) -> Attributes:
 
 
 def demand_rows(table: pd.DataFrame) -> list[DemandRow]:
-    """One row per demand, strictest first, attributes that the profile does not name last."""
+    """Make one row per demand, strictest first; attributes that the profile does not name come last."""
     codes = sorted(set(table["profile"]), key=lambda code: (not code, _strictness(code), code))
     rows: dict[str, list[str]] = {}
     for code in codes:
@@ -313,7 +313,7 @@ def demand_rows(table: pd.DataFrame) -> list[DemandRow]:
 
 
 def demand(code: str) -> str:
-    """`X/Z` -> `remove, empty or replace`; which one applies depends on the kind of object (IOD)."""
+    """Name a demand, `X/Z` as `remove, empty or replace`; which one applies depends on the kind of object (IOD)."""
     if not code:
         return UNNAMED
     words = list(dict.fromkeys(word for part in _parts(code) for word in DEMANDS.get(part, (part,))))
@@ -321,7 +321,7 @@ def demand(code: str) -> str:
 
 
 def _parts(code: str) -> list[str]:
-    """`X/Z/U*` -> X, Z, U. The star only says that the UIDs are in a sequence."""
+    """Split a code: `X/Z/U*` into X, Z, U; the star only says that the UIDs are in a sequence."""
     return code.rstrip("*").split("/")
 
 
@@ -339,6 +339,6 @@ def _keywords(rows: pd.DataFrame) -> list[str]:
 
 
 def _names(attributes: pd.DataFrame) -> pd.Series:
-    """The keyword; without one, the words of LUMPED or the tag."""
+    """Return the keyword; without one, the words of LUMPED or the tag."""
     tags, keywords = attributes["tag"], attributes["keyword"]
     return keywords.where(keywords != "", tags.replace(LUMPED))

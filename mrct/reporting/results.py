@@ -1,4 +1,4 @@
-"""The numbers of the page: each method's metrics, its difference from the reference method, the paper's goals."""
+"""Numbers of the page: each method's metrics, its difference from the reference method, and the paper's goals."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ from mrct.reporting.labels import (
     number,
 )
 
-#: The metric that the page leads with: the first of these that the reference method has.
+#: Leading metric of the page: the first of these that the reference method has.
 LEADING_METRICS = ("mae_hu", "mae_8bit")
-#: The metrics that compare the methods, at most MAX_COMPARED per direction; the charts show the same ones.
+#: Metrics that compare the methods, at most MAX_COMPARED per direction; the charts show the same ones.
 COMPARED_METRICS = {
     Direction.MR_TO_CT: ("mae_hu", "ssim", "ssim_2d", "psnr_db", "iou_bone_300hu"),
     Direction.CT_TO_MR: ("mae_8bit", "ssim_8bit", "psnr_8bit_db", "iou_otsu"),
@@ -35,19 +35,19 @@ MAX_COMPARED = 4
 
 
 class Verdict(StrEnum):
-    """What the interval of a difference says about a method."""
+    """Verdict on a method from the interval of its difference."""
 
     BETTER = "better"
     WORSE = "worse"
     UNDECIDED = "undecided"
     TOO_FEW = "too few patients"
-    #: The interval excludes zero, but it is not known whether a higher value is better.
+    #: The interval excludes zero, but whether a higher value is better is unknown.
     UNKNOWN = ""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A method minus the reference over the `n` patients that both have; mean and interval as text."""
+    """Method minus reference over the `n` patients that both have; mean and interval as text."""
 
     mean: str
     interval: str
@@ -90,19 +90,19 @@ class ResultTable:
 
     @property
     def others(self) -> list[MethodRow]:
-        """The rows of all methods but the reference."""
+        """Return the rows of all methods except the reference."""
         return [row for row in self.rows if not row.is_reference]
 
     @property
     def compared(self) -> list[int]:
-        """The places of the metrics in which any method differs from the reference by a known number."""
+        """List the indices of the metrics in which any method differs from the reference by a known number."""
         columns = range(len(self.labels))
         return [column for column in columns if any(row.cells[column].difference for row in self.rows)]
 
 
 @dataclass(frozen=True)
 class PaperGoal:
-    """A goal of Jeong 2024 for all columns that match `pattern`, and what the paper reports per direction."""
+    """Goal of Jeong 2024 for all columns that match `pattern`, with what the paper reports per direction."""
 
     pattern: str
     threshold: float
@@ -111,12 +111,12 @@ class PaperGoal:
 
     @property
     def text(self) -> str:
-        """`≥ 0.5`."""
+        """Format the goal, as in `≥ 0.5`."""
         sign = "\N{GREATER-THAN OR EQUAL TO}" if self.at_least else "\N{LESS-THAN OR EQUAL TO}"
         return f"{sign} {self.threshold:g}"
 
     def is_met(self, mean: float) -> bool:
-        """Whether the mean reaches the threshold; False for NaN."""
+        """Check whether the mean reaches the threshold; False for NaN."""
         return mean >= self.threshold if self.at_least else mean <= self.threshold
 
 
@@ -131,7 +131,7 @@ PAPER_GOALS = (
 
 @dataclass(frozen=True)
 class GoalRow:
-    """A goal of the paper in one metric: the reference's value, whether it meets the goal, who else does."""
+    """Goal of the paper in one metric: the reference's value, whether it meets the goal, and which others do."""
 
     label: Metric
     goal: str
@@ -144,7 +144,7 @@ class GoalRow:
 
 @dataclass(frozen=True)
 class GoalTable:
-    """The paper's goals in one direction."""
+    """Goals of the paper in one direction."""
 
     name: str
     rows: list[GoalRow]
@@ -152,7 +152,7 @@ class GoalTable:
 
 @dataclass(frozen=True)
 class SizeRow:
-    """What a method is: directions, number of weights, number of epochs, and (direction, epoch kept).
+    """Size of a method: directions, number of weights, number of epochs, and (direction, epoch kept).
 
     `n_parameters` and `epochs` are None for a method that is fitted in one pass.
     """
@@ -166,7 +166,7 @@ class SizeRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All methods on the same test patients, compared with the first one, the reference.
+    """Comparison of all methods on the same test patients with the first one, the reference.
 
     `windows` are the HU windows of the 8-bit metrics. `samples` and `seed` are those of the bootstrap.
     """
@@ -178,36 +178,36 @@ class Comparison:
 
     @property
     def reference(self) -> MethodResults:
-        """The method that the others are compared with."""
+        """Return the method with which the others are compared."""
         return self.results[0]
 
     @property
     def directions(self) -> list[Direction]:
-        """The directions that any method has."""
+        """List the directions that any method has."""
         return [direction for direction in DIRECTIONS if self.having(direction)]
 
     def having(self, direction: str) -> list[MethodResults]:
-        """The methods that translate this way."""
+        """List the methods that have this direction."""
         return [result for result in self.results if result.has(direction)]
 
     def label(self, column: str) -> Metric:
-        """The label of a metric column."""
+        """Return the label of a metric column."""
         return metric(column, self.windows)
 
     def columns(self, direction: str) -> list[str]:
-        """The metrics that any method has in this direction, in the order of the page."""
+        """List the metrics that any method has in this direction, in the order of the page."""
         return self._columns_of(self.results, direction)
 
     def compared_columns(self, direction: Direction) -> list[str]:
-        """The metrics by which the methods are compared: those of COMPARED_METRICS that exist, else any."""
+        """List the metrics that compare the methods: those of COMPARED_METRICS that exist, else any."""
         shown = self.columns(direction)
         return ([column for column in COMPARED_METRICS[direction] if column in shown] or shown)[:MAX_COMPARED]
 
     def leading_column(self) -> str:
-        """The metric that the page leads with; it also chooses the patients and slices of the pictures.
+        """Return the leading metric of the page, which also chooses the patients and slices of the pictures.
 
         Raises:
-            DataError: If the reference method was not evaluated from MR to CT.
+            DataError: The reference method was not evaluated from MR to CT.
         """
         shown = self._columns_of([self.reference], Direction.MR_TO_CT)
         if not shown:
@@ -218,7 +218,7 @@ class Comparison:
         return next((column for column in LEADING_METRICS if column in shown), shown[0])
 
     def table(self, direction: Direction, columns: Sequence[str]) -> ResultTable:
-        """The methods of one direction in the given metrics."""
+        """Make the table of the methods of one direction in the given metrics."""
         labels = [self.label(column) for column in columns]
         return ResultTable(
             direction,
@@ -237,9 +237,9 @@ class Comparison:
         )
 
     def difference(self, other: MethodResults, direction: str, label: Metric) -> Difference | None:
-        """`other` minus the reference, patient by patient.
+        """Compute `other` minus the reference, patient by patient.
 
-        None for the reference itself, and where the two have no patient in common in this metric.
+        It is None for the reference itself, and if the two have no patient in common in this metric.
         """
         if other.method == self.reference.method:
             return None
@@ -258,7 +258,7 @@ class Comparison:
         )
 
     def goal_tables(self) -> list[GoalTable]:
-        """The paper's goals in each direction of the reference, without directions that have none."""
+        """List the paper's goals in each direction of the reference, without directions that have none."""
         tables = [
             GoalTable(name, self.goal_rows(direction))
             for direction, name in DIRECTIONS.items()
@@ -267,7 +267,7 @@ class Comparison:
         return [table for table in tables if table.rows]
 
     def goal_rows(self, direction: Direction) -> list[GoalRow]:
-        """The paper's goals against the means of the reference, one row per goal and matching metric."""
+        """Compare the means of the reference with the paper's goals, one row per goal and matching metric."""
         others = [result for result in self.having(direction) if result.method != self.reference.method]
         rows = []
         for goal in PAPER_GOALS:
@@ -291,7 +291,7 @@ class Comparison:
         return rows
 
     def size_rows(self) -> list[SizeRow]:
-        """One row per method: what it translates, its size, its epochs and which of them was kept."""
+        """Make one row per method: its directions, its size, its epochs, and which of them was kept."""
         return [
             SizeRow(
                 name=method_name(result.method),
@@ -317,7 +317,7 @@ class Comparison:
 
 
 def verdict(low: float | None, high: float | None, higher_is_better: bool | None) -> Verdict:
-    """`better` or `worse` only where the interval of the difference excludes zero."""
+    """Return `better` or `worse` only if the interval of the difference excludes zero."""
     if low is None or high is None:
         return Verdict.TOO_FEW
     if low <= 0.0 <= high:
@@ -328,5 +328,5 @@ def verdict(low: float | None, high: float | None, higher_is_better: bool | None
 
 
 def enough_patients(n: int) -> bool:
-    """Whether n patients are enough for an interval."""
+    """Return whether n patients are enough for an interval."""
     return n >= MIN_PATIENTS

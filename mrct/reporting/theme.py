@@ -1,4 +1,4 @@
-"""Colors, display windows, and figures as files: equal figures give equal bytes."""
+"""Colors, display windows, and writing of figures; equal figures give equal bytes."""
 
 import base64
 from collections.abc import Sequence
@@ -63,12 +63,12 @@ DARK_STYLE = _COMMON | {
 
 @dataclass(frozen=True)
 class DisplayWindow:
-    """Black at `low`, white at `high`; differences saturate at ±`limit`.
+    """Display window: black at `low`, white at `high`; differences saturate at ±`limit`.
 
     All three are in `unit`, which is empty for MR on the scale [0, 1].
 
     Raises:
-        DataError: If low is not below high, or limit not positive.
+        DataError: `low` is not below `high`, or `limit` is not positive.
     """
 
     name: str
@@ -83,7 +83,7 @@ class DisplayWindow:
 
     @property
     def text(self) -> str:
-        """`−60 to 140 HU`."""
+        """Format the window, as in `−60 to 140 HU`."""
         return f"{self.low:g} to {self.high:g} {self.unit}".rstrip().replace("-", "\N{MINUS SIGN}")
 
 
@@ -93,7 +93,7 @@ MR = DisplayWindow("MR", 0.0, 1.0, 0.5, "")
 
 
 def method_colors(methods: Sequence[str]) -> dict[str, str]:
-    """The color of each method; the first one, the reference, has the color of the page."""
+    """Return the color of each method; the first one, the reference, has the color of the page."""
     others = {m: OTHER_COLORS[n % len(OTHER_COLORS)] for n, m in enumerate(methods[1:])}
     return {methods[0]: MAIN_COLOR} | others if methods else {}
 
@@ -118,11 +118,11 @@ def as_webp(png: Path, max_width: int | None = None) -> bytes:
 
 
 def data_uri(png: Path, max_width: int | None = None) -> str:
-    """A PNG file as a data URI (WebP), so that the page is one file."""
+    """Encode a PNG file as a data URI (WebP), so that the page is one file."""
     return "data:image/webp;base64," + base64.b64encode(as_webp(png, max_width)).decode("ascii")
 
 
 def style(dark: bool) -> AbstractContextManager[None]:
-    """A context in which new figures get the report's style; the global style of matplotlib stays unchanged."""
+    """Return a context in which new figures have the report's style; matplotlib's global style stays unchanged."""
     settings: Any = DARK_STYLE if dark else CHART_STYLE
     return matplotlib.rc_context(settings)

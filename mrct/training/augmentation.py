@@ -1,7 +1,7 @@
-"""Random changes of a training pair: the same small motion of all images, another contrast of the MR alone.
+"""Augmentation of a training pair: the same small motion of all images, and another contrast of the MR.
 
-Motion is shared, because it must not undo the pairing. Contrast changes the MR alone: its unit is arbitrary and differs
-between scanners and coils, whereas a changed CT would be a wrong HU. `ct_to_mr` then learns the mean of the contrasts
+Motion is shared, because it must not undo the pairing. Contrast changes only the MR: its unit is arbitrary and differs
+between scanners and coils, whereas a changed CT would have wrong HU. `ct_to_mr` then learns the mean of the contrasts
 that are drawn; therefore contrast is off by default.
 """
 
@@ -16,19 +16,19 @@ from mrct.training.settings import Augmentation
 
 #: What lies outside both images: air in CT, no signal in MR.
 BACKGROUND = -1.0
-#: Control points of the bias field per side: it is coarser than anatomy, as the sensitivity of a coil.
+#: Control points of the bias field per side; like the sensitivity of a coil, it is coarser than anatomy.
 _BIAS_POINTS = 4
 #: Random numbers per image: angle, scale, two shifts, flip, gamma and the bias field's points.
 _DRAWS = 6 + _BIAS_POINTS**2
 
 
 def draw(count: int, rng: torch.Generator) -> Tensor:
-    """(count, 22) uniform in [-1, 1): all that `augment` needs for `count` images, whatever is switched on."""
+    """Draw (count, 22) uniform numbers in [-1, 1), as many for each image whatever is switched on."""
     return torch.rand(count, _DRAWS, generator=rng) * 2 - 1
 
 
 def augment(batch: Batch, draws: Tensor, settings: Augmentation, spacing_mm: float) -> Batch:
-    """(B, 1, H, W) in [-1, 1] and their draws (B, 22) -> same shapes and range."""
+    """Change images (B, 1, H, W) in [-1, 1] by their draws (B, 22); shapes and range stay."""
     mr, ct, other = batch
     draws = draws.to(mr.device)
     if settings.mr_gamma or settings.mr_bias:
@@ -47,7 +47,7 @@ def augment(batch: Batch, draws: Tensor, settings: Augmentation, spacing_mm: flo
 
 
 def _matrix(draws: Tensor, settings: Augmentation, side_mm: float) -> Tensor:
-    """(B, 2, 3) for affine_grid, whose unit is half the image's side."""
+    """Return the matrices (B, 2, 3) for affine_grid, whose unit is half the image's side."""
     angle = torch.deg2rad(draws[:, 0] * settings.rotation_deg)
     scale = 1 + draws[:, 1] * settings.scale
     shift = draws[:, 2:4] * settings.shift_mm * 2 / side_mm
@@ -58,9 +58,10 @@ def _matrix(draws: Tensor, settings: Augmentation, side_mm: float) -> Tensor:
 
 
 def other_contrast(mr: Tensor, gamma: Tensor, points: Tensor, settings: Augmentation) -> Tensor:
-    """Signal s in [0, 1] -> s^γ · exp(b·field): γ within a factor 1 + mr_gamma, |b·field| about mr_bias at most.
+    """Change the signal s in [0, 1] to s^γ · exp(b·field): γ within a factor 1 + mr_gamma, |b·field| up to ~ mr_bias.
 
-    Images (B, 1, [D,] H, W), draws in [-1, 1]: `gamma` (B,), and `points` (B, 1, [p,] p, p) of the smooth field.
+    Images are (B, 1, [D,] H, W). The draws lie in [-1, 1]: `gamma` (B,), and the control points `points`
+    (B, 1, [p,] p, p) of the smooth field.
     """
     powers = torch.exp(gamma * math.log1p(settings.mr_gamma)).view(-1, *[1] * (mr.dim() - 1))
     mode = "bicubic" if mr.dim() == 4 else "trilinear"

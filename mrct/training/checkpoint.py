@@ -1,4 +1,4 @@
-"""Everything that a run needs to go on, in one safetensors file (no pickle) that is replaced atomically."""
+"""Checkpoints: everything that a run needs to continue, in one safetensors file that is replaced atomically."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,11 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and metadata as saved; DataError for a file of another program."""
+    """Read tensors and metadata as saved.
+
+    Raises:
+        DataError: The file is from another program.
+    """
     with safe_open(str(path), framework="pt") as stream:
         meta = stream.metadata() or {}
         if "mrct" not in meta:
@@ -74,7 +78,7 @@ def restore_training_state(
 
 
 def _laid_out_as(weight: Tensor, value: Tensor) -> Tensor:
-    """`value` in the weight's memory order: fused Adam walks through both without looking at strides."""
+    """Return `value` in the weight's memory order, because fused Adam ignores strides."""
     return torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
 
 

@@ -1,4 +1,4 @@
-"""A method with its parameters as params.yaml gives them: what the stage `configure` writes and `train` runs."""
+"""Method with its parameters from params.yaml, as the stage `configure` writes it and `train` runs it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from mrct.training.settings import Settings, Shared
 
 @dataclass(frozen=True)
 class Configuration:
-    """A method and its parameters; `settings` of the loop is None for a method that is fitted in one pass.
+    """Method with its parameters; `settings` of the loop is None for a method that is fitted in one pass.
 
     `keys` are all of these parameters, flat, named as in params.yaml.
     """
@@ -24,7 +24,7 @@ class Configuration:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the weights depend on beside code and data, as MLflow and model.json show it."""
+        """Return what the weights depend on besides code and data, as MLflow and model.json show it."""
         return self.keys | self.method.provenance(self.params)
 
 

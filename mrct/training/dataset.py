@@ -1,4 +1,4 @@
-"""The patients and pairs of data/normalized, and the order in which an epoch takes the pairs."""
+"""Patients and pairs of data/normalized, and the order of the pairs in an epoch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ SlicePair = tuple[str, int]
 
 @dataclass(frozen=True)
 class Patient:
-    """The volumes of one patient, memory-mapped, all (D, H, W) on one grid.
+    """Volumes of one patient, memory-mapped, all (D, H, W) on one grid.
 
     Attributes:
         name: Pseudonym.
@@ -29,7 +29,7 @@ class Patient:
         ct_hu: The CT in HU, float32, not clipped.
         mask: The head, uint8.
         valid: (D,) bool, true where the slice is a pair.
-        slice_spacing_mm: From one slice to the next.
+        slice_spacing_mm: Distance between neighboring slices.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Patient:
 
 @dataclass(frozen=True)
 class NormalizedData:
-    """What the stage normalize has written.
+    """Data that the stage normalize has written.
 
     Attributes:
-        normalization: How the volumes became [-1, 1].
+        normalization: The normalization of the volumes to [-1, 1].
         pairs: The table `NORMALIZED_PAIRS`.
         patients: By pseudonym.
     """
@@ -62,15 +62,15 @@ class NormalizedData:
 
     @property
     def pair_counts(self) -> dict[str, int]:
-        """Number of pairs of each split."""
+        """Count the pairs of each split."""
         return {split.value: len(self.split_pairs(split)) for split in Split}
 
     def slice_spacing_mm(self, patient: str) -> float:
-        """Distance from one slice of the patient's volumes to the next."""
+        """Return the distance between neighboring slices of the patient's volumes, mm."""
         return self.patients[patient].slice_spacing_mm
 
     def require_pairs(self) -> None:
-        """Raise DataError where there is no pair to train on or to choose the epoch by."""
+        """Raise DataError if there is no training pair or no validation pair."""
         for split in (Split.TRAIN, Split.VALIDATION):
             if not self.split_pairs(split):
                 raise DataError(

@@ -1,8 +1,8 @@
-"""One model trained by several processes (torchrun): each computes its share of every batch.
+"""Training of one model by several processes (torchrun): each computes its share of every batch.
 
 The parameters do not depend on the number of processes: a batch has `batch_size` slices in all, every process draws the
 random numbers of the whole batch, and gradients are summed before a step. With instance norm the result is that of one
-process up to rounding. Batch norm takes the statistics of a share, and dropout draws for each process apart.
+process up to rounding. Batch norm uses the statistics of a share, and dropout is drawn separately per process.
 """
 
 import os
@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 @dataclass(frozen=True)
 class Share:
-    """The part of a batch of `total` slices that this process computes, and its weight in the mean of the batch."""
+    """Part of a batch of `total` slices that this process computes, and its weight in the mean of the batch."""
 
     own: slice
     total: int
@@ -55,7 +55,7 @@ def share_of(total: int) -> Share:
 
 
 def gather(own: Tensor, share: Share) -> Tensor:
-    """(b, ...) of this process -> (B, ...) of all, in the order of the batch."""
+    """Gather (b, ...) of each process to (B, ...), in the order of the batch."""
     if len(own) == share.total:
         return own
     whole = own.new_zeros(share.total, *own.shape[1:])
@@ -64,7 +64,7 @@ def gather(own: Tensor, share: Share) -> Tensor:
 
 
 def sum_up(values: Tensor) -> Tensor:
-    """Sum over the processes, in place."""
+    """Sum the values over the processes, in place."""
     if distributed.is_initialized():
         distributed.all_reduce(values)
     return values
@@ -90,6 +90,6 @@ def average_buffers(module: nn.Module) -> None:
 
 
 def wait() -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has reached this call."""
     if distributed.is_initialized():
         distributed.barrier()

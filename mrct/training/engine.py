@@ -1,7 +1,7 @@
-"""The training loop: deterministic, resumable after a kill, best weights by validation.
+"""Training loop: deterministic, resumable after a kill, with the best weights chosen by validation.
 
-Every random draw of an epoch comes from (seed, epoch) alone, so a checkpoint at the end of each epoch is all
-that a resumed run needs to end with the same weights as an uninterrupted one.
+Every random draw of an epoch depends on (seed, epoch) alone. With the checkpoint of the last epoch, a resumed run ends
+with the same weights as an uninterrupted one.
 """
 
 import os
@@ -30,7 +30,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass
 class Progress:
-    """The state of a training: rows of history.csv, and per direction the best validation error, its epoch and weights.
+    """State of a training: rows of history.csv, and per direction the best validation error, its epoch and weights.
 
     `last_weights` are those of the whole method at the end.
     """
@@ -44,7 +44,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch that has just ended: its row of history.csv, the networks as validated, the speed of training."""
+    """Finished epoch: its row of history.csv, the networks as validated, the speed of training."""
 
     row: dict[str, float]
     networks: dict[str, nn.Module]
@@ -52,7 +52,7 @@ class Epoch:
 
 
 def choose_device(name: str) -> torch.device:
-    """Choose the device: `auto` takes CUDA if there is one, one card per process; `cuda` without one is a DataError."""
+    """Choose the device: `auto` is CUDA if available, one card per process; `cuda` without a card raises DataError."""
     if name == "cuda" and not torch.cuda.is_available():
         raise DataError("device: got cuda, but torch finds none; set device: cpu or auto")
     if name == "cpu" or not torch.cuda.is_available():
@@ -88,10 +88,10 @@ def fit(
     epochs_before: int = 0,
     labels: Mapping[str, float] = MappingProxyType({}),
 ) -> Progress:
-    """Train a method on the examples; go on from the checkpoint in `work` if there is one.
+    """Train a method on the examples, from the checkpoint in `work` if there is one.
 
     Each direction keeps the weights of the epoch with its lowest validation error. Of several processes
-    (`distributed.joined`) the first writes and calls `on_epoch`; all return the same.
+    (`distributed.joined`) the first one writes and calls `on_epoch`; all return the same.
 
     Args:
         build: Makes the untrained method.
@@ -99,7 +99,7 @@ def fit(
         settings: The parameters of the loop.
         work: Folder of this run alone: the caller names it by parameters, data and code.
         on_epoch: Called after each epoch.
-        epochs_before: Number of the epochs of earlier phases; epochs are counted on from there.
+        epochs_before: Number of epochs of earlier phases; the count of epochs continues from there.
         labels: Further columns of the history.
 
     Returns:
@@ -156,7 +156,7 @@ def _start(build: Callable[[], TrainedMethod[Any]], settings: Settings) -> Train
 
 
 def _headline(row: dict[str, float], epochs: int) -> str:
-    """One line per epoch, which a log shows where the progress bar is silent."""
+    """Format one line per epoch for logs, in which there is no progress bar."""
     errors = [
         f"{name} {row[f'validation_{name}']:.1f} {unit}"
         for name, unit in UNITS.items()

@@ -1,4 +1,4 @@
-"""Where the training loop takes its images from: pairs of slices, or cubes of volumes (mrct/training/patches.py)."""
+"""Sources of images for the training loop: pairs of slices, or cubes of volumes (mrct/training/patches.py)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ from mrct.training.method import Batch
 from mrct.training.settings import Augmentation
 from mrct.training.validation import validation_metrics
 
-#: A patient and the number of a slice or a patch.
+#: Patient, and number of a slice or a patch.
 Item = tuple[str, int]
 
 
 class Examples(Protocol):
-    """What the loop asks for."""
+    """Interface of a source of images for the training loop."""
 
     def items(self, epoch: int) -> list[Item]:
-        """Return what an epoch trains on, in a fixed order; the loop shuffles it by (seed, epoch)."""
+        """Return the items of an epoch in a fixed order; the loop shuffles them by (seed, epoch)."""
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw (count, n) random numbers, as many for each item whatever is switched on.
@@ -42,7 +42,7 @@ class Examples(Protocol):
 
 @dataclass(frozen=True)
 class SlicePairs:
-    """The training pairs as batches (B, 1, H, W), the validation patients as errors.
+    """Source of training pairs as batches (B, 1, H, W), with errors on the validation patients.
 
     `others`: name -> patient -> volume (D, H, W) in [-1, 1], further images of a `Batch`, of the training patients.
 
@@ -66,7 +66,7 @@ class SlicePairs:
         return draw(count, rng)
 
     def load(self, items: list[Item], draws: Tensor, device: torch.device) -> Batch:
-        """Load the slices in [-1, 1], with their motion and contrast changed by their draws."""
+        """Load the slices in [-1, 1], with motion and contrast changed by their draws."""
         mr, ct = (images.to(device) for images in self.data.slices(items))
         other = {name: _sections(volumes, items).to(device) for name, volumes in self.others.items()}
         spacing_mm = self.data.normalization.pixel_spacing_mm
@@ -90,7 +90,7 @@ def brain_volumes(data: NormalizedData) -> dict[str, np.ndarray]:
     return volumes
 
 
-#: How the further images are made that a phase of slices names (`Phase.others`).
+#: Functions that make the further images that a phase of slices names (`Phase.others`).
 FURTHER_IMAGES: dict[str, Callable[[NormalizedData], dict[str, np.ndarray]]] = {"brain": brain_volumes}
 
 

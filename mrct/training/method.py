@@ -1,4 +1,4 @@
-"""What a method is: the contract between a published system and the pipeline that trains and evaluates it.
+"""Interface of a method: the contract between a published system and the pipeline that trains and evaluates it.
 
 A method is a class in mrct/methods. `TrainedMethod` is for systems that are trained by gradient descent,
 `FittedMethod` for those that are fitted to the training slices in one pass. mrct/methods/registry.py names them all.
@@ -40,9 +40,9 @@ Directions = Annotated[
 
 
 class Batch(NamedTuple):
-    """Images of the same places: (B, 1, H, W) or (B, 1, D, H, W) in [-1, 1], background -1.
+    """Images of the same locations: (B, 1, H, W) or (B, 1, D, H, W) in [-1, 1], background -1.
 
-    `other` holds further images on the same grid and scale by name, as `brain` (1 inside, -1 outside). Augmentation
+    `other` holds further images by name on the same grid and scale, as `brain` (1 inside, -1 outside). Augmentation
     moves them with MR and CT and leaves their contrast alone.
     """
 
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     other: Mapping[str, Tensor]
 
     def side(self, direction: str) -> "Side":
-        """The images of one direction."""
+        """Return the images of one direction."""
         return Side("ct", self.mr, self.ct) if direction == "mr_to_ct" else Side("mr", self.ct, self.mr)
 
 
@@ -64,9 +64,9 @@ class Side(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """One of the trainings that follow one another; most methods have one.
+    """One of several consecutive trainings of a method; most methods have a single phase.
 
-    `epochs` is None for the number in the method's section. `others` names the further images that the phase needs.
+    `epochs` is None if the number in the method's section holds. `others` names further images that the phase needs.
     """
 
     name: str
@@ -75,13 +75,13 @@ class Phase(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What a phase leaves to the next: the best weights of each direction, and the last ones of the whole method."""
+    """Result of a phase: the best weights of each direction, and the last weights of the whole method."""
 
     best: Mapping[str, Weights]
     last: Weights
 
 
-#: The phases that have ended, by name.
+#: Results of the phases that have ended, by name.
 Before = Mapping[str, Trained]
 
 
@@ -93,7 +93,7 @@ class Fitted(NamedTuple):
 
 
 class Method(ABC):
-    """A published system, or a reference method, under one name in params.yaml."""
+    """Base of the methods: a published system or a reference method, under one name in params.yaml."""
 
     #: Its parameters: the section of its name in params.yaml.
     Params: ClassVar[type[Section]]
@@ -112,7 +112,7 @@ class Method(ABC):
 
 
 class FittedMethod(Method, Generic[P]):
-    """A method that is fitted to the training slices in one pass."""
+    """Base of the methods that are fitted to the training slices in one pass."""
 
     @classmethod
     @abstractmethod
@@ -126,7 +126,7 @@ class FittedMethod(Method, Generic[P]):
             params: The method's section.
 
         Returns:
-            The network of each direction that the method has.
+            The network of each direction of the method.
 
         Raises:
             DataError: There is no slice.
@@ -134,15 +134,15 @@ class FittedMethod(Method, Generic[P]):
 
 
 class TrainedMethod(Method, nn.Module, Generic[P]):
-    """A method that the loop in mrct/training/engine.py trains: the networks and losses of one phase.
+    """Base of the methods that mrct/training/engine.py trains: the networks and losses of one phase.
 
-    The loop builds an instance per phase, moves it to the device, asks once for its optimizers, and then per step
-    for its losses. It knows neither generators from discriminators nor one loss from another.
+    The loop builds an instance per phase, moves it to the device, and calls `optimizers` once and `losses` in every
+    step. It does not distinguish generators from discriminators, or one loss from another.
     """
 
     #: The parameters of the loop that stand in the method's section.
     Loop: ClassVar[type[Loop]] = Loop
-    #: What it is trained on: pairs of slices, or cubes of volumes (its Params are then PatchParams).
+    #: Kind of the training examples: pairs of slices, or cubes of volumes (its Params then derive from PatchParams).
     examples: ClassVar[Literal["slices", "patches"]] = "slices"
 
     def __init__(self, params: P) -> None:
@@ -151,12 +151,12 @@ class TrainedMethod(Method, nn.Module, Generic[P]):
 
     @classmethod
     def phases(cls, params: P) -> tuple[Phase, ...]:
-        """Return the trainings that follow one another, each in a folder of its own."""
+        """Return the phases in their order; each has its own work folder."""
         return (Phase("training"),)
 
     @classmethod
     def build(cls, params: P, phase: str, before: Before) -> Self:
-        """Build the untrained networks of a phase, or those that the phases before have left."""
+        """Build the networks of a phase, untrained or from the results of the previous phases."""
         return cls(params)
 
     @classmethod
@@ -183,17 +183,17 @@ class TrainedMethod(Method, nn.Module, Generic[P]):
     def losses(
         self, batch: Batch, rng: torch.Generator, epoch: int, pooled: Pooled
     ) -> Iterator[tuple[Tensor, Terms]]:
-        """Yield the losses of one step, of a GAN the generators' first and then the discriminators'.
+        """Yield the losses of one step; for a GAN, those of the generators before those of the discriminators.
 
-        The loop calls `backward` on each loss before it asks for the next, and changes the weights after the last: all
-        losses are taken at the same weights. So batches accumulate, processes share a batch, and one checkpoint holds
-        everything.
+        The loop calls `backward` on each loss before it requests the next, and updates the weights after the last, so
+        that all losses are computed with the same weights. This allows batches to accumulate, processes to share a
+        batch, and one checkpoint to hold everything.
 
         Args:
-            batch: Images of this process's share of the batch.
-            rng: Source of all random numbers, as many for every batch size. Layers that draw for themselves, as
+            batch: This process's share of the batch.
+            rng: Source of all random numbers, as many for every batch size. Layers with their own draws, such as
                 dropout, use torch's own generator, which the loop seeds anew in every epoch.
-            epoch: Epoch from 0, over all phases.
+            epoch: Epoch, counted from 0 over all phases.
             pooled: Gives a discriminator older synthetic images as well; see `Pooled`.
 
         Yields:
@@ -215,7 +215,7 @@ def adam(params: "AdamParams", **groups: Iterable[nn.Module]) -> dict[str, torch
 
 
 class AdamParams(Section):
-    """Rate and betas of Adam, the same for all networks of a method."""
+    """Learning rate and betas of Adam, the same for all networks of a method."""
 
     learning_rate: float = Field(gt=0)
     adam_betas: tuple[float, float]

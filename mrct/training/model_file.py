@@ -1,4 +1,4 @@
-"""One direction of a method as a safetensors file, whose header holds all that is needed to use it alone."""
+"""Model files: one direction of a method as safetensors, with a header that holds all that is needed to use it."""
 
 import json
 from pathlib import Path
@@ -25,10 +25,10 @@ def save_model(
     Args:
         path: File to write.
         method: Name of the method in mrct/methods/registry.py.
-        direction: mr_to_ct or ct_to_mr.
+        direction: Mr_to_ct or ct_to_mr.
         weights: The network's `state_dict`.
         config: What the method's `build_network` needs.
-        normalization: How images become [-1, 1], as JSON values.
+        normalization: The normalization of images to [-1, 1], as JSON values.
     """
     header = {"method": method, "direction": direction, "config": config, "normalization": normalization}
     tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
@@ -42,12 +42,12 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read header and weights as `save_model` wrote them.
 
     Raises:
-        DataError: The file is missing, broken or of another program; the text says which models lie beside it.
+        DataError: The file is missing, broken or from another program; the text lists the models beside it.
     """
     others = sorted(file.name for file in path.parent.glob("*.safetensors"))
     if others and not path.is_file():
         raise DataError(
-            f"{path}: no such model; that folder has {', '.join(others)}: name one of them, or train the other "
+            f"{path}: no such model; that folder has {', '.join(others)}; name one of them, or train the other "
             "direction (the key `directions` of a method that has both)"
         )
     try:

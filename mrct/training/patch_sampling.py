@@ -1,7 +1,7 @@
-"""Where the patches of a volume lie, how they are turned, and their voxels, straight from the slices.
+"""Sampling of patches from a volume: their places, their rotations, and their voxels interpolated from the slices.
 
-Convention: points are indices (k, j, i) of a volume (D, H, W). A patch's voxels lie a pixel apart along j and i, and
-along k as near to `resample_slices_mm` as whole numbers allow (mrct/networks/whole_volume.py).
+Convention: points are indices (k, j, i) of a volume (D, H, W). The voxels of a patch lie a pixel apart along j and i.
+Along k their distance is as near to `resample_slices_mm` as whole numbers allow (mrct/networks/whole_volume.py).
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ PLACE_DRAWS = 8
 
 @dataclass(frozen=True)
 class Places:
-    """Where the patches of one volume may begin: `count` places along each axis, `apart` indices, from `first` on.
+    """Places where the patches of a volume may begin: `count` along each axis, `apart` indices apart, from `first` on.
 
     `step`: indices from voxel to voxel of a patch; `spacing_mm`: of the volume. All by axis.
     """
@@ -37,9 +37,10 @@ class Places:
 def find_places(
     patient: Patient, side: int, slice_spacing_mm: float, pixel_spacing_mm: float, resample_slices_mm: float
 ) -> Places:
-    """Where cubes of `side` voxels lie between the first and last paired slice, their centers in the head's box.
+    """Find the cubes of `side` voxels between the first and last paired slice with centers in the head's box.
 
-    ValueError, with the patient's pseudonym, where none fits; one that names what to do about it.
+    Raises:
+        DataError: None fits; the text names the patient's pseudonym and what to change.
     """
     parts, every = slice_ratio(slice_spacing_mm, resample_slices_mm)
     valid = np.flatnonzero(patient.valid)
@@ -59,18 +60,18 @@ def find_places(
 
 
 def require_fit(patient: Patient, n_slices: int, n_steps: int, side: int, slice_spacing_mm: float) -> None:
-    """ValueError where a volume of `n_slices`, resampled to `n_steps`, holds no cube of `side` voxels."""
+    """Raise DataError unless a volume of `n_slices`, resampled to `n_steps`, holds a cube of `side` voxels."""
     height, width = patient.mask.shape[1:]
     if min(n_steps, height, width) < side:
         raise DataError(
             f"{patient.name}: {n_slices} slices {slice_spacing_mm:g} mm apart, resampled to {n_steps}, of {height} x "
-            f"{width} pixels; a patch has {side} a side: take a smaller patch, a smaller resample_slices_mm, or a "
-            "method that works by slices (unet, pix2pix)"
+            f"{width} pixels; a patch has {side} voxels per side: take a smaller patch, a smaller resample_slices_mm, "
+            "or a method that works by slices (unet, pix2pix)"
         )
 
 
 def patch_points(places: Places, made: int, seen: int, draws: Tensor, settings: Augmentation) -> Tensor:
-    """(8,) draws in [-1, 1) -> (3, seen, seen, seen) float64 points around a random cube of `made` voxels."""
+    """Turn draws (8,) in [-1, 1) into points (3, seen, seen, seen), float64, around a random cube of `made` voxels."""
     draws = draws.double()
     begin = places.first + ((draws[:3] + 1) / 2 * places.count).floor() * places.apart
     center = begin + (made - 1) / 2 * places.step
@@ -83,7 +84,7 @@ def patch_points(places: Places, made: int, seen: int, draws: Tensor, settings: 
 
 
 def motion(draws: Tensor, settings: Augmentation) -> Tensor:
-    """(5,) draws -> (3, 3) in (k, j, i): turned about each axis, scaled, perhaps left and right exchanged."""
+    """Turn draws (5,) into a matrix (3, 3) in (k, j, i): a rotation about each axis, a scale, perhaps a flip."""
     matrix = torch.eye(3, dtype=torch.float64) * (1 + draws[3] * settings.scale)
     for axis in range(3):
         angle = torch.deg2rad(draws[axis] * settings.rotation_deg)
@@ -98,9 +99,9 @@ def motion(draws: Tensor, settings: Augmentation) -> Tensor:
 
 
 def sample(volume: np.ndarray, points: Tensor) -> Tensor:
-    """Linear interpolation of (D, H, W) at points (3, d, h, w) -> (d, h, w) float32.
+    """Interpolate (D, H, W) linearly at points (3, d, h, w): (d, h, w) float32.
 
-    A point outside is led back by reflection at the first and last voxel. Only the box around the points is read.
+    Points outside are reflected at the first and last voxel. Only the box around the points is read.
     """
     inside = torch.stack([_reflect(axis, length) for axis, length in zip(points, volume.shape, strict=True)])
     low, high = inside.amin((1, 2, 3)).floor(), inside.amax((1, 2, 3)).ceil()

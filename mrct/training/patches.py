@@ -1,4 +1,4 @@
-"""Cubes of volumes, on which the 3D methods are trained."""
+"""Cubes of volumes (patches) for the training of the 3D methods."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -30,18 +30,19 @@ from mrct.training.patch_sampling import (
 from mrct.training.settings import Augmentation
 from mrct.training.validation import Others, validation_metrics
 
-#: Points of the bias field per side of a patch: a linear change, because a patch is small beside a coil.
+#: Points of the bias field per side of a patch: a linear change, because a patch is small compared with a coil.
 _BIAS_POINTS = 2
 #: Volumes (D, H, W) in [-1, 1] by patient.
 Volumes = Mapping[str, np.ndarray]
 
 
 class PatchParams(Section):
-    """How volumes are taken apart into cubes and put together again.
+    """Parameters of the division of volumes into cubes.
 
-    `patches_per_volume` cubes of each training volume make an epoch. Slices are brought to about `resample_slices_mm`.
-    Cubes of a translated volume share `overlap` of their side. Whole volumes are validated every `validate_every`
-    epochs and after the last one; the best epoch is one of those. `directions` is MR to CT, as in both papers.
+    An epoch has `patches_per_volume` cubes of each training volume. Slices are resampled to a distance of about
+    `resample_slices_mm`. Cubes of a translated volume share `overlap` of their side. Whole volumes are validated every
+    `validate_every` epochs and after the last one; the best epoch is one of these. `directions` is MR to CT, as in both
+    papers.
     """
 
     directions: Directions
@@ -53,23 +54,25 @@ class PatchParams(Section):
     @property
     @abstractmethod
     def window(self) -> Window:
-        """The cubes that a network of these parameters sees and makes."""
+        """Return the sides of the cubes that a network of these parameters sees and makes."""
 
     @field_validator("directions")
     @classmethod
     def _mr_to_ct_alone(cls, directions: tuple[Direction, ...]) -> tuple[Direction, ...]:
         if directions != (Direction.MR_TO_CT,):
-            raise DataError("the 3D methods make CT from MR alone; unet, pix2pix and scCycleGAN also make MR")
+            raise DataError(
+                "the 3D methods translate MR to CT only; unet, pix2pix and sc_cyclegan also translate CT to MR"
+            )
         return directions
 
 
 class VolumePatches:
-    """Random patches of the training volumes as batches (B, 1, D, H, W), whole validation volumes as errors.
+    """Source of random patches of the training volumes as batches (B, 1, D, H, W), with errors on validation volumes.
 
-    MR and `others` (name -> patient -> volume, of training and validation patients) are cubes of `window.seen` voxels,
-    CT is their center of `window.made`, which lies between the patient's first and last paired slice and about the
-    head. Outside the volume a patch sees its reflection, as when a volume is translated. `epochs` are those of the
-    phase. `augmentation.shift_mm` has no effect, because patches lie anywhere.
+    MR and `others` (name -> patient -> volume, of training and validation patients) are cubes of `window.seen` voxels.
+    CT is their center of `window.made` voxels, which lies between the patient's first and last paired slice and around
+    the head. Outside the volume a patch sees its reflection, as when a volume is translated. `epochs` are those of the
+    phase. `augmentation.shift_mm` has no effect, because the places of patches are random.
 
     Raises:
         DataError: There is no training or no validation pair, or a volume of any split is smaller than a patch.
@@ -105,7 +108,7 @@ class VolumePatches:
         return torch.rand(count, PLACE_DRAWS + 1 + _BIAS_POINTS**3, generator=rng) * 2 - 1
 
     def load(self, items: list[Item], draws: Tensor, device: torch.device) -> Batch:
-        """Load the patches in [-1, 1], with place, motion and contrast by their draws."""
+        """Load the patches in [-1, 1]; their draws determine place, motion and contrast."""
         window = self.params.window
         inner = slice(window.margin, window.margin + window.made)
         mr, ct, others = [], [], {name: list[Tensor]() for name in self.others}
@@ -132,7 +135,7 @@ class VolumePatches:
     def validation(
         self, networks: dict[str, nn.Module], epoch: int, device: torch.device
     ) -> dict[str, float]:
-        """Return the mean absolute error in the head, every `validate_every` epochs and after the last of the phase."""
+        """Return the mean absolute error in the head every `validate_every` epochs and after the last of the phase."""
         if (epoch + 1) % self.params.validate_every and (epoch + 1) % self.epochs:
             return {}
         return validation_metrics(networks, self.data, device, self.others)
@@ -141,8 +144,8 @@ class VolumePatches:
 def predictions(network: nn.Module, data: NormalizedData, folder: Path, device: torch.device) -> Volumes:
     """Predict the CT of every training and validation patient, once, and keep it as <folder>/<patient>.npy.
 
-    As in the paper, the predictions for the training patients come from a network that was trained on them; they look
-    better than those for new patients. Of several processes each makes its share.
+    As in the paper, the predictions for the training patients come from a network that was trained on them, and are
+    better than those for new patients. Each of several processes computes its share.
     """
     names = sorted(patient.name for split in ("train", "validation") for patient in data.split(split))
     for name in names[distributed.rank() :: distributed.size()]:

@@ -1,4 +1,4 @@
-"""Pictures of a training run: what the networks make of a few validation slices at the moment."""
+"""Pictures of a training run: translations of a few validation slices by the current networks."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from mrct.networks.whole_volume import translate
 from mrct.normalization.normalization import Modality, Normalization
 from mrct.training.dataset import NormalizedData
 
-#: Shown from black to white, so that soft tissue differs from air and from bone.
+#: HU from black to white, so that soft tissue differs from air and from bone.
 WINDOW_HU = (-200.0, 800.0)
 N_PATIENTS = 3
 _GAP_PIXELS = 2
@@ -19,9 +19,9 @@ def example_sheet(networks: dict[str, nn.Module], data: NormalizedData, device: 
     """Show MR, synthetic CT, CT and synthetic MR of the middle pair of the first validation patients.
 
     Args:
-        networks: The network of each direction; a direction that is missing leaves its column out.
-        data: Where the validation patients come from.
-        device: Where the networks are.
+        networks: The network of each direction; the column of a missing direction is left out.
+        data: The data with the validation patients.
+        device: Device of the networks.
 
     Returns:
         (rows, columns) uint8, one row of panels per patient.
@@ -47,7 +47,7 @@ def example_sheet(networks: dict[str, nn.Module], data: NormalizedData, device: 
 
 
 def _gray(signed: np.ndarray, modality: Modality, normalization: Normalization) -> np.ndarray:
-    """(H, W) in [-1, 1] -> uint8: CT in `WINDOW_HU`, MR from its lowest to its highest value."""
+    """Convert (H, W) in [-1, 1] to uint8: CT in `WINDOW_HU`, MR from its lowest to its highest value."""
     values = normalization.inverse_transform(signed, modality)
     low, high = WINDOW_HU if modality == "CT" else (0.0, 1.0)
     return (((values - low) / (high - low)).clip(0, 1) * 255).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A whole training: the phases of a method one after the other, shown in MLflow, written as models/<method>."""
+"""Whole training of a method: its phases in order, logged to MLflow and written as models/<method>."""
 
 import resource
 import shutil
@@ -37,20 +37,20 @@ def train(
 ) -> None:
     """Train or fit a method and write its models.
 
-    A training that was killed goes on from its last epoch: checkpoints lie in
-    `<work_root>/<method>-<fingerprint>-<code>/<phase>`, so that other parameters, data or code never take them up. Of
-    several processes the first alone writes.
+    A training that was killed continues from its last epoch. Checkpoints lie in
+    `<work_root>/<method>-<fingerprint>-<code>/<phase>`, so that a training with other parameters, data or code never
+    uses them. Of several processes only the first one writes.
 
     Args:
         configuration: The method and its parameters.
         source: data/normalized.
         out: Folder for weights, history and model.json.
-        work_root: Folder that DVC does not know, for checkpoints.
+        work_root: Folder for checkpoints, which DVC does not track.
         example_every: Epochs between the pictures of validation slices in MLflow; 0 for none.
 
     Raises:
         DataError: The data cannot be used, or the loss is not finite.
-        RunError: Another run trains the same.
+        RunError: Another run is training the same.
     """
     data = open_normalized(source)
     facts = _facts(configuration, folder_hash(source))
@@ -75,13 +75,13 @@ def train(
             with output_folder(out) as folder:
                 write_trained(folder, plan, data, done, facts)
             tracked.finish()
-            # only now, with the result in place; what older code has left goes as well
+            # only now that the result is in place; this also removes what older code has left
             for left in work_root.glob(f"{plan.name}-{facts['fingerprint']}-*"):
                 shutil.rmtree(left, ignore_errors=True)
 
 
 class TrainingPlan:
-    """A configuration whose method is trained, with its types."""
+    """Configuration of a method that is trained by gradient descent."""
 
     def __init__(self, configuration: Configuration) -> None:
         if not issubclass(configuration.method, TrainedMethod) or configuration.settings is None:
@@ -93,19 +93,19 @@ class TrainingPlan:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs of all phases together."""
+        """Return the number of epochs of all phases together."""
         return sum(self.settings_in(phase).epochs for phase in self.method.phases(self.params))
 
     def settings_in(self, phase: Phase) -> Settings:
-        """The parameters of the loop in one phase."""
+        """Return the parameters of the loop in one phase."""
         return self.settings.model_copy(update={"epochs": phase.epochs or self.settings.epochs})
 
 
 def train_phases(plan: TrainingPlan, data: NormalizedData, work: Path, on_epoch: OnEpoch) -> Progress:
-    """Train the phases one after the other; return the history of all and the best of the last one.
+    """Train the phases in order; return the history of all phases and the best weights of the last one.
 
-    Each phase begins with what those before it have chosen. A phase that has ended is read back from its checkpoint.
-    Where there are several, the history has a column `phase` that counts from 1.
+    Each phase starts from the results of the previous ones. A phase that has ended is read from its checkpoint. If
+    there are several phases, the history has a column `phase` that counts from 1.
     """
     phases, before, history = plan.method.phases(plan.params), dict[str, Trained](), list[dict[str, float]]()
     for number, phase in enumerate(phases, 1):
@@ -127,7 +127,7 @@ def train_phases(plan: TrainingPlan, data: NormalizedData, work: Path, on_epoch:
 def _open_examples(
     plan: TrainingPlan, data: NormalizedData, phase: Phase, before: Before, work: Path
 ) -> Examples:
-    """The images on which the phase trains; `work` is the folder of the phase."""
+    """Open the images on which the phase trains; `work` is the folder of the phase."""
     settings = plan.settings_in(phase)
     if isinstance(plan.params, PatchParams):
         context = {name: _predictions(plan, data, phase, before, work / name) for name in phase.others}
@@ -139,14 +139,14 @@ def _open_examples(
 def _predictions(
     plan: TrainingPlan, data: NormalizedData, phase: Phase, before: Before, folder: Path
 ) -> Volumes:
-    """The predictions of the phases before for the training and validation patients."""
+    """Return the predictions of the previous phases for the training and validation patients."""
     with deterministic(plan.settings.seed):
         network = plan.method.network_before(plan.params, phase.name, before)
         return predictions(network, data, folder, choose_device(plan.settings.device))
 
 
 def _facts(configuration: Configuration, data_sha256: str) -> dict[str, Any]:
-    """What identifies a training: its parameters, the hash of its data, and the fingerprint of both."""
+    """Return what identifies a training: its parameters, the hash of its data, and the fingerprint of both."""
     provenance = configuration.provenance
     fingerprint = run_fingerprint(configuration.name, provenance, data_sha256)
     return {"fingerprint": fingerprint, "data_sha256": data_sha256, "params": provenance}
@@ -166,7 +166,7 @@ def _write_fitted(
 def write_trained(
     folder: Path, plan: TrainingPlan, data: NormalizedData, done: Progress, facts: dict[str, Any]
 ) -> None:
-    """The best weights with their configuration; history.csv; model.json."""
+    """Write the best weights with their configuration, history.csv and model.json."""
     config = plan.method.network_config(plan.params)
     size = sum(weight.numel() for weight in plan.method.build_network(config).parameters())
     facts = facts | {"best_epoch": done.best_epoch, "best_validation": done.best_value}
@@ -183,7 +183,7 @@ def _write_model(
     data: NormalizedData,
     facts: dict[str, Any],
 ) -> None:
-    """<direction>.safetensors from the weights and the configuration of each direction; model.json with the facts."""
+    """Write <direction>.safetensors from the weights and configuration of each direction, and model.json."""
     for direction, (weights, config) in made.items():
         file = folder / f"{direction}.safetensors"
         save_model(file, method, direction, dict(weights), config, data.normalization.to_json())
@@ -199,7 +199,7 @@ def _start_tracking(configuration: Configuration, data: NormalizedData, facts: d
 
 
 def _reporter(tracked: Run, plan: TrainingPlan, data: NormalizedData, example_every: int) -> OnEpoch:
-    """Log each epoch once: losses and validation errors, speed, use of the machine, and pictures of slices."""
+    """Return a function that logs each epoch once: losses, validation errors, speed, machine use and pictures."""
     known, usage = tracked.logged_steps("epoch"), Usage()
     # a whole volume would take too long
     every = example_every if plan.method.examples == "slices" else 0

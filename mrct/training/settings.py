@@ -1,4 +1,4 @@
-"""The parameters of the training loop: those of each method, and those that all methods share."""
+"""Parameters of the training loop: those of each method, and those that all methods share."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from mrct.core.params import Section
 
 
 class Augmentation(Section):
-    """The largest random change of each kind; 0 or false switches it off."""
+    """Largest random change of each kind; 0 or false switches it off."""
 
     rotation_deg: float
     scale: float
@@ -19,15 +19,16 @@ class Augmentation(Section):
 
     @property
     def moves(self) -> bool:
-        """Whether the geometry changes at all."""
+        """Return whether the geometry changes at all."""
         return self.flip or any((self.rotation_deg, self.scale, self.shift_mm))
 
 
 class Loop(Section):
-    """How long and in what portions a method is trained; keys of its section.
+    """Length and batches of the training of a method; keys of its section.
 
-    `batch_size` counts the images of all processes. `accumulate` batches make one update of the weights. The gradients
-    of an optimizer's weights, all together, are shortened to the norm `max_gradient_norm`; 0 leaves them alone.
+    `batch_size` counts the images of all processes. `accumulate` batches make one update of the weights. If the norm of
+    all gradients of an optimizer's weights exceeds `max_gradient_norm`, they are scaled down to it; 0 leaves them
+    unchanged.
     """
 
     epochs: int = Field(ge=1)
@@ -39,13 +40,13 @@ class Loop(Section):
 
 
 class AdversarialLoop(Loop):
-    """Of a method with discriminators, which also see up to `pool_size` older synthetic images."""
+    """Loop of a method with discriminators, which also see up to `pool_size` older synthetic images."""
 
     pool_size: int = Field(ge=0)
 
 
 class Shared(Section):
-    """Top-level keys of params.yaml, the same for all methods."""
+    """Top-level keys of params.yaml that all methods share."""
 
     augmentation: Augmentation
     seed: int
@@ -55,4 +56,4 @@ class Shared(Section):
 
 
 class Settings(AdversarialLoop, Shared):
-    """All parameters of the loop; `pool_size` is 0 for a method without discriminators."""
+    """Parameters of the loop, all together; `pool_size` is 0 for a method without discriminators."""

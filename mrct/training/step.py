@@ -1,4 +1,4 @@
-"""One epoch of a method: its losses over the shuffled examples, gradients gathered, weights updated."""
+"""One epoch of a method: losses over the shuffled examples, summed gradients, updates of the weights."""
 
 import copy
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from mrct.training.settings import Settings
 
 
 class NotFiniteLossError(RunError):
-    """A loss became NaN or infinite; the last checkpoint is from before."""
+    """Error for a loss that became NaN or infinite; the last checkpoint is from before."""
 
 
 class ImagePool:
-    """Up to `size` synthetic images, which discriminators see as well (Shrivastava 2017; Zhu 2017, sec. 4).
+    """Pool of up to `size` older synthetic images for discriminators (Shrivastava 2017; Zhu 2017, sec. 4).
 
     All of its state is in `images`; its random numbers come from outside.
     """
@@ -32,7 +32,7 @@ class ImagePool:
         self.images: list[Tensor] = [] if images is None else list(images)
 
     def exchange(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """(B, ...) -> (B, ...) for the discriminator: store while there is room, then swap every second image."""
+        """Return images (B, ...) for the discriminator: store while there is room, then swap every second image."""
         shown = []
         for image in images:
             if len(self.images) < self.size:
@@ -45,7 +45,7 @@ class ImagePool:
 
 
 class Average:
-    """Exponential moving average of the generators; `networks` is what validation and the saved model then use."""
+    """Exponential moving average of the generators; validation and the saved model use its `networks`."""
 
     def __init__(self, generators: dict[str, nn.Module], decay: float) -> None:
         self.decay = decay
@@ -55,7 +55,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Update w ← d·w + (1 - d)·generator; d grows to `decay`, so that the random start has no weight soon.
+        """Update w ← d·w + (1 - d)·generator; d grows to `decay`, so that the random start soon has no weight.
 
         d = min(decay, (1 + n) / (10 + n)) after n updates, as TensorFlow's ExponentialMovingAverage.
         """
@@ -72,7 +72,7 @@ class Average:
 
 @dataclass
 class Training:
-    """Everything that changes while a method is trained, on its device."""
+    """State that changes while a method is trained, on its device."""
 
     method: TrainedMethod[Any]
     optimizers: dict[str, torch.optim.Optimizer]
@@ -83,7 +83,7 @@ class Training:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The networks that are validated and saved: the generators, or their moving average."""
+        """Return the networks that are validated and saved: the generators, or their moving average."""
         return dict(self.average.networks.items()) if self.average else self.method.generators()
 
 

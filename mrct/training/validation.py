@@ -1,4 +1,4 @@
-"""The validation error of an epoch: how far the synthetic images are off, inside the head."""
+"""Validation error of an epoch: the mean absolute error of the synthetic images inside the head."""
 
 from collections.abc import Mapping
 
@@ -26,13 +26,13 @@ def validation_metrics(
 ) -> dict[str, float]:
     """Compute the mean absolute error in the head of each direction.
 
-    Of several processes each translates its share of the patients; all get the same result.
+    Each of several processes translates its share of the patients; all get the same result.
 
     Args:
         generators: The network of each direction.
-        data: Where the validation patients come from.
-        device: Where the networks are.
-        others: Further images that networks of volumes are given.
+        data: The data with the validation patients.
+        device: Device of the networks.
+        others: Further images for networks of volumes.
 
     Returns:
         validation_mr_to_ct in HU, with HU clipped to the window, and validation_ct_to_mr in levels of 0 to 255: the
@@ -59,7 +59,7 @@ def _error(
     device: torch.device,
     others: Mapping[str, np.ndarray],
 ) -> float:
-    """Mean of |prediction - target| in the head of the paired slices, in units of [-1, 1]."""
+    """Average |prediction - target| in the head of the paired slices, in units of [-1, 1]."""
     valid = np.flatnonzero(patient.valid)
     source, target = patient.images(direction)
     predicted = translate(network, source, patient.slice_spacing_mm, device, others, valid)

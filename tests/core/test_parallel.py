@@ -1,4 +1,4 @@
-"""The same results in the same order, whoever works: this process, a pool of them, a dask cluster."""
+"""Tests that results and their order are the same in this process, in a pool of processes and on a dask cluster."""
 
 import importlib
 import os
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module", autouse=True)
 def functions():
-    """A module that worker processes can import: they inherit sys.path."""
+    """Provide a module that worker processes can import, because they inherit sys.path."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "tests"))
         yield importlib.import_module("helpers.worker_functions")
@@ -34,7 +34,7 @@ def cluster(functions):
 
 @pytest.fixture(params=["here", "processes", "dask"])
 def chosen(request, monkeypatch):
-    """Each way to work, as arguments of `running`."""
+    """Provide each kind of executor, as arguments of `running`."""
     monkeypatch.setenv("MRCT_WORKERS", "1" if request.param == "here" else "2")
     if request.param == "dask":
         return "dask", request.getfixturevalue("cluster")
@@ -96,7 +96,7 @@ def test_workers_of_a_killed_run_end_too(tmp_path):
 
 
 def wait_until(condition):
-    """Fails after a minute, which is long for what takes a second."""
+    """Wait until the condition holds; fail after a minute."""
     for _ in range(600):
         if condition():
             return

@@ -1,4 +1,4 @@
-"""A killed run goes on with what is missing, to the bytes of one that nobody stopped; what changed is done again."""
+"""Tests that a killed run is completed to the bytes of an uninterrupted one, and that changed jobs are run again."""
 
 import importlib
 import os
@@ -31,13 +31,13 @@ test_resume.run(Path(sys.argv[1]))
 
 
 def fingerprint_of_the_test(stage):
-    """The stage `shout` is not in dvc.yaml."""
+    """Replace the code fingerprint, since the stage `shout` is not in dvc.yaml."""
     return f"code of {stage}"
 
 
 @pytest.fixture(autouse=True)
 def functions(monkeypatch):
-    """A module that worker processes can import: they inherit sys.path."""
+    """Provide a module that worker processes can import, because they inherit sys.path."""
     monkeypatch.syspath_prepend(str(ROOT / "tests"))
     monkeypatch.setenv("MRCT_WORKERS", "1")
     monkeypatch.setattr(resume, "code_fingerprint", fingerprint_of_the_test)
@@ -46,7 +46,7 @@ def functions(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four patients of one file each, and a place for the marks of who was at work."""
+    """Make four patients of one file each, and a folder for the marks of started jobs."""
     (tmp_path / "marks").mkdir()
     for patient in PATIENTS:
         (tmp_path / "in" / patient).mkdir(parents=True)
@@ -55,7 +55,7 @@ def folder(tmp_path):
 
 
 def run(folder, out="out", **changes):
-    """As a stage does it: every patient's work, then a table of the results."""
+    """Run as a stage does: every patient's job, then a table of the results."""
     worker = importlib.import_module("helpers.worker_functions")
     with resume.work_folder(folder / out) as work, output_folder(folder / out) as partial:
         jobs = [
@@ -69,7 +69,7 @@ def run(folder, out="out", **changes):
 
 
 def kill_at(folder, patient, **environment):
-    """A run that gets SIGKILL half-way through the patient."""
+    """Run, and kill the run with SIGKILL in the middle of the patient."""
     command = [sys.executable, "-c", KILLED, str(folder)]
     path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", HERE)))
     changes = {"MRCT_TEST_KILL": patient, "PYTHONPATH": path, **environment}
@@ -89,7 +89,7 @@ def test_a_killed_run_goes_on_with_what_is_missing_and_ends_in_the_same_bytes(fo
     assert not (folder / "out").exists()
     run(folder)
     assert times_at_work(folder) == [1, 1, 2, 1]
-    assert "shout: 2 of 4 stand" in capfd.readouterr().err
+    assert "shout: 2 of 4 are kept" in capfd.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == ["in", "marks", "out"]
     run(folder, "again")
     assert times_at_work(folder) == [2, 2, 3, 2]
@@ -103,7 +103,7 @@ def test_a_killed_worker_leaves_the_finished_work_of_the_others(folder):
     assert kill_at(folder, "P4", MRCT_WORKERS="2") == 1
     run(folder)
     assert times_at_work(folder)[3] == 2
-    assert sum(times_at_work(folder)) <= 6  # one more may have been under way in the other worker
+    assert sum(times_at_work(folder)) <= 6  # one more may have been in progress in the other worker
     assert tree(folder / "out")["P4/deeper/all.txt"] == b"P4 IS WELL" * 3
 
 
@@ -154,7 +154,7 @@ class Settings(Section):
 
 @dataclass(frozen=True)
 class Job:
-    """One of every kind of field."""
+    """Job with one field of every kind."""
 
     source: Path
     out: Path
@@ -205,7 +205,7 @@ def test_a_field_that_json_cannot_tell_wholly_is_refused(tmp_path):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project of one stage, whose code is a module and a package."""
+    """Make a project of one stage, whose code is a module and a package."""
     (tmp_path / "dvc.yaml").write_text(
         "stages: {shout: {deps: [data/in, stages/shout.py, mrct/masks]}, whisper: {deps: [data/in]}}"
     )
@@ -229,7 +229,7 @@ def test_code_tables_and_libraries_are_part_of_the_fingerprint(project, monkeypa
 
 
 def test_compiled_code_is_no_part_of_the_fingerprint(project):
-    """Python writes it, under names of its own for a moment, while another process may look."""
+    """Python may write it, under temporary names, while another process reads the folder."""
     before = fingerprints.code_fingerprint("shout")
     (project / "mrct/masks/__pycache__").mkdir()
     (project / "mrct/masks/__pycache__/masks.cpython-311.pyc.4711").write_bytes(b"half")
@@ -260,7 +260,7 @@ def test_after_an_error_that_spoils_the_work_nothing_of_it_is_left(tmp_path, err
 
 
 def by_length(job, code):
-    """A job is known by the length of its input alone."""
+    """Name a job by the length of its input only."""
     return f"{code.split()[-1]}-{(job.source / 'text.txt').stat().st_size}"
 
 
@@ -296,7 +296,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_disturbs_nothing(folder):
 
 
 def test_a_worker_that_outlived_its_run_may_be_first(folder, functions, monkeypatch):
-    """It ends between the start and the end of ours: one of the two results stands, whole."""
+    """It ends between the start and the end of ours: one of the two results is kept, whole."""
     job = functions.Shout(folder / "in/P1", folder / "unused", 3, str(folder / "marks"))
     (folder / "work").mkdir()
 

@@ -1,4 +1,4 @@
-"""How a stage ends: expected errors in one message, defects with a traceback, in private without any value."""
+"""Tests of how a stage ends: expected errors give one message, defects a traceback, private ones no values."""
 
 import importlib
 import shutil
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def functions():
-    """A module that worker processes can import: they inherit sys.path."""
+    """Provide a module that worker processes can import, because they inherit sys.path."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "tests"))
         yield importlib.import_module("helpers.worker_functions")

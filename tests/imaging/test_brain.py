@@ -1,4 +1,4 @@
-"""The brain's mask: a phantom whose truth is known, real anatomy, and heads that are open or hold no brain."""
+"""Tests of the brain mask on a phantom with known truth, real anatomy, and heads that are open or without brain."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def disk(radius_mm: float, center_mm: tuple[float, float] = (0.0, 0.0)) -> np.nd
 
 
 def head(noise_hu: float = 4.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """HU, head and brain of one slice (1, H, W): scalp of fat and muscle, skull, brain with a ventricle, two eyes."""
+    """Make HU, head and brain (1, H, W): scalp of fat and muscle, skull, brain with a ventricle, two eyes."""
     hu = np.full((SIDE, SIDE), AIR)
     for region, value in (
         (disk(96), FAT), (disk(92), 55.0), (disk(88), BONE), (disk(80), BRAIN), (disk(12), WATER),

@@ -34,7 +34,7 @@ def image_of(
 
 
 def disc(size: int, center: tuple[float, float], radius: float, depth: int = 3) -> np.ndarray:
-    """Soft-edged bright disc about (i, j) on 0, the same in each slice."""
+    """Make a soft-edged bright disc around (i, j) on 0, the same in each slice."""
     j, i = np.mgrid[:size, :size]
     distance = np.hypot(i - center[0], j - center[1])
     return np.repeat(np.clip(radius - distance, 0, 1)[None] * 500, depth, axis=0)
@@ -78,7 +78,7 @@ def test_same_spacing_only_crops_and_pads() -> None:
 
 @pytest.mark.parametrize("target_mm", [0.7, 1.0, 2.0, 3.1])
 def test_a_ramp_stays_a_ramp_in_mm(target_mm: float) -> None:
-    """Linear interpolation and a symmetric blur leave a linear function of position alone."""
+    """Linear interpolation and a symmetric blur do not change a linear function of position."""
     j, i = np.mgrid[:64, :64]
     image = image_of(np.stack([2.0 * i * 1.0 + 5.0 * j * 1.5 + 100 * k for k in range(3)]), (1.0, 1.5, 3.0))
     grid = centered_grid(image, np.array([32.0, 32.0]), 9, target_mm)

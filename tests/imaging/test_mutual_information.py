@@ -55,7 +55,7 @@ def test_mutual_information_of_independent_or_constant_images_vanishes():
 
 @given(st.integers(0, 10**6), st.integers(2, 40))
 def test_normalized_mutual_information_against_scikit_image(seed: int, bins: int) -> None:
-    """Studholme's (H(a) + H(b)) / H(a, b) and ours tell the same: ours = 2 - 2 / theirs."""
+    """Studholme's (H(a) + H(b)) / H(a, b) and ours are equivalent: ours = 2 - 2 / Studholme's."""
     rng = np.random.default_rng(seed)
     one = rng.normal(size=500)
     other = one + rng.normal(size=500)

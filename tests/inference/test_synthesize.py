@@ -1,4 +1,4 @@
-"""A model on a new patient: right geometry and HU in DICOM and NIfTI; wrong inputs are refused."""
+"""Tests of a model on a new patient: geometry and HU in DICOM and NIfTI; wrong inputs are refused."""
 
 from pathlib import Path
 
@@ -132,7 +132,7 @@ def _enhanced(folder: Path, image: sitk.Image) -> Path:
     headers = [pydicom.dcmread(file) for file in files]
     headers[0].update({"EchoTime": 100.0, "RepetitionTime": 4000.0, "EchoTrainLength": 1, "FlipAngle": 90.0})
     headers[0].RescaleType = "US"
-    assert all(element.tag for element in headers[0])  # pydicom parses an element when it is asked for
+    assert all(element.tag for element in headers[0])  # pydicom parses an element on access
     grid = Grid(affine(image), image.GetSize()[::-1], image.GetSpacing()[2])
     whole = to_multiframe(headers[0], grid, np.stack([header.pixel_array for header in headers]))
     folder.mkdir()
@@ -154,9 +154,8 @@ def test_an_enhanced_file_gives_what_its_slices_would(tmp_path, mr, model_file):
         assert {item.ReferencedSOPInstanceUID for item in found.SourceImageSequence} == uids
         assert [item.ReferencedFrameNumber for item in found.SourceImageSequence] == [number]
         assert "ReferencedFrameNumber" not in expected.SourceImageSequence[0]
-    assert synthesize(source / "enhanced.dcm", tmp_path / "again", model)[
-        0
-    ]  # the file by its name does as well
+    # the path of the file is accepted as well
+    assert synthesize(source / "enhanced.dcm", tmp_path / "again", model)[0]
 
 
 def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, mr, model_file):
@@ -164,7 +163,7 @@ def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, 
     image = pydicom.dcmread(file)
     del image.PerFrameFunctionalGroupsSequence
     image.save_as(file)
-    with pytest.raises(WrongInputError, match="does not tell how its slices or frames lie"):
+    with pytest.raises(WrongInputError, match="has no usable orientation of its slices or frames"):
         synthesize(file, tmp_path / "out", load_model(model_file))
 
 

@@ -1,4 +1,4 @@
-"""MIND against a loop that is the formula, a closed form, and the changes of contrast it must not see."""
+"""Tests of MIND against the formula as a loop, a closed form, and its invariance to changes of contrast."""
 
 import math
 from itertools import pairwise
@@ -98,14 +98,14 @@ def test_monotone_change_of_intensity_is_hardly_seen(head, power):
 
 
 def _require_small(image: Tensor, changed: Tensor) -> None:
-    """The change of contrast costs less than 3 % of what eight pixels out of place cost."""
+    """Check that the change of contrast costs less than 3 % of a displacement by eight pixels."""
     descriptor = mind(image)
     cost = mind_loss(descriptor, mind(changed))
     assert cost < 0.03 * mind_loss(descriptor, mind(image.roll(8, 3)))
 
 
 def test_misplaced_structure_costs_the_more_the_farther_it_is(head):
-    """And the inverted contrast in place, as between MR and CT, less than the same contrast out of place."""
+    """The inverted contrast in place, as between MR and CT, also costs less than the same contrast displaced."""
     descriptor = mind(head)
     costs = [
         mind_loss(descriptor, mind(image)) for image in (-head, *(head.roll(n, 3) for n in (1, 2, 4, 8)))

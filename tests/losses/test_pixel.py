@@ -1,4 +1,4 @@
-"""P_pix and the weighted L1 against literal references, and what a stop-gradient and a NaN must do."""
+"""Tests of P_pix and the weighted L1 against literal references, and of the stop-gradient and NaN."""
 
 import math
 
@@ -106,7 +106,7 @@ def test_minmax_of_equal_patches_is_plain_l1(shape):
 
 @pytest.mark.parametrize("weighting", ["clip", "minmax"])
 def test_nan_among_the_logits_reaches_the_loss(weighting):
-    """Hidden as a weight of 1, it would let the training run on."""
+    """If NaN became a weight of 1, the training would continue."""
     logits = torch.zeros(1, 1, 3, 3)
     logits[0, 0, 1, 1] = math.nan
     weights = pixel_weights(logits, (6, 6), weighting)

@@ -39,9 +39,8 @@ def test_it_is_the_mean_over_the_batch():
 def test_equal_images_cost_nothing_and_opposite_ones_more_than_one():
     _, real = pair(8, 9, 10)
     assert float(ssim_loss(batch(real), batch(real), 2.0)) == pytest.approx(0.0, abs=1e-12)
-    board = (
-        np.indices((8, 9, 10)).sum(0) % 2 * 2.0 - 1
-    )  # local means near zero, so that structure alone counts
+    # local means near zero, so that structure alone counts
+    board = np.indices((8, 9, 10)).sum(0) % 2 * 2.0 - 1
     assert float(ssim_loss(batch(-board), batch(board), 2.0)) > 1.9
 
 

@@ -1,4 +1,4 @@
-"""Spatially-correlative maps against loops, closed forms, and the changes of contrast they must hardly see."""
+"""Tests of spatially-correlative maps against loops and closed forms, and of their robustness to contrast."""
 
 import math
 from itertools import pairwise
@@ -97,7 +97,7 @@ def test_defaults_are_the_published_ones():
 @settings(deadline=None)
 @given(st.floats(0.1, 100), st.lists(st.floats(-50, 50), min_size=4, max_size=4), st.integers(0, 99))
 def test_gain_and_offset_of_the_features_do_not_matter(gain, offset, seed):
-    """Without the centering an offset, as every ReLU adds one, would make all correlations equal."""
+    """Without centering, an offset such as that of a ReLU would make all correlations equal."""
     features = _random(1, 4, 6, 6, seed=seed)
     changed = gain * features + torch.tensor(offset).double().view(1, 4, 1, 1)
     loss = spatial_correlation_loss([features], [changed], torch.Generator().manual_seed(0))
@@ -137,7 +137,7 @@ def test_gradients():
 
 @pytest.mark.parametrize("level", [-1.0, 0.3])
 def test_an_output_without_structure_keeps_the_gradient_small(head, level):
-    """A generator that has collapsed: rounding alone tells one place from the other, and must not be enlarged."""
+    """In a collapsed output, places differ only by rounding, which must not be amplified."""
     features = RandomConvFeatures()
     output = torch.full_like(head, level).requires_grad_()
     loss = spatial_correlation_loss(features(head), features(output), torch.Generator().manual_seed(0))

@@ -102,7 +102,7 @@ def test_a_later_iteration_goes_on_where_the_one_before_ended_or_starts_anew():
         "iteration_2",
         {"iteration_1": trained_from(ContextGan.build(params(), "iteration_1", {}))},
     )
-    with torch.no_grad():  # the second generator has learnt to look at its context
+    with torch.no_grad():  # the second generator has learned to use its context
         chain.mr_to_ct.generators[1].layers[0].weight += 0.1
     mr, context = batch(context=True).mr, batch(context=True).other["context"]
     both = torch.cat([mr, context], 1)
@@ -182,5 +182,5 @@ def test_impossible_values_are_refused(change):
 
 @pytest.mark.parametrize("asked", [["ct_to_mr"], ["mr_to_ct", "ct_to_mr"], []])
 def test_the_direction_that_the_paper_does_not_have_is_refused(asked):
-    with pytest.raises(ParamsError, match=r"directions.*(make CT from MR alone|at least 1)"):
+    with pytest.raises(ParamsError, match=r"directions.*(translate MR to CT only|at least 1)"):
         params(directions=asked)

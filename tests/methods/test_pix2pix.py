@@ -93,7 +93,7 @@ def test_the_discriminator_sees_the_input_beside_the_output(images, losses):
 
 
 def test_beyond_the_scale_the_error_pulls_and_no_discriminator(images):
-    """The discriminator sees the end of the scale; the way to please it, further out, is closed."""
+    """The discriminator sees clipped values, so that moving further outside cannot lower its loss."""
     method = made()
     method.mr_to_ct_discriminator = discriminator = Scores()
     head = method.mr_to_ct.head
@@ -187,7 +187,7 @@ def test_every_key_changes_the_weights(images, trained, key, value):
     changed = trained(made(**{key: value}), images, 3).state_dict()
     assert usual.keys() != changed.keys() or any(not torch.equal(usual[n], changed[n]) for n in usual)
     again = trained(made(), images, 3).state_dict()
-    assert all(torch.equal(usual[n], again[n]) for n in usual)  # or the line above could not fail
+    assert all(torch.equal(usual[n], again[n]) for n in usual)  # otherwise the line above could not fail
 
 
 def test_soft_tissue_weight_changes_what_the_fine_tuning_ends_with(images, trained):

@@ -35,6 +35,6 @@ def test_only_the_synthetic_image_can_lower_it(loss, features, vgg16_file):
 
 
 def test_the_features_are_those_that_were_asked_for(vgg16_file):
-    assert StructureLoss("mind", "vgg16", "no such file").features is None  # MIND asks no network
+    assert StructureLoss("mind", "vgg16", "no such file").features is None  # MIND needs no network
     assert StructureLoss("sc_map", "encoder", "").features is None
     assert isinstance(StructureLoss("sc_map", "vgg16", vgg16_file).features, Vgg16Features)

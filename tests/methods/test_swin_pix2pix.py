@@ -35,7 +35,7 @@ def params(**changes) -> SwinPix2PixParams:
 
 
 class Stand(nn.Module):
-    """A generator of one weight, so that the losses can be looked at without MONAI."""
+    """Generator of one weight, so that the losses can be tested without MONAI."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,9 +100,8 @@ def test_the_discriminator_scores_patches_of_pairs(side, scores):
     with torch.inference_mode():
         together = discriminator(pair)
         assert together.shape == (2, 1, scores, scores, scores)
-        assert torch.allclose(
-            discriminator(pair[:1]), together[:1], atol=1e-6
-        )  # no score depends on the batch
+        # no score depends on the batch
+        assert torch.allclose(discriminator(pair[:1]), together[:1], atol=1e-6)
 
 
 def test_without_monai_the_error_names_the_extra(monkeypatch):
@@ -152,5 +151,5 @@ def test_gradients_of_a_batch_of_one_are_right_with_instance_norm():
         gradients.append({name: weight.grad.clone() for name, weight in network.named_parameters()})
     largest = max(float(gradient.abs().max()) for gradient in gradients[0].values())
     for name, one in gradients[0].items():
-        if float(one.abs().max()) > 1e-5 * largest:  # what a norm cancels is rounding
+        if float(one.abs().max()) > 1e-5 * largest:  # gradients that a norm cancels are rounding errors
             assert torch.allclose(one, gradients[1][name], atol=0.2 * float(one.abs().max())), name

@@ -71,7 +71,7 @@ def test_a_voxel_of_ct_depends_on_the_mr_around_it_and_on_nothing_else():
 
 
 def test_no_path_dies():
-    """Where every unit is far below zero, a gradient still reaches the first layer."""
+    """A gradient reaches the first layer even if every unit is far below zero."""
     torch.manual_seed(0)
     network = ContextGenerator(1, 2)
     for name, values in network.named_parameters():
@@ -82,7 +82,7 @@ def test_no_path_dies():
 
 
 def test_ten_layers_without_a_norm_keep_the_signal():
-    """By the mean square before the last layer; Xavier's start leaves 1e-4 of the input's."""
+    """By the mean square before the last layer; Xavier's initialization keeps 1e-4 of the input's."""
     torch.manual_seed(0)
     network = ContextGenerator(1, 8)
     x = torch.rand(1, 1, 32, 32, 32)

@@ -67,7 +67,7 @@ def test_it_equals_the_literal_reference(seen, made, overlap):
     window, rng = Window(seen, made, overlap), np.random.default_rng(0)
     volume = rng.uniform(-1, 1, (9, 7, 6)).astype(np.float32)
 
-    def blurred(patches, window):  # looks at all that is seen, so that wrong input shows
+    def blurred(patches, window):  # uses the whole input, so that wrong input is noticed
         return (
             middle(patches, window)
             + patches.mean((1, 2, 3, 4))[:, None, None, None]
@@ -93,7 +93,7 @@ def test_a_network_that_differs_from_window_to_window_leaves_no_seam():
 
     hard = steps(Window(16, 16, 0.0))
     assert hard > 1.0
-    # Hann's slope is at most π / 2 a half window: π / 16 a voxel of a difference of at most 2
+    # Hann's slope is at most π / 2 per half window: π / 16 per voxel of a difference of at most 2
     assert steps(window) < 2 * np.pi / 16 < hard / 2
 
 

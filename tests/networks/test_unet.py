@@ -63,7 +63,7 @@ def test_skips_norms_dropout_and_activations_stand_where_the_paper_has_them():
 
 
 def test_a_skip_carries_the_encoders_own_image():
-    """With all that comes from below cut off, the output still follows the input at full detail."""
+    """Without the features of the lower levels, the output still follows the input at full detail."""
     torch.manual_seed(0)
     network = UNet(4, 0.0).eval()
     x = torch.rand(1, 1, 64, 64)
@@ -84,7 +84,7 @@ def test_xavier_start():
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])
 def test_same_shape_and_a_gradient_however_far_off(height, width):
-    """Tanh at its end lets none through: a patch of the highest HU would stay for ever."""
+    """A final tanh would have no gradient there: a region of the highest HU would never change."""
     network = UNet(2, 0.5)
     nn.init.constant_(network.head.bias, 100.0)
     output = network(torch.randn(2, 1, height, width))

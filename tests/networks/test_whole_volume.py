@@ -1,4 +1,4 @@
-"""Slices by slices, patches by patches; anisotropic volumes come back on their own slices."""
+"""Tests of whole volumes by slices and by patches; anisotropic volumes are returned on their own slices."""
 
 import numpy as np
 import pytest

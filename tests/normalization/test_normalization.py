@@ -1,4 +1,4 @@
-"""Volumes to [-1, 1] and back: closed forms, scikit-image, inverses; and what manifests and model files hold."""
+"""Tests of volumes to [-1, 1] and back: closed forms, scikit-image, inverses; manifests and model files."""
 
 import json
 
@@ -18,7 +18,7 @@ from mrct.normalization.normalization import Normalization
 
 WINDOW = (-1024.0, 3000.0)
 NORMALIZATION = Normalization(48, 2.0, WINDOW, MrScaling("percentile"))
-#: What the stage normalize wrote before `Normalization` existed, and what model files of that time carry.
+#: Content that the stage normalize and model files had before `Normalization` existed.
 OLD_MANIFEST = """{
   "hu_window": [-1024.0, 3000.0],
   "image_size": 128,

@@ -44,7 +44,7 @@ def test_each_patient_has_one_split_whatever_the_order(n_pairs: dict[str, int], 
 
 
 def test_published_split_of_a_seed() -> None:
-    """Pinned: a change of it would silently mix training and test patients of models trained before."""
+    """The split is pinned: a change would silently mix training and test patients of existing models."""
     split = split_patients(dict.fromkeys("ABCDEFGH", 5), 11, 0.2, 0.3)
     assert "".join(split[name][:2] for name in "ABCDEFGH") == "vatetetrtrtrtrva"
     assert split_patients(dict.fromkeys("ABCDEFGH", 5), 12, 0.2, 0.3) != split
@@ -60,7 +60,7 @@ def test_splits_have_alike_slice_counts() -> None:
 
 
 def test_chance_decides_within_a_stratum() -> None:
-    """No patient is bound to a split by its place in the order: over seeds each sees all three."""
+    """No patient is bound to a split by its place in the order: over many seeds each is in all three."""
     seen: dict[str, set[str]] = {patient: set() for patient in COHORT}
     for seed in range(60):
         for patient, name in split_patients(COHORT, seed, 0.2, 0.3).items():

@@ -1,4 +1,4 @@
-"""A registration as a value: where it brings points, and how far."""
+"""Tests of a registration as a value: where it maps points, and how far."""
 
 import numpy as np
 import pytest

@@ -25,7 +25,7 @@ angle_deg = st.floats(-20.0, 20.0)
 
 
 def depth_mm(angle_deg):
-    """Of the ball's center behind the plane that touches the brain, its normal so far below the front."""
+    """Compute the depth of the ball's center behind the plane touching the brain whose normal is at this angle."""
     angle = np.radians(angle_deg)
     support = np.hypot(BRAIN[1] * np.cos(angle), BRAIN[2] * np.sin(angle))
     return FACE_MM * np.cos(angle - np.radians(FACE_DEG)) - support
@@ -79,7 +79,8 @@ def find_head(ct):
 
 def test_the_plane_touches_the_ellipsoid_at_the_margin_and_faces_the_face():
     egg = EggHead(spacing_mm=2.0)
-    plane = deface.face_plane(egg.ct, volumes.like(egg.ball, egg.ct))  # the scalp would have its say, too
+    # without the scalp, which would also count
+    plane = deface.face_plane(egg.ct, volumes.like(egg.ball, egg.ct))
     half_voxel_mm = np.abs(plane.normal).sum()
     # voxels at the edge are part bone, so that the cavity falls short by up to one of them
     assert -2 * half_voxel_mm < egg.distance_mm(plane) - deface.MARGIN_MM - half_voxel_mm < 0.2

@@ -1,4 +1,4 @@
-"""Rigid registration: real anatomy in known poses, the RIRE patient with its published truth, and its steps apart."""
+"""Tests of rigid registration: real anatomy in known poses, the RIRE patient with its published truth, single steps."""
 
 from functools import cache
 from pathlib import Path
@@ -190,7 +190,7 @@ def test_rotation_step_moves_a_point_at_the_radius_by_its_length():
 
 
 def literal_information(one, other, region, pose, bins):
-    """Voxel by voxel, trilinear by hand."""
+    """Compute the mutual information voxel by voxel, with explicit trilinear interpolation."""
     joint, covered = np.zeros((bins, bins)), 0
     values, index_of = volumes.to_array(other.image), np.linalg.inv(volumes.affine(other.image))
     for k, j, i in np.argwhere(region):

@@ -1,4 +1,4 @@
-"""The section that a hospital signs: its counts lose nothing, and an audit that contradicts itself is refused."""
+"""Tests of the section to sign: its counts are complete, and a contradictory audit is refused."""
 
 import hashlib
 import json

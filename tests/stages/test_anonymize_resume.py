@@ -100,7 +100,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_bytes_of_an_uninterrupted_one(
     assert not (tmp_path / "out").exists()
     resumed = anonymize(tmp_path)
     assert len(rewritten) == N_FILES - 4
-    assert "2 of 4 stand" in capfd.readouterr().err
+    assert "2 of 4 are kept" in capfd.readouterr().err
     assert not work_of(tmp_path).exists()
     assert resumed == anonymize(tmp_path, out="again")
     assert len(rewritten) == N_FILES - 4 + N_FILES

@@ -1,4 +1,4 @@
-"""The same motion for MR and CT, another contrast for the MR alone, and nothing where nothing is asked for."""
+"""Tests of augmentation: the same motion for MR and CT, another contrast for the MR only, and no change if off."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_shift_is_in_millimeters():
     moved, *_ = augment(Batch(image, image, {}), draws(64), settings(shift_mm=8.0), 2.0)
     weights = (moved + 1)[:, 0]
     rows = (weights.sum(2) * (torch.arange(33.0) - 16)).sum(1) / weights.sum((1, 2))
-    assert rows.abs().max() <= 4.0 + 1e-3  # 8 mm at 2 mm a pixel
+    assert rows.abs().max() <= 4.0 + 1e-3  # 8 mm at 2 mm per pixel
     assert rows.abs().max() > 3.0
 
 
@@ -110,7 +110,7 @@ def test_bias_is_smooth():
 
 
 def test_an_image_changes_alike_in_any_batch():
-    """What several processes rely on: draws of a whole batch, applied to a part of it."""
+    """Several processes rely on this: the draws of a whole batch are applied to a part of it."""
     everything = settings(rotation_deg=5.0, scale=0.1, shift_mm=5.0, flip=True, mr_gamma=0.3, mr_bias=0.3)
     image, given = images(4), draws(4)
     whole = augment(Batch(image, image, {"brain": image}), given, everything, 2.0)

@@ -41,7 +41,7 @@ with distributed.joined(torch.device("cpu")):
 
 
 def train(folder: Path, data: Path, n_processes: int, method: str, params: str) -> list[Checkpoint]:
-    """The last checkpoint of each phase of a run on so many processes."""
+    """Train on this number of processes; return the last checkpoint of each phase."""
     script = folder / "train.py"
     script.write_text(TRAIN)
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"]
@@ -55,7 +55,7 @@ def train(folder: Path, data: Path, n_processes: int, method: str, params: str) 
 
 
 def require_alike(one: Checkpoint, two: Checkpoint) -> None:
-    """Of a gradient that is zero up to rounding Adam makes a whole step (1e-3 at most): not every bit agrees."""
+    """Check equality up to a step of Adam (1e-3), which a gradient of pure rounding error can cause."""
     (weights, alone), (others, together) = one, two
     assert weights.keys() == others.keys()
     for name in weights:
@@ -142,7 +142,7 @@ def test_alone_nothing_is_exchanged():
 
 
 def test_running_averages_become_the_mean_over_the_processes(monkeypatch):
-    """What is validated here is what is saved there; counts stay whole numbers."""
+    """The saved network is the validated one; counts stay whole numbers."""
     norm = torch.nn.BatchNorm1d(2)
     norm.running_mean.copy_(torch.tensor([1.0, 5.0]))
     norm.num_batches_tracked.fill_(3)

@@ -126,7 +126,7 @@ def test_accumulated_batches_are_one_batch(normalized, tmp_path):
         finals.append(checkpoint.load(work / CHECKPOINT)[0])
     first = {name: value for name, value in finals[0].items() if name.startswith("networks/")}
     for name, value in first.items():
-        for other in finals[1:]:  # of a gradient that is zero up to rounding Adam makes a whole step
+        for other in finals[1:]:  # a gradient of pure rounding error causes a whole step of Adam
             assert (value - other[name]).norm() <= 1e-3 * value.norm() + 1e-6, name
 
 
@@ -177,7 +177,7 @@ def test_nan_stops_with_the_step_the_terms_and_the_slices(normalized, tmp_path):
 
 
 class _Dropping(_Broken):
-    """A layer that draws for itself, in the loss alone."""
+    """Method with a layer that draws its own random numbers, only in the loss."""
 
     def losses(self, batch, rng, epoch, pooled):
         loss = (nn.functional.dropout(self.net(batch.mr)) - batch.ct).abs().mean()
@@ -185,7 +185,7 @@ class _Dropping(_Broken):
 
 
 def test_layers_that_draw_for_themselves_resume_too(normalized, tmp_path):
-    """Dropout has torch's own generator, which a resumed process starts elsewhere."""
+    """Dropout uses torch's own generator, which a resumed process starts in another state."""
     data = pairs_of(normalized)
     whole = fit(_Dropping, data, SETTINGS, tmp_path / "whole")
 
@@ -210,7 +210,7 @@ def test_epochs_are_counted_on_and_labeled(normalized, tmp_path):
 
 
 class _Sparing(SlicePairs):
-    """Validated in the second and the last epoch alone."""
+    """Pairs that are validated only in the second and the last epoch."""
 
     def validation(self, networks, epoch, device):
         return super().validation(networks, epoch, device) if epoch in (1, 3) else {}

@@ -1,4 +1,4 @@
-"""The pool against CycleGAN's description, and its state."""
+"""Tests of the pool against CycleGAN's description, and of its state."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Patches straight from slices: exact without motion, turned about their center with it, reflected outside."""
+"""Tests of patches from slices: exact without motion, rotated about their center with motion, reflected outside."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def uniform(seed: int, **changes) -> torch.Tensor:
 @pytest.mark.parametrize(("spacing_mm", "parts"), [(2.0, 1), (5.5, 3)])
 @pytest.mark.parametrize("seed", range(5))
 def test_without_motion_a_patch_is_cut_from_the_resampled_and_reflected_volume(spacing_mm, parts, seed):
-    """The same cut as the sliding window's: what is trained on is what is translated."""
+    """The patch equals the sliding window's: training and translation see the same input."""
     one, made, seen = patient(16), 8, 16
     places = find_places(one, made, spacing_mm, 2.0, 2.0)
     points = patch_points(places, made, seen, uniform(seed), STILL)
@@ -127,5 +127,7 @@ def test_sampling_is_scipys_linear_interpolation():
     ids=["one-slice", "few-pairs", "small-image", "thin-slices"],
 )
 def test_a_volume_without_room_names_patient_patch_and_remedy(one, spacing_mm):
-    with pytest.raises(ValueError, match=r"P0123456789: .* a patch has 16 a side: take a smaller patch"):
+    with pytest.raises(
+        ValueError, match=r"P0123456789: .* a patch has 16 voxels per side: take a smaller patch"
+    ):
         find_places(one, 16, spacing_mm, 2.0, 2.0)

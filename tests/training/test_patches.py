@@ -29,7 +29,7 @@ class Small(PatchParams):
 
 
 class Halved(VolumeNetwork):
-    """Stands for a trained network: the volume times 0.5, or the further image where it is known."""
+    """Stand-in for a trained network: the volume times 0.5, or the further image if it is given."""
 
     def translate_volume(self, volume, slice_spacing_mm, device, others):
         assert slice_spacing_mm == 5.0
@@ -66,7 +66,7 @@ def test_all_images_show_the_same_place_and_motion(normalized):
 
 
 def test_still_patches_of_pairs_follow_the_volumes_own_law(normalized):
-    """Away from interpolation CT is a function of MR in these volumes; it is so in what was loaded too."""
+    """Without interpolation, CT is a function of MR in these volumes, and also in the loaded patches."""
     still = MOVED.model_copy(update={"rotation_deg": 0.0, "scale": 0.0, "flip": False})
     patches = examples(normalized, augmentation=still, resample_slices_mm=5.0 / 3 * 1.01)
     batch = patches.load(*drawn(patches), CPU)

@@ -1,4 +1,4 @@
-"""The picture of an epoch holds what it says, in gray."""
+"""Tests of the picture of an epoch: the right panels, in gray."""
 
 import numpy as np
 import torch

@@ -10,7 +10,7 @@ from tests.training.test_engine import SETTINGS
 
 
 class Slope(nn.Module):
-    """Two groups of weights whose gradient is `steepness`, everywhere; an optimizer that takes it off."""
+    """Two groups of weights with the constant gradient `steepness`, and plain gradient descent."""
 
     def __init__(self, steepness: float) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Ones:
     ids=["long", "short", "no-limit"],
 )  # fmt: skip
 def test_long_gradients_are_shortened_for_each_optimizer(steepness, limit, moved):
-    """By the length of one plain step of gradient descent; an update gathers two batches before it is cut."""
+    """Measured by one step of plain gradient descent; an update sums two batches before the limit applies."""
     settings = SETTINGS.model_copy(update={"max_gradient_norm": limit, "batch_size": 2, "accumulate": 2})
     method = Slope(steepness)
     train_epoch(
