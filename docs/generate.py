@@ -385,12 +385,14 @@ def selection() -> str:
     rows = []
     for rule in RULES:
         lifted = f"`select.accept=[{rule.name}]`" if rule.name in REJECTABLE else ""
+        lifted = "`select.weighting=any`" if rule.name == "weighting" else lifted
         rows.append((f"`{rule.name}`", rule.meaning, f"`select.{rule.limit}=0`" if rule.limit else lifted))
     intro = prose(
         """A series is used if no rule of this page matches. The rules are asked in this order; the first that matches
         is named in the column `rule` of `data/selected/series.csv`, with its reason in the column `reason`. The last
         column is the parameter that switches a rule off, for example `-S 'select.accept=[tse]'`; see
-        [Relax a rule](../how-to/relax-a-rule.md). A rule without one always holds."""
+        [Relax a rule](../how-to/relax-a-rule.md). A rule without one always holds. A series that several rules
+        reject needs all of their parameters."""
     )
     return page("Selection rules", intro, table(("rule", "rejects", "switched off by"), rows))
 

@@ -1,4 +1,4 @@
-"""Progress bars on the terminal. Nothing here changes a result, so that no stage depends on this module."""
+"""Progress bars on the terminal. Nothing here changes a result, so dvc.yaml lists it under no stage."""
 
 import os
 from collections.abc import Iterable, Iterator

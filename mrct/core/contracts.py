@@ -144,7 +144,7 @@ class SelectedSeries(Row):
     angle_deg: float | None = Field(
         description="angle between the slices' normal and the patient's long axis, degrees"
     )
-    weighting: Text = Field(description="t1, t2, pd, flair or unknown")
+    weighting: Text = Field(description="t1, t2, pd, flair, stir, t2star, dwi or unknown")
     n_slices: int | None = Field(description="number of images in the series")
     spacing_mm: Text = Field(description="pixel spacing, between rows x between columns, mm")
     slice_spacing_mm: float | None = Field(description="distance between neighboring slices, mm")

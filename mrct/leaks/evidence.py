@@ -1,8 +1,9 @@
 """Decide which matches in a file of any kind prove a leak.
 
 Many surnames are words, and many ids are numbers, so that a match alone often means nothing. A value proves a leak
-alone if it is distinctive: a UID, a number of at least eight digits, a text of two words, or a word of at least six
-letters that neither English (Python's own manual) nor the source code of this program contains.
+alone if it is distinctive: a UID, a number of at least eight digits, a text of two words of which one is uncommon, or
+an uncommon word of at least six letters. A word is common if Python's help texts (pydoc_data.topics) or the vocabulary
+contain it.
 
 Any other value proves a leak as a whole CSV cell, JSON string, database cell, DICOM element or part of a file name, or
 within `MAX_GAP` characters of another value of the same patient (family and given name, a name and a date). Values in

@@ -197,7 +197,7 @@ def picture(mr_rgb: np.ndarray, ct_rgb: np.ndarray, overlaid: np.ndarray) -> np.
 
 
 def compose(tiles: Sequence[Tile], title: str, subtitle: str) -> Image.Image:
-    """Put up to TILES_PER_PAGE tiles row by row under a header; a page with fewer rows is less high."""
+    """Put up to TILES_PER_PAGE tiles row by row under a header; a page with fewer rows is shorter."""
     rows = -(-len(tiles) // COLUMNS)
     row_height = PANEL + CAPTION + SECOND_LINE * any(tile.faint for tile in tiles)
     tile_width = 3 * PANEL + 2 * GAP

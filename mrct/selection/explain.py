@@ -34,8 +34,8 @@ def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
         A message with the costliest rule, the number of series of each vendor that it rejected, and the parameter that
         relaxes it, in the syntax of DVC's option -S.
     """
-    wanted = "MR" if rules.weighting == "any" else f"{rules.weighting.upper()} MR"
-    head = f"select: no patient has both a CT and a {wanted}."
+    wanted = "an MR" if rules.weighting == "any" else f"a {rules.weighting.upper()} MR"
+    head = f"select: no patient has both a CT and {wanted}."
     decisions = [decision for choice in choices for decision in choice.decisions]
     far = [choice for choice in choices if choice.status == SelectionStatus.LEFT_OUT]
     lacking = [choice for choice in choices if any(_is_missed(one, choice) for one in choice.decisions)]
@@ -67,13 +67,22 @@ def explain_empty(choices: Sequence[Choice], rules: Rules) -> str:
 def _relax(rule: str, rules: Rules, removed: Sequence[Decision]) -> str:
     if rule in REJECTABLE:
         advice = f"{_ADVICE[rule]}: " if rule in _ADVICE else ""
-        return f"{advice}keep them with -S 'select.accept=[{','.join((*rules.accept, rule))}]'."
+        matches = _fewest_matches(removed)
+        lifted = ",".join((*rules.accept, *(name for name in matches if name in REJECTABLE)))
+        weighting = " -S select.weighting=any" if "weighting" in matches else ""
+        return f"{advice}keep them with -S 'select.accept=[{lifted}]'{weighting}."
     if BY_NAME[rule].limit:
         return f"admit them with -S select.{BY_NAME[rule].limit}=0."
     if rule == "weighting":
         kinds = ", ".join(sorted({decision.verdict.reason.split(" ")[0] for decision in removed}))
         return f"they are: {kinds}; accept others with -S select.weighting=any (or t1, t2)."
     return f"reason: {removed[0].verdict.reason}."
+
+
+def _fewest_matches(removed: Sequence[Decision]) -> tuple[str, ...]:
+    """Return the shortest list of rules that reject a series, all of which must be lifted to keep it."""
+    counts = Counter(decision.verdict.matches for decision in removed)
+    return min(counts, key=lambda matches: (len(matches), -counts[matches], matches))
 
 
 def _costliest_rule(choices: Sequence[Choice]) -> _Cost | None:

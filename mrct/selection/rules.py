@@ -6,8 +6,8 @@ the acquisition, and the names last (mrct/selection/acquisition.py). Reasons quo
 never the free text of a header.
 
 `mrct.selection.classify.RULES` lists the rules in their order and says what each of them rejects. A new rule needs a
-function here, its name in `RejectRule` (mrct/selection/parameters.py), a row in RULES, its words in series_words.txt
-and in mrct/leaks/vocabulary.txt, and a case in tests/selection/vendor_headers.csv.
+function here, its name in `RejectRule` (mrct/selection/parameters.py), a row in HEADER_RULES or STACK_RULES, its words
+in series_words.txt and in mrct/leaks/vocabulary.txt, and a case in tests/selection/vendor_headers.csv.
 """
 
 from collections import Counter

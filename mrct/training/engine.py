@@ -90,7 +90,7 @@ def fit(
 ) -> Progress:
     """Train a method on the examples, from the checkpoint in `work` if there is one.
 
-    Each direction keeps the weights of the epoch with its lowest validation error. Of several processes
+    Each direction keeps the weights of the epoch with its lowest validation error. With several processes
     (`distributed.joined`) the first one writes and calls `on_epoch`; all return the same.
 
     Args:

@@ -39,7 +39,7 @@ def train(
 
     A training that was killed continues from its last epoch. Checkpoints lie in
     `<work_root>/<method>-<fingerprint>-<code>/<phase>`, so that a training with other parameters, data or code never
-    uses them. Of several processes only the first one writes.
+    uses them. With several processes only the first one writes.
 
     Args:
         configuration: The method and its parameters.

@@ -378,6 +378,16 @@ def test_an_empty_cohort_names_rule_vendors_and_key() -> None:
     assert text.endswith("keep them with -S 'select.accept=[body_part,flair,tse]'.")
 
 
+def test_the_advice_names_every_key_that_a_series_needs():
+    """A FLAIR is rejected by its own rule, as a turbo spin echo, and since T2 is wanted."""
+    flair = series(name="flair", ti_ms=2500.0, tr_ms=9000.0, te_ms=110.0, echo_train_length=15)
+    patient = [series(CT, name="ct"), flair]
+    text = explain_empty([choose("1", patient, Rules())], Rules())
+    assert text.endswith("keep them with -S 'select.accept=[flair,tse]' -S select.weighting=any.")
+    relaxed = Rules(accept=("flair", "tse"), weighting="any")
+    assert choose("1", patient, relaxed).status == "paired"
+
+
 def test_an_accepted_rule_does_not_hold_whatever_the_list_of_refused_kinds() -> None:
     turbo = series(echo_train_length=15, contrast_agent=True)
     assert rule_of(turbo) == "contrast"
