@@ -103,7 +103,7 @@ def _anonymize_dicom(params: Params, root: Path, out: Path, work: Path, pseudony
     if is_new_key(work, pseudonyms, root):
         print(
             "anonymize: this is not the key of the last run on this source: every pseudonym and every date shift "
-            "changes. If a new key was made by mistake, restore the old key file and run again",
+            "changes. If the key file was lost and a new key was made, restore the old file and run again",
             file=sys.stderr,
         )
     options = Options(params.max_shift_days, params.retain_age_and_sex)

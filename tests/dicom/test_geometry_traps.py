@@ -276,10 +276,8 @@ def test_slices_interleaved_in_time_are_told_apart_by_turn(tmp_path: Path) -> No
         (list(range(8)), [1] * 8),  # one scan
         ([*range(8), 3], [1] * 8 + [2]),  # one slice again
         (list(range(6)) * 5, [1] * 30),  # a time series
-        (
-            [*range(12), *range(6, 12)],
-            [0] * 18,
-        ),  # half of it again, without numbers: the scans cannot be separated
+        # half of it again, without numbers: the scans cannot be separated
+        ([*range(12), *range(6, 12)], [0] * 18),
     ],
 )
 def test_what_is_one_scan_or_cannot_be_told_apart_stays_together(
@@ -351,9 +349,8 @@ def test_48_the_same_hu_from_every_way_to_store_it(
 ) -> None:
     hu = smooth(6) % 1500 - 500
     intercept = 0 if signed else -1024
-    stored = (hu - intercept).astype(np.int64) & (
-        2**bits - 1
-    )  # 12 signed bits: the bits above them do not belong to the value
+    # 12 signed bits: the bits above them do not belong to the value
+    stored = (hu - intercept).astype(np.int64) & (2**bits - 1)
     write_series(
         tmp_path,
         values=stored.astype(np.uint16).view(dtype),

@@ -303,11 +303,8 @@ def test_trap_41_echoes_of_an_enhanced_file_are_parted(hospital: Hospital) -> No
         ({}, {"AcquisitionContrast": "FLUID_ATTENUATED"}, "flair"),
         ({}, {"ComplexImageComponent": "PHASE"}, "phase"),
         ({"MRDiffusionSequence": "b1000"}, {}, "dwi"),
-        (
-            {"MRDiffusionSequence": "b0"},
-            {},
-            "not_chosen",
-        ),  # Philips writes it to every image, diffusion or not
+        # Philips writes b0 to every image, diffusion or not
+        ({"MRDiffusionSequence": "b0"}, {}, "not_chosen"),
         ({"MRTimingAndRelatedParametersSequence": "turbo"}, {}, "tse"),
         ({"MRImageFrameTypeSequence": "derived"}, {}, "derived"),
     ],
