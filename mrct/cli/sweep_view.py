@@ -25,8 +25,8 @@ def render(report: Report) -> Iterator[RenderableType]:
         yield f"left out: {report.n_copies} files that equal an ignored one"
     hits = f"{len(report.hits)} hit{'s' * (len(report.hits) != 1)}"
     yield (
-        f"{hits} in {report.n_files} files and objects ({report.n_bytes / 1e6:.1f} MB), searched for {report.n_values} values "
-        f"(in all spellings) of {report.n_patients} patient{'s' * (report.n_patients != 1)}."
+        f"{hits} in {report.n_files} files and objects ({report.n_bytes / 1e6:.1f} MB), searched for "
+        f"{report.n_values} values (in all spellings) of {report.n_patients} patient{'s' * (report.n_patients != 1)}."
     )
     yield (
         f"{report.n_weak_values} of the values do not prove a leak alone (common or short words, dates, words of this "
