@@ -66,7 +66,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ParamsError: The file is missing or not a mapping.
     """
     if not path.is_file():
-        raise ParamsError(f"{path}: no such file; run from the project's root, where params.yaml lies")
+        raise ParamsError(f"{path}: no such file; run from the root of the project, which holds params.yaml")
     content = yaml.load(path.read_text(), _Loader)
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: got {type(content).__name__}, expected a mapping of parameters")

@@ -191,7 +191,7 @@ class TrainedMethod(Method, nn.Module, Generic[P]):
 
         Args:
             batch: This process's share of the batch.
-            rng: Source of all random numbers; draw the same number whatever the batch size. Layers with their own draws,
+            rng: Source of all random numbers; draw the same number for every batch size. Layers with their own draws,
                 such as dropout, use torch's own generator, which the loop seeds anew in every epoch.
             epoch: Epoch, counted from 0 over all phases.
             pooled: Gives a discriminator older synthetic images as well; see `Pooled`.
