@@ -70,7 +70,7 @@ def draw(axes: Axes) -> None:
     box(axes, LEFT, at(3), "data/registered", FACES, "CT and MR on one grid, head mask")
     box(axes, LEFT, at(4), "data/normalized", FACES, "arrays in [-1, 1], CT also in HU")
     box(axes, LEFT, at(5), "models/<method>", FREE, "weights, curves")
-    box(axes, LEFT, at(6), "reports/metrics/<method>", FREE, "per slice, patient and method; predictions")
+    box(axes, LEFT, at(6), "reports/metrics/<method>", FREE, "metrics per slice and patient")
     box(axes, LEFT, at(7), "reports/index.html", FREE, "one page, opens offline")
     stage(axes, 1, "anonymize", "allow-list, leak scan")
     stage(axes, 2, "select", "rules, each rejection listed")
