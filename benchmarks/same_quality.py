@@ -84,8 +84,8 @@ def authors(method: ScCycleGan, data: NormalizedData, settings: Settings, device
                 sums[name] = sums.get(name, 0) + term * len(batch)
         return {name: float(total) / len(pairs) for name, total in sums.items()}
 
-    judged: dict[str, nn.Module] = dict(average.networks.items()) if average else method.generators()
-    return System(AUTHORS, epoch, [step.for_generators, step.for_discriminators], judged)
+    validated: dict[str, nn.Module] = dict(average.networks.items()) if average else method.generators()
+    return System(AUTHORS, epoch, [step.for_generators, step.for_discriminators], validated)
 
 
 def train_in_turns(

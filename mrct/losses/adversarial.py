@@ -16,7 +16,7 @@ def generator_loss(synthetic_logits: Tensor) -> Tensor:
     return (1.0 - at_least_float32(synthetic_logits)).square().mean()
 
 
-def judged(discriminator: nn.Module, images: Tensor) -> Tensor:
+def frozen_scores(discriminator: nn.Module, images: Tensor) -> Tensor:
     """Return the scores of the discriminator; their gradient reaches the images and not the discriminator's weights."""
     discriminator.requires_grad_(False)
     try:

@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
+from mrct.losses.adversarial import discriminator_loss, frozen_scores, generator_loss
 from mrct.losses.gradient_difference import gradient_difference_loss
 from mrct.networks.context3d import MADE, SEEN, ContextChain, ContextDiscriminator, with_blind_channel
 from mrct.networks.sliding_window import Window
@@ -121,7 +121,7 @@ class ContextGan(TrainedMethod[ContextGanParams]):
         if self.params.lambda_gdl:
             terms["gdl_ct"] = gradient_difference_loss(shown, real)
         if self.params.lambda_adv:
-            terms["adv_ct"] = generator_loss(judged(self.ct_discriminator, synthetic))
+            terms["adv_ct"] = generator_loss(frozen_scores(self.ct_discriminator, synthetic))
         loss = self.params.lambda_mae * error
         if self.params.lambda_gdl:
             loss = loss + self.params.lambda_gdl * terms["gdl_ct"]

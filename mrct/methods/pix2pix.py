@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
+from mrct.losses.adversarial import discriminator_loss, frozen_scores, generator_loss
 from mrct.networks.unet import SLOPE, UNet, initialize_xavier
 from mrct.training.method import (
     AdamParams,
@@ -136,7 +136,7 @@ class Pix2Pix(TrainedMethod[Pix2PixParams]):
             synthetic = generator(source)
             pairs[direction] = torch.cat([source, synthetic.clip(-1, 1)], 1)
             error = terms[f"mae_{modality}"] = self._mae(synthetic, target, batch)
-            logits = judged(self._discriminator(direction), pairs[direction])
+            logits = frozen_scores(self._discriminator(direction), pairs[direction])
             adversarial = terms[f"adv_{modality}"] = generator_loss(logits)
             losses.append(self.params.lambda_mae * error + self.params.lambda_adv * adversarial)
         yield torch.stack(losses).sum(), terms

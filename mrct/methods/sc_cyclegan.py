@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mrct.core.errors import DataError, NotFoundError
 from mrct.core.fingerprints import file_hash
 from mrct.core.params import Section
-from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
+from mrct.losses.adversarial import discriminator_loss, frozen_scores, generator_loss
 from mrct.losses.mind import mind, mind_loss
 from mrct.losses.pixel import pixel_translation_loss, pixel_weights
 from mrct.losses.structure import spatial_correlation_loss
@@ -199,7 +199,7 @@ class ScCycleGan(TrainedMethod[ScCycleGanParams]):
     def _generator_loss(self, x: Translation, rng: torch.Generator) -> tuple[Tensor, Terms]:
         """Compute the weighted sum of one generator's loss terms; a term whose weight is 0 is not computed."""
         params = self.params
-        logits = judged(x.discriminator, x.synthetic) if params.uses_discriminators else None
+        logits = frozen_scores(x.discriminator, x.synthetic) if params.uses_discriminators else None
         adversarial = pixel = structure = cycle = identity = None
         if params.lambda_adv > 0 and logits is not None:
             adversarial = generator_loss(logits)

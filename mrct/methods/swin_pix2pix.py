@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from mrct.core.errors import DataError
-from mrct.losses.adversarial import discriminator_loss, generator_loss, judged
+from mrct.losses.adversarial import discriminator_loss, frozen_scores, generator_loss
 from mrct.losses.ssim import ssim_loss
 from mrct.networks.patchgan3d import PairDiscriminator3d
 from mrct.networks.sliding_window import Window
@@ -102,7 +102,7 @@ class SwinPix2Pix(TrainedMethod[SwinPix2PixParams]):
         if self.params.lambda_ssim:
             terms["ssim_ct"] = ssim_loss((synthetic + 1) / 2, (batch.ct + 1) / 2, data_range=1.0)
         if self.params.lambda_adv:
-            terms["adv_ct"] = generator_loss(judged(self.ct_discriminator, pair))
+            terms["adv_ct"] = generator_loss(frozen_scores(self.ct_discriminator, pair))
         loss = error
         if self.params.lambda_ssim:
             loss = loss + self.params.lambda_ssim * terms["ssim_ct"]

@@ -130,9 +130,12 @@ def test_gradients_against_the_authors_order_of_work(count):
         loss.backward()
 
     synthetic_ct, synthetic_mr = literal.mr_to_ct(mr), literal.ct_to_mr(ct)
-    judged = ((literal.ct_discriminator, synthetic_ct, ct), (literal.mr_discriminator, synthetic_mr, mr))
+    translations = (
+        (literal.ct_discriminator, synthetic_ct, ct),
+        (literal.mr_discriminator, synthetic_mr, mr),
+    )
     loss, l1 = torch.zeros(()), functional.l1_loss
-    for discriminator, synthetic, real in judged:
+    for discriminator, synthetic, real in translations:
         logits = discriminator(synthetic)
         loss = loss + ((logits - 1) ** 2).mean()
         for n in range(count):
@@ -142,7 +145,7 @@ def test_gradients_against_the_authors_order_of_work(count):
     loss = loss + 10 * (l1(literal.ct_to_mr(synthetic_ct), mr) + l1(literal.mr_to_ct(synthetic_mr), ct))
     loss = loss + 5 * (l1(literal.mr_to_ct(ct), ct) + l1(literal.ct_to_mr(mr), mr))
     loss.backward()
-    for discriminator, synthetic, real in judged:
+    for discriminator, synthetic, real in translations:
         discriminator.zero_grad()
         ((discriminator(real) - 1) ** 2).mean().mul(0.5).backward()
         (discriminator(synthetic.detach()) ** 2).mean().mul(0.5).backward()

@@ -114,8 +114,8 @@ def test_the_error_is_that_of_whole_volumes_on_paired_slices_in_the_head(normali
 
 def test_it_is_taken_every_so_many_epochs_and_after_the_last(normalized):
     patches = examples(normalized)  # 3 epochs, every second is validated
-    judged = [bool(patches.validation({"mr_to_ct": Halved()}, epoch, CPU)) for epoch in range(6)]
-    assert judged == [False, True, True, True, False, True]
+    validated = [bool(patches.validation({"mr_to_ct": Halved()}, epoch, CPU)) for epoch in range(6)]
+    assert validated == [False, True, True, True, False, True]
 
 
 def test_a_volume_that_no_patch_fits_is_refused_before_any_work(normalized):
