@@ -49,7 +49,7 @@ def test_numbers_as_dvc_writes_them_are_numbers(tmp_path, text):
 
 
 def test_missing_file_and_section(tmp_path):
-    with pytest.raises(ParamsError, match="project's root"):
+    with pytest.raises(ParamsError, match="root of the project"):
         load(Inner, path=tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("registr: {}\n")
     with pytest.raises(ParamsError, match="did you mean 'registr'"):

@@ -390,7 +390,7 @@ def test_trap_21_the_key_lies_apart_and_a_lost_one_is_announced(tmp_path, monkey
     source = Source(source=str(tmp_path / "raw"), source_layout="dicom")
     params = Params(key_file=str(place), max_shift_days=365, retain_age_and_sex=False)
     first = choose_pseudonyms(params, source)
-    assert "without it the same patients get other pseudonyms" in " ".join(capsys.readouterr().err.split())
+    assert "without it, the same patients get other pseudonyms" in " ".join(capsys.readouterr().err.split())
     assert choose_pseudonyms(params, source) == first
     assert capsys.readouterr().err == ""
     place.unlink()
