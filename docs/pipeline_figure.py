@@ -131,7 +131,7 @@ def draw(axes: Axes) -> None:
 
 
 def legend(axes: Axes, y: float) -> None:
-    """What the colors say."""
+    """Draw the legend of the colors."""
     entries = [
         (NAMES, "holds names, or leads back to them"),
         (FACES, "no names; may show a face: never pushed"),
