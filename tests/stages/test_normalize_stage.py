@@ -7,6 +7,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from helpers.stage_inputs import (
+    NORMALIZE_PARAMS,
+    PATIENTS,
+    RADIUS,
+    pair_row,
+    run_normalize,
+    write_cohort,
+)
 from mrct.core.contracts import NORMALIZED_PAIRS, PAIRS, Direction
 from mrct.core.files import open_array
 from mrct.core.params import ParamsError, parse
@@ -19,57 +27,10 @@ from mrct.normalization.intensity import MrScaling
 from mrct.normalization.normalization import Normalization
 from stages import normalize
 
-PARAMS = normalize.Params(
-    pixel_spacing_mm=2.0,
-    named="",
-    hu_window=(-1024.0, 3000.0),
-    mr="percentile",
-    mr_percentiles=(0.5, 99.5),
-    n4=False,
-)
-PATIENTS = {"P0000000001": "train", "P0000000002": "validation", "P0000000003": "test"}
-RADIUS = 40
-
 
 @pytest.fixture(autouse=True)
 def _one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRCT_WORKERS", "1")
-
-
-def write_patient(folder: Path, center: tuple[int, int], depth: int) -> None:
-    """Write a head of 80 mm around (i, j) in a 100 x 120 mm image of 1 mm pixels; the CT holds -3024 and metal."""
-    j, i = np.mgrid[:120, :100]
-    head = np.repeat((np.hypot(i - center[0], j - center[1]) <= RADIUS)[None], depth, axis=0)
-    rng = np.random.default_rng(depth)
-    ct = np.where(head, rng.normal(40, 5, head.shape), -1000.0)
-    ct[:, 0, 0], ct[:, center[1], center[0]] = -3024.0, 9000.0
-    mr = np.where(head, rng.normal(500, 60, head.shape), rng.rayleigh(5, head.shape))
-    folder.mkdir(parents=True)
-    for name, array in {"mr": mr, "ct": ct, "mask": head}.items():
-        image = sitk.GetImageFromArray(array.astype(np.uint8 if name == "mask" else np.float32))
-        image.SetSpacing((1.0, 1.0, 4.0))
-        image.SetOrigin((-50.0, -60.0, 12.0))
-        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
-
-
-def pair(patient: str, k: int, split: str) -> dict[str, object]:
-    numbers = {"position_mm": 4.0 * k, "head_area_cm2": 50.0, "coverage": 1.0}
-    scores = {"quality": 0.2, "mask_overlap": 1.0, "edge_agreement": 0.5}
-    return {"patient": patient, "k": k, "split": split} | numbers | scores
-
-
-def write_cohort(root: Path, trainable: bool = True) -> None:
-    for number, patient in enumerate(PATIENTS):
-        write_patient(root / "registered" / patient, (48 + number, 60 - number), depth=1 + 2 * number)
-    rows = [pair(p, k, s) for n, (p, s) in enumerate(PATIENTS.items()) for k in range(1 + 2 * n) if k != 1]
-    (root / "pairs").mkdir()
-    PAIRS.write(root / "pairs", rows)
-    reason = "" if trainable else "2 patients with pairs, and training needs at least 3: one each to train on"
-    (root / "pairs" / "summary.json").write_text(json.dumps({"trainable": trainable, "reason": reason}))
-
-
-def run(root: Path, params: normalize.Params = PARAMS, image_size: int = 64, out: str = "out") -> dict:
-    return normalize.run(params, image_size, root / "registered", root / "pairs", root / out)
 
 
 def arrays(root: Path, patient: str, out: str = "out") -> dict[str, np.ndarray]:
@@ -81,7 +42,7 @@ def arrays(root: Path, patient: str, out: str = "out") -> dict[str, np.ndarray]:
 
 def test_arrays_and_manifest_follow_the_contract(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    manifest = run(tmp_path)
+    manifest = run_normalize(tmp_path)
     assert manifest == json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (manifest["image_size"], manifest["pixel_spacing_mm"]) == (64, 2.0)
     assert manifest["hu_window"] == [-1024.0, 3000.0]
@@ -104,7 +65,7 @@ def test_arrays_and_manifest_follow_the_contract(tmp_path: Path) -> None:
 
 def test_padding_is_air_and_the_head_sits_in_the_middle(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    run(tmp_path)
+    run_normalize(tmp_path)
     for patient in PATIENTS:
         got = arrays(tmp_path, patient)
         for corner in (got["ct"][:, :2], got["mr"][:, :, -2:]):
@@ -121,15 +82,15 @@ def test_padding_of_an_mr_with_negative_values_is_its_lowest(tmp_path: Path) -> 
     write_cohort(tmp_path)
     path = str(tmp_path / "registered" / "P0000000001" / "mr.nii.gz")
     sitk.WriteImage(sitk.ReadImage(path) - 300.0, path)
-    entry = run(tmp_path)["patients"]["P0000000001"]
+    entry = run_normalize(tmp_path)["patients"]["P0000000001"]
     assert entry["mr_low"] < -200
     assert (arrays(tmp_path, "P0000000001")["mr"][:, :2] == -1).all()
 
 
 def test_at_the_own_spacing_ct_hu_is_the_ct_unclipped_and_invertible(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    fine = PARAMS.model_copy(update={"pixel_spacing_mm": 1.0})
-    manifest = run(tmp_path, fine, 128)
+    fine = NORMALIZE_PARAMS.model_copy(update={"pixel_spacing_mm": 1.0})
+    manifest = run_normalize(tmp_path, fine, 128)
     entry = manifest["patients"]["P0000000002"]
     got = arrays(tmp_path, "P0000000002")
     ct = read_volume(tmp_path / "registered" / "P0000000002" / "ct.nii.gz")
@@ -146,7 +107,7 @@ def test_at_the_own_spacing_ct_hu_is_the_ct_unclipped_and_invertible(tmp_path: P
 
 def test_inference_can_repeat_grid_and_scale_from_the_mr_alone(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    entry = run(tmp_path)["patients"]["P0000000003"]
+    entry = run_normalize(tmp_path)["patients"]["P0000000003"]
     mr = read_volume(tmp_path / "registered" / "P0000000003" / "mr.nii.gz")
     assert make_grid(mr, 64, 2.0).to_json()["affine"] == entry["affine"]
     scale = MrScaling("percentile", (0.5, 99.5)).fit(to_array(mr))
@@ -155,23 +116,25 @@ def test_inference_can_repeat_grid_and_scale_from_the_mr_alone(tmp_path: Path) -
 
 def test_mr_is_not_scaled_by_ct_or_by_pairs(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    before = run(tmp_path)["patients"]
+    before = run_normalize(tmp_path)["patients"]
     for patient in PATIENTS:
         path = str(tmp_path / "registered" / patient / "ct.nii.gz")
         sitk.WriteImage(sitk.ReadImage(path) * 0 - 1024, path)
-    assert run(tmp_path, out="again")["patients"] == before
+    assert run_normalize(tmp_path, out="again")["patients"] == before
 
 
 def test_minmax_uses_the_range(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    entry = run(tmp_path, PARAMS.model_copy(update={"mr": "minmax"}))["patients"]["P0000000001"]
+    entry = run_normalize(tmp_path, NORMALIZE_PARAMS.model_copy(update={"mr": "minmax"}))["patients"][
+        "P0000000001"
+    ]
     mr = to_array(read_volume(tmp_path / "registered" / "P0000000001" / "mr.nii.gz"))
     assert (entry["mr_low"], entry["mr_high"]) == (mr.min(), mr.max())
 
 
 def test_a_crop_of_the_head_is_measured_and_warned_about(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    manifest = run(tmp_path, image_size=32)
+    manifest = run_normalize(tmp_path, image_size=32)
     warnings = normalize.crop_warnings(manifest)
     assert len(warnings) == 3
     assert "P0000000001" in warnings[0]
@@ -180,7 +143,7 @@ def test_a_crop_of_the_head_is_measured_and_warned_about(tmp_path: Path) -> None
     assert manifest["patients"]["P0000000001"]["cropped_head_fraction"] == pytest.approx(
         circle_in_square, abs=0.01
     )
-    assert normalize.crop_warnings(run(tmp_path, image_size=64, out="whole")) == []
+    assert normalize.crop_warnings(run_normalize(tmp_path, image_size=64, out="whole")) == []
 
 
 def _corner_beyond_circle(half: float, radius: float) -> float:
@@ -194,23 +157,23 @@ def test_too_few_patients_is_refused_here(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match="nothing to train on: 2 patients with pairs, and training needs at least 3"
     ):
-        run(tmp_path)
+        run_normalize(tmp_path)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_patient_in_two_splits_is_refused(tmp_path: Path) -> None:
     write_cohort(tmp_path)
     rows = PAIRS.read(tmp_path / "pairs").to_dict("records")
-    PAIRS.write(tmp_path / "pairs", [*rows, pair("P0000000003", 1, "train")])
+    PAIRS.write(tmp_path / "pairs", [*rows, pair_row("P0000000003", 1, "train")])
     with pytest.raises(ValueError, match="P0000000003 is in the splits"):
-        run(tmp_path)
+        run_normalize(tmp_path)
 
 
 def test_same_bytes_with_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cohort(tmp_path)
-    run(tmp_path, out="one")
+    run_normalize(tmp_path, out="one")
     monkeypatch.setenv("MRCT_WORKERS", "2")
-    run(tmp_path, out="two")
+    run_normalize(tmp_path, out="two")
     for path in sorted((tmp_path / "one").rglob("*.*")):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path
 
@@ -226,7 +189,7 @@ def test_same_bytes_with_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_bad_params_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ParamsError, match=next(iter(change))):
-        parse(normalize.Params, PARAMS.model_dump() | change, "params.yaml: normalize")
+        parse(normalize.Params, NORMALIZE_PARAMS.model_dump() | change, "params.yaml: normalize")
 
 
 class Recorder(VolumeNetwork):
@@ -251,8 +214,8 @@ class Recorder(VolumeNetwork):
 )
 def test_inference_repeats_every_normalization_from_the_manifest_alone(tmp_path: Path, change: dict) -> None:
     write_cohort(tmp_path)
-    plain = run(tmp_path)
-    manifest = run(tmp_path, PARAMS.model_copy(update=change), out="changed")
+    plain = run_normalize(tmp_path)
+    manifest = run_normalize(tmp_path, NORMALIZE_PARAMS.model_copy(update=change), out="changed")
     assert manifest["mr"] != plain["mr"]
     for patient in PATIENTS:
         stored = arrays(tmp_path, patient, "changed")["mr"]
@@ -265,8 +228,11 @@ def test_inference_repeats_every_normalization_from_the_manifest_alone(tmp_path:
 
 def test_landmarks_and_ct_range_come_from_training_patients_alone(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    nyul, kaiser = PARAMS.model_copy(update={"mr": "nyul"}), PARAMS.model_copy(update={"named": "kaiser"})
-    before = [run(tmp_path, params) for params in (nyul, kaiser)]
+    nyul, kaiser = (
+        NORMALIZE_PARAMS.model_copy(update={"mr": "nyul"}),
+        NORMALIZE_PARAMS.model_copy(update={"named": "kaiser"}),
+    )
+    before = [run_normalize(tmp_path, params) for params in (nyul, kaiser)]
     for name, change in (("mr", lambda x: x**1.5), ("ct", lambda x: x * 3)):
         path = str(tmp_path / "registered" / "P0000000003" / f"{name}.nii.gz")
         changed = sitk.ReadImage(path)
@@ -274,14 +240,14 @@ def test_landmarks_and_ct_range_come_from_training_patients_alone(tmp_path: Path
         new = sitk.GetImageFromArray(array.astype(np.float32))
         new.CopyInformation(changed)
         sitk.WriteImage(new, path)
-    after = [run(tmp_path, params) for params in (nyul, kaiser)]
+    after = [run_normalize(tmp_path, params) for params in (nyul, kaiser)]
     assert after[0]["mr"] == before[0]["mr"]
     assert after[1]["hu_window"] == before[1]["hu_window"] == [-1024.0, 9000.0]
 
 
 def test_karimzadeh_is_the_published_formula(tmp_path: Path) -> None:
     write_cohort(tmp_path)
-    manifest = run(tmp_path, PARAMS.model_copy(update={"named": "karimzadeh"}))
+    manifest = run_normalize(tmp_path, NORMALIZE_PARAMS.model_copy(update={"named": "karimzadeh"}))
     got = arrays(tmp_path, "P0000000002")
     assert manifest["hu_window"] == [-1024.0, 3000.0]
     clipped = np.clip(got["ct_hu"], -1024, 3000)

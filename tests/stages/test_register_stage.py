@@ -2,12 +2,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import SimpleITK as sitk
 
 from helpers import rire
-from mrct.core import contracts, files, params
+from helpers.stage_inputs import head_pair, register_params, write_selected
+from mrct.core import contracts, params
 from mrct.core.contracts import RegistrationStatus, SelectionStatus
 from mrct.imaging import volumes
 from mrct.registration import alignment, deface
@@ -17,40 +17,6 @@ from stages import register
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "rire_001"
 ROOT = Path(__file__).parents[2]
 AIR = {"ct": -1024, "mr": 0, "mask": 0, "coverage": 0}
-
-
-def settings(**changes):
-    values = {"method": "none", "grid": "mr", "min_overlap": 0.5, "min_similarity": 0.1}
-    values |= {"max_residual_mm": 6.0, "deface": False, **changes}
-    return params.parse(register.Params, values, "register")
-
-
-def head_pair(slices=6, shift_i=0, bottom_mm=0.0):
-    """Make CT and MR of one egg-shaped head with 2 mm pixels and 5 mm slices, with skull and ventricle."""
-    index_to_lps = np.diag([2.0, 2.0, 5.0, 1.0])
-    index_to_lps[2, 3] = bottom_mm
-    j, i = np.indices((96, 96))
-    radius = np.hypot((j - 48) / 40, (i - shift_i - 48) / 32)
-    ct, mr = np.full((96, 96), -1000.0), np.zeros((96, 96))
-    for outer, hu, intensity in ((1.0, 20, 300), (0.9, 900, 30), (0.8, 35, 180), (0.3, 5, 500)):
-        ct[radius <= outer], mr[radius <= outer] = hu, intensity
-    noise = np.random.default_rng(1).normal(0, 5, (2, slices, 96, 96))
-    return (
-        volumes.from_array((ct + noise[0]).astype(np.float32), index_to_lps),
-        volumes.from_array(np.abs(mr + noise[1]).astype(np.float32), index_to_lps),
-    )
-
-
-def select(folder, pairs, registered=True, status=SelectionStatus.PAIRED, same_frame=False):
-    """Write a data/selected folder with {patient: (ct, mr)}."""
-    for patient, (ct, mr) in pairs.items():
-        volumes.write_volume(folder / patient / "ct.nii.gz", ct)
-        volumes.write_volume(folder / patient / "mr.nii.gz", mr)
-    columns = {"status": status, "days_between": 0, "same_frame": same_frame, "reason": ""}
-    table = pd.DataFrame({"patient": list(pairs), **columns})
-    contracts.SELECTED_PATIENTS.write(folder, table)
-    files.write_json(folder / "manifest.json", {"registered": registered})
-    return folder
 
 
 def read(out, patient, name):
@@ -63,8 +29,8 @@ def patients(out):
 
 def test_registered_source_passes_through_unchanged(tmp_path):
     ct, mr = head_pair()
-    source = select(tmp_path / "selected", {"P01": (ct, mr)})
-    register.run(settings(), source, tmp_path / "out")
+    source = write_selected(tmp_path / "selected", {"P01": (ct, mr)})
+    register.run(register_params(), source, tmp_path / "out")
     assert np.array_equal(read(tmp_path / "out", "P01", "mr"), volumes.to_array(mr))
     assert np.array_equal(read(tmp_path / "out", "P01", "ct"), np.maximum(volumes.to_array(ct), -1024))
     assert json.loads((tmp_path / "out/P01/ct_to_mr.json").read_text())["matrix"] == np.eye(4).tolist()
@@ -77,8 +43,8 @@ def test_registered_source_passes_through_unchanged(tmp_path):
 
 
 def test_one_slice_passes(tmp_path):
-    source = select(tmp_path / "selected", {"P01": head_pair(slices=1)})
-    register.run(settings(), source, tmp_path / "out")
+    source = write_selected(tmp_path / "selected", {"P01": head_pair(slices=1)})
+    register.run(register_params(), source, tmp_path / "out")
     mask = read(tmp_path / "out", "P01", "mask")
     assert mask.shape == (1, 96, 96)
     assert mask.sum() == pytest.approx(np.pi * 40 * 32, rel=0.03)
@@ -88,8 +54,8 @@ def test_pixel_types_and_padding(tmp_path):
     ct, mr = head_pair()
     padded = volumes.to_array(ct)
     padded[:, :4] = -3024.0
-    source = select(tmp_path / "selected", {"P01": (volumes.like(padded, ct), mr)})
-    register.run(settings(), source, tmp_path / "out")
+    source = write_selected(tmp_path / "selected", {"P01": (volumes.like(padded, ct), mr)})
+    register.run(register_params(), source, tmp_path / "out")
     assert read(tmp_path / "out", "P01", "ct").min() == -1024.0
     for name, kind in (("ct", sitk.sitkFloat32), ("mr", sitk.sitkFloat32), ("mask", sitk.sitkUInt8)):
         assert sitk.ReadImage(str(tmp_path / f"out/P01/{name}.nii.gz")).GetPixelID() == kind
@@ -101,8 +67,8 @@ def test_coverage_ends_where_either_image_ends_and_the_mask_goes_on(tmp_path):
     _, mr = head_pair(slices=8)
     blank = volumes.to_array(mr)
     blank[7] = 0.0  # a padded slice holds no data
-    source = select(tmp_path / "selected", {"P01": (ct, volumes.like(blank, mr))})
-    register.run(settings(), source, tmp_path / "out")
+    source = write_selected(tmp_path / "selected", {"P01": (ct, volumes.like(blank, mr))})
+    register.run(register_params(), source, tmp_path / "out")
     assert read(tmp_path / "out", "P01", "coverage").any(axis=(1, 2)).tolist() == [False] * 2 + [True] * 5 + [
         False
     ]
@@ -113,18 +79,18 @@ def test_coverage_ends_where_either_image_ends_and_the_mask_goes_on(tmp_path):
 def test_grid_names_the_image_that_keeps_its_slices(tmp_path):
     ct, _ = head_pair(slices=6, bottom_mm=10.0)
     _, mr = head_pair(slices=8)
-    source = select(tmp_path / "selected", {"P01": (ct, mr)})
-    register.run(settings(grid="ct"), source, tmp_path / "out")
+    source = write_selected(tmp_path / "selected", {"P01": (ct, mr)})
+    register.run(register_params(grid="ct"), source, tmp_path / "out")
     assert np.array_equal(read(tmp_path / "out", "P01", "ct"), volumes.to_array(ct))
     assert read(tmp_path / "out", "P01", "mr").shape == (6, 96, 96)
 
 
 def test_mask_of_the_source_is_used(tmp_path):
-    source = select(tmp_path / "selected", {"P01": head_pair()})
+    source = write_selected(tmp_path / "selected", {"P01": head_pair()})
     drawn = np.zeros((6, 96, 96), np.uint8)
     drawn[:, 30:60, 30:60] = 1
     volumes.write_volume(source / "P01" / "mask.nii.gz", volumes.like(drawn, head_pair()[1]))
-    register.run(settings(), source, tmp_path / "out")
+    register.run(register_params(), source, tmp_path / "out")
     assert np.array_equal(read(tmp_path / "out", "P01", "mask"), drawn)
 
 
@@ -139,9 +105,9 @@ def test_failures_are_listed_and_the_others_go_on(tmp_path):
         "P04": (ct, head_pair(bottom_mm=20.0)[1]),
         "P05": (ct, mr),
     }
-    source = select(tmp_path / "selected", pairs)
+    source = write_selected(tmp_path / "selected", pairs)
     (source / "P05" / "mr.nii.gz").write_bytes(b"no image")
-    register.run(settings(), source, tmp_path / "out")
+    register.run(register_params(), source, tmp_path / "out")
     table = patients(tmp_path / "out")
     assert table["status"].tolist() == [RegistrationStatus.REGISTERED] + [RegistrationStatus.FAILED] * 4
     for patient, words in (
@@ -156,29 +122,29 @@ def test_failures_are_listed_and_the_others_go_on(tmp_path):
 
 
 def test_nobody_registered_is_an_error_and_leaves_nothing(tmp_path):
-    source = select(tmp_path / "selected", {"P01": head_pair()})
+    source = write_selected(tmp_path / "selected", {"P01": head_pair()})
     with pytest.raises(ValueError, match=r"all 1 patients(.|\n)*P01(.|\n)*register\.min_overlap"):
-        register.run(settings(min_similarity=9.0), source, tmp_path / "out")
+        register.run(register_params(min_similarity=9.0), source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_nobody_paired_is_an_error(tmp_path):
-    source = select(tmp_path / "selected", {"P01": head_pair()}, status=SelectionStatus.UNPAIRED)
+    source = write_selected(tmp_path / "selected", {"P01": head_pair()}, status=SelectionStatus.UNPAIRED)
     with pytest.raises(ValueError, match="no patient has both"):
-        register.run(settings(), source, tmp_path / "out")
+        register.run(register_params(), source, tmp_path / "out")
 
 
 def test_method_none_is_refused_on_an_unregistered_source(tmp_path):
-    source = select(tmp_path / "selected", {"P01": head_pair()}, registered=False)
+    source = write_selected(tmp_path / "selected", {"P01": head_pair()}, registered=False)
     with pytest.raises(ValueError, match=r"register\.method to rigid"):
-        register.run(settings(), source, tmp_path / "out")
+        register.run(register_params(), source, tmp_path / "out")
 
 
 def test_the_real_patient_end_to_end_twice_with_the_same_bytes(tmp_path):
     pair = [volumes.read_volume(SAMPLE / f"{name}.nii.gz") for name in ("ct", "mr_t1")]
-    source = select(tmp_path / "selected", {"P01": pair}, registered=False)
+    source = write_selected(tmp_path / "selected", {"P01": pair}, registered=False)
     for out in ("one", "two"):
-        register.run(settings(method="rigid"), source, tmp_path / out)
+        register.run(register_params(method="rigid"), source, tmp_path / out)
     for path in sorted((tmp_path / "one").rglob("*.*")):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
     matrix = np.array(json.loads((tmp_path / "one/P01/ct_to_mr.json").read_text())["matrix"])
@@ -197,8 +163,8 @@ def test_a_patient_lying_the_other_way_round_is_registered_and_said(tmp_path):
     ct, mr = (volumes.read_volume(SAMPLE / f"{name}.nii.gz") for name in ("ct", "mr_t1"))
     half_turn = np.diag([-1.0, 1.0, -1.0, 1.0])
     turned = volumes.to_lps(volumes.from_array(volumes.to_array(ct), half_turn @ volumes.affine(ct)))
-    source = select(tmp_path / "selected", {"P01": (turned, mr)}, registered=False)
-    register.run(settings(method="rigid"), source, tmp_path / "out")
+    source = write_selected(tmp_path / "selected", {"P01": (turned, mr)}, registered=False)
+    register.run(register_params(method="rigid"), source, tmp_path / "out")
     row = patients(tmp_path / "out").loc["P01"]
     assert row["status"] == RegistrationStatus.REGISTERED
     assert "patient position" in row["reason"]
@@ -214,8 +180,8 @@ def real_pair():
 def register_as(monkeypatch, folder, matrix, same_frame=False, **changes):
     """Return the row of the real patient as if the registration had found `matrix`; write `folder`/P01."""
     monkeypatch.setattr(alignment, "register_pair", lambda pair, fixed: RigidRegistration(matrix, fixed))
-    source = select(folder / "selected", {"P01": real_pair()}, registered=False)
-    chosen = settings(
+    source = write_selected(folder / "selected", {"P01": real_pair()}, registered=False)
+    chosen = register_params(
         method="rigid", min_similarity=0.0, min_overlap=0.0, **{"max_residual_mm": 1000.0, **changes}
     )
     return register.register_patient(register.Job(source / "P01", folder / "P01", chosen, same_frame))
@@ -260,8 +226,10 @@ def test_who_cannot_be_defaced_is_listed_and_left_out(tmp_path, monkeypatch):
     assert "patient position" in row["reason"]
     assert not (tmp_path / "P01").exists()
     pairs = {"P01": real_pair(), "P02": [image[:, :, 8:9] for image in real_pair()]}
-    source = select(tmp_path / "selected", pairs)
-    register.run(settings(deface=True, min_similarity=0.0, max_residual_mm=1000.0), source, tmp_path / "out")
+    source = write_selected(tmp_path / "selected", pairs)
+    register.run(
+        register_params(deface=True, min_similarity=0.0, max_residual_mm=1000.0), source, tmp_path / "out"
+    )
     table = patients(tmp_path / "out")
     assert table["status"].tolist() == [RegistrationStatus.REGISTERED, RegistrationStatus.FAILED]
     assert table.loc["P02", "reason"].startswith("defacing:")
@@ -271,7 +239,7 @@ def test_who_cannot_be_defaced_is_listed_and_left_out(tmp_path, monkeypatch):
 def test_params_file_holds_exactly_these_keys():
     assert params.load(register.Params, "register", ROOT / "params.yaml").method == "rigid"
     with pytest.raises(params.ParamsError, match="min_overlap"):
-        settings(min_overlpa=0.5)
+        register_params(min_overlpa=0.5)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from helpers.series_factory import smooth, stack_positions, write_series
+from helpers.series_factory import smooth, stack_positions
+from helpers.stage_inputs import add_series, select_params
 from mrct.core import contracts, files, params
 from mrct.selection.parameters import DEFAULT_PREFER, REJECTABLE
-from stages.select import Params, run
+from stages.select import run
 
 
 @pytest.fixture(autouse=True)
@@ -19,27 +20,14 @@ def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRCT_WORKERS", "1")
 
 
-# the series of these tests are 24 pixels wide and a few slices high
-SMALL = {"min_coverage_mm": 0.0, "min_field_mm": 0.0}
-
-
-def settings(**changes: Any) -> Params:
-    return params.parse(Params, params.read()["select"] | SMALL | changes, "select")
-
-
-def add(source: Path, patient: str, series: str, modality: str, **attributes: Any) -> list[Path]:
-    folder = source / "images" / patient / f"T{modality}" / series
-    return write_series(folder, modality, SeriesInstanceUID=f"1.{series[1:]}", **attributes)
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Write three patients: one with both images, one without MR, one whose only MR is a TSE."""
     root = tmp_path / "anonymized"
-    add(root, "P0000000001", "S1", "CT", StudyDate="20200104")
-    add(root, "P0000000001", "S2", "MR")
-    add(root, "P0000000001", "S3", "MR", EchoTrainLength=15)
-    add(
+    add_series(root, "P0000000001", "S1", "CT", StudyDate="20200104")
+    add_series(root, "P0000000001", "S2", "MR")
+    add_series(root, "P0000000001", "S3", "MR", EchoTrainLength=15)
+    add_series(
         root,
         "P0000000001",
         "S4",
@@ -47,9 +35,9 @@ def source(tmp_path: Path) -> Path:
         ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
         positions=[(0, 5 * k, 0) for k in range(6)],
     )
-    add(root, "P0000000002", "S5", "CT")
-    add(root, "P0000000003", "S6", "CT")
-    add(root, "P0000000003", "S7", "MR", EchoTrainLength=9, Manufacturer="Philips Medical Systems")
+    add_series(root, "P0000000002", "S5", "CT")
+    add_series(root, "P0000000003", "S6", "CT")
+    add_series(root, "P0000000003", "S7", "MR", EchoTrainLength=9, Manufacturer="Philips Medical Systems")
     files.write_json(
         root / "manifest.json", {"layout": "dicom", "registered": False, "mr_weighting": "unknown"}
     )
@@ -65,13 +53,13 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def test_the_committed_lists_are_the_defaults_of_the_package() -> None:
-    assert set(settings().reject) == set(REJECTABLE)
-    assert settings().prefer == DEFAULT_PREFER
+    assert set(select_params().reject) == set(REJECTABLE)
+    assert select_params().prefer == DEFAULT_PREFER
 
 
 def test_outputs_follow_the_contract(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "selected"
-    run(settings(), source, out)
+    run(select_params(), source, out)
     table = contracts.SELECTED_SERIES.read(out)
     rules = dict(zip(table["series"], table["rule"], strict=True))
     assert rules == {"S1": "", "S2": "", "S3": "tse", "S4": "coronal", "S5": "", "S6": "", "S7": "tse"}
@@ -97,16 +85,16 @@ def test_outputs_follow_the_contract(source: Path, tmp_path: Path) -> None:
 def test_equal_inputs_give_equal_bytes_for_any_number_of_workers(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(settings(), source, tmp_path / "a")
+    run(select_params(), source, tmp_path / "a")
     monkeypatch.setenv("MRCT_WORKERS", "2")
-    run(settings(), source, tmp_path / "b")
+    run(select_params(), source, tmp_path / "b")
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 
 def test_a_series_whose_pixels_fail_gives_way_to_the_next_best(source: Path, tmp_path: Path) -> None:
-    paths = add(source, "P0000000001", "S8", "MR", positions=stack_positions(9))
+    paths = add_series(source, "P0000000001", "S8", "MR", positions=stack_positions(9))
     paths[4].write_bytes(paths[4].read_bytes()[:-200])
-    run(settings(), source, tmp_path / "out")
+    run(select_params(), source, tmp_path / "out")
     table = contracts.SELECTED_SERIES.read(tmp_path / "out").set_index("series")
     assert table.loc["S8", "rule"] == "pixels"
     assert table.loc["S8", "reason"].startswith("slice 5 of 9: truncated")
@@ -115,21 +103,21 @@ def test_a_series_whose_pixels_fail_gives_way_to_the_next_best(source: Path, tmp
 
 def test_an_empty_cohort_stops_and_leaves_nothing(tmp_path: Path) -> None:
     source = tmp_path / "anonymized"
-    add(source, "P0000000001", "S1", "CT")
-    add(source, "P0000000001", "S2", "MR", EchoTrainLength=15)
+    add_series(source, "P0000000001", "S1", "CT")
+    add_series(source, "P0000000001", "S2", "MR", EchoTrainLength=15)
     files.write_json(
         source / "manifest.json", {"layout": "dicom", "registered": False, "mr_weighting": "unknown"}
     )
     with pytest.raises(ValueError, match=r"Rule 'tse' removed 1 MR series \(Siemens 1\).*select\.accept="):
-        run(settings(), source, tmp_path / "out")
+        run(select_params(), source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    run(settings(reject=["coronal"]), source, tmp_path / "out")
+    run(select_params(reject=["coronal"]), source, tmp_path / "out")
 
 
 def test_days_between_leave_a_patient_out(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"3 days apart.*select\.max_days_between=0"):
-        run(settings(max_days_between=2), source, tmp_path / "out")
-    run(settings(max_days_between=3), source, tmp_path / "out")
+        run(select_params(max_days_between=2), source, tmp_path / "out")
+    run(select_params(max_days_between=3), source, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +126,7 @@ def test_days_between_leave_a_patient_out(source: Path, tmp_path: Path) -> None:
 )
 def test_mistyped_values_are_refused(key: str, value: Any) -> None:
     with pytest.raises(params.ParamsError, match=key):
-        settings(**{key: value})
+        select_params(**{key: value})
 
 
 @pytest.fixture
@@ -168,7 +156,7 @@ def volumes(tmp_path: Path) -> Path:
 
 def test_volumes_pass_oriented(volumes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run(settings(weighting="t1"), volumes, out)
+    run(select_params(weighting="t1"), volumes, out)
     patients = contracts.SELECTED_PATIENTS.read(out).set_index("patient")["status"].to_dict()
     assert patients == {"Pa": "paired", "Pb": "paired", "Pc": "unpaired", "Pd": "unpaired"}
     assert files.read_json(out / "manifest.json") == {"registered": True}
@@ -194,6 +182,6 @@ def test_a_declared_weighting_that_is_not_wanted_names_the_key(
     manifest = files.read_json(volumes / "manifest.json") | {"mr_weighting": declared}
     files.write_json(volumes / "manifest.json", manifest)
     with pytest.raises(ValueError, match=rf"-S select\.weighting={key}$"):
-        run(settings(weighting=wanted), volumes, tmp_path / "out")
-    run(settings(weighting="any"), volumes, tmp_path / "out")
+        run(select_params(weighting=wanted), volumes, tmp_path / "out")
+    run(select_params(weighting="any"), volumes, tmp_path / "out")
     assert len(contracts.SELECTED_SERIES.read(tmp_path / "out"))

@@ -1,45 +1,48 @@
 """Stages that work per patient, stopped at the last patient: the next run does only that one and gives equal bytes."""
 
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mrct.core import params
+from helpers.stage_inputs import (
+    PARAMS_FILE,
+    add_series,
+    head_pair,
+    register_params,
+    run_normalize,
+    select_params,
+    write_cohort,
+    write_selected,
+)
+from mrct.core import files, params
 from stages import normalize, pair, register, select
-
-HERE = Path(__file__).parent
 
 
 def prepare_select(root: Path) -> Callable[[str], object]:
-    factory = runpy.run_path(str(HERE / "test_select_stage.py"))
     for patient in ("P0000000001", "P0000000002"):
-        factory["add"](root / "anonymized", patient, "S1", "CT")
-        factory["add"](root / "anonymized", patient, "S2", "MR")
+        add_series(root / "anonymized", patient, "S1", "CT")
+        add_series(root / "anonymized", patient, "S2", "MR")
     content = {"layout": "dicom", "registered": False, "mr_weighting": "unknown"}
-    factory["files"].write_json(root / "anonymized" / "manifest.json", content)
-    return lambda out: select.run(factory["settings"](), root / "anonymized", root / out)
+    files.write_json(root / "anonymized" / "manifest.json", content)
+    return lambda out: select.run(select_params(), root / "anonymized", root / out)
 
 
 def prepare_register(root: Path) -> Callable[[str], object]:
-    factory = runpy.run_path(str(HERE / "test_register_stage.py"))
-    pairs = {"P01": factory["head_pair"](), "P02": factory["head_pair"](bottom_mm=3.0)}
-    source = factory["select"](root / "selected", pairs)
-    return lambda out: register.run(factory["settings"](), source, root / out)
+    pairs = {"P01": head_pair(), "P02": head_pair(bottom_mm=3.0)}
+    source = write_selected(root / "selected", pairs)
+    return lambda out: register.run(register_params(), source, root / out)
 
 
 def prepare_normalize(root: Path) -> Callable[[str], object]:
-    factory = runpy.run_path(str(HERE / "test_normalize_stage.py"))
-    factory["write_cohort"](root)
-    return lambda out: factory["run"](root, out=out)
+    write_cohort(root)
+    return lambda out: run_normalize(root, out=out)
 
 
 def prepare_pair(root: Path) -> Callable[[str], object]:
-    factory = runpy.run_path(str(HERE / "test_register_stage.py"))
-    source = factory["select"](root / "selected", {f"P0{n}": factory["head_pair"]() for n in (1, 2, 3)})
-    register.run(factory["settings"](), source, root / "registered")
-    settings = params.load(pair.Params, "pair", HERE.parents[1] / "params.yaml")
+    source = write_selected(root / "selected", {f"P0{n}": head_pair() for n in (1, 2, 3)})
+    register.run(register_params(), source, root / "registered")
+    settings = params.load(pair.Params, "pair", PARAMS_FILE)
     return lambda out: pair.run(settings, root / "registered", root / out)
 
 
