@@ -404,13 +404,14 @@ def methods() -> str:
     """Every method that `methods` may name."""
     from mrct.methods.registry import METHODS, load_method
     from mrct.training.method import TrainedMethod
+    from mrct.training.patches import PatchParams
 
     rows = []
     for name in METHODS:
         method = load_method(name)
         how = "fitted to slices"
         if issubclass(method, TrainedMethod):
-            how = {"slices": "trained on slices", "patches": "trained on cubes"}[method.examples]
+            how = "trained on cubes" if issubclass(method.Params, PatchParams) else "trained on slices"
         place = "top-level keys" if method.top_level else f"[`{name}`](parameters.md#{name})"
         module = sys.modules[method.__module__]
         rows.append(

@@ -51,7 +51,6 @@ class ContextGan(TrainedMethod[ContextGanParams]):
 
     Params = ContextGanParams
     Loop = AdversarialLoop
-    examples = "patches"
 
     def __init__(self, params: ContextGanParams, iteration: int = 1) -> None:
         super().__init__(params)

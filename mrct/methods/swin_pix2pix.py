@@ -52,7 +52,6 @@ class SwinPix2Pix(TrainedMethod[SwinPix2PixParams]):
 
     Params = SwinPix2PixParams
     Loop = AdversarialLoop
-    examples = "patches"
 
     def __init__(self, params: SwinPix2PixParams) -> None:
         super().__init__(params)

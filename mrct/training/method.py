@@ -6,7 +6,7 @@ A method is a class in mrct/methods. `TrainedMethod` is for systems that are tra
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -142,8 +142,6 @@ class TrainedMethod(Method, nn.Module, Generic[P]):
 
     #: The parameters of the loop that stand in the method's section.
     Loop: ClassVar[type[Loop]] = Loop
-    #: Kind of the training examples: pairs of slices, or cubes of volumes (its Params then derive from PatchParams).
-    examples: ClassVar[Literal["slices", "patches"]] = "slices"
 
     def __init__(self, params: P) -> None:
         super().__init__()

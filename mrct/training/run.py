@@ -92,6 +92,11 @@ class TrainingPlan:
         self.settings: Settings = configuration.settings
 
     @property
+    def on_cubes(self) -> bool:
+        """Whether the method is trained on cubes of volumes, as its PatchParams say, and not on slices."""
+        return isinstance(self.params, PatchParams)
+
+    @property
     def epochs(self) -> int:
         """Return the number of epochs of all phases together."""
         return sum(self.settings_in(phase).epochs for phase in self.method.phases(self.params))
@@ -129,7 +134,7 @@ def _open_examples(
 ) -> Examples:
     """Open the images on which the phase trains; `work` is the folder of the phase."""
     settings = plan.settings_in(phase)
-    if isinstance(plan.params, PatchParams):
+    if plan.on_cubes:
         context = {name: _predictions(plan, data, phase, before, work / name) for name in phase.others}
         return VolumePatches(data, settings.augmentation, plan.params, settings.epochs, context)
     others = {name: FURTHER_IMAGES[name](data) for name in phase.others}
@@ -202,7 +207,7 @@ def _reporter(tracked: Run, plan: TrainingPlan, data: NormalizedData, example_ev
     """Return a function that logs each epoch once: losses, validation errors, speed, machine use and pictures."""
     known, usage = tracked.logged_steps("epoch"), Usage()
     # a whole volume would take too long
-    every = example_every if plan.method.examples == "slices" else 0
+    every = example_every if not plan.on_cubes else 0
 
     def report(epoch: Epoch) -> None:
         step = int(epoch.row["epoch"])
