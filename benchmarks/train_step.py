@@ -32,7 +32,7 @@ from torch import Tensor
 
 from mrct.core.params import load
 from mrct.methods.sc_cyclegan import ScCycleGan, ScCycleGanParams
-from mrct.training.engine import deterministic
+from mrct.training.engine import deterministic, torch_threads
 from mrct.training.method import Batch
 from mrct.training.step import ImagePool
 
@@ -173,7 +173,6 @@ def main() -> None:
     if options.arithmetic:
         return
     torch.backends.cudnn.benchmark = True  # as the authors do
-    torch.set_num_threads(int(os.environ.get("MRCT_THREADS", 0)) or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for dtype in (torch.float32, torch.bfloat16):
         peak = peak_tera_operations(device, dtype)
@@ -190,4 +189,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with torch_threads():
+        main()

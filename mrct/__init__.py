@@ -9,3 +9,9 @@ One package per stage holds what only that stage does; the others serve several:
 - shared: `core` (parameters, files, tables, errors, resuming), `dicom`, `imaging`, `tracking` (MLflow), `terminal`;
 - `cli`: the command `mrct`.
 """
+
+import os
+
+# OpenMP reads this when torch is imported. Its threads then sleep while they wait for each other. By default they keep
+# their cores busy, which costs several times the processor time where other programs run.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -25,7 +25,14 @@ _SECONDS_TO_CONNECT = 30
 
 def worker_count() -> int:
     """Return the number of worker processes: MRCT_WORKERS, or the number of cores."""
-    return int(os.environ.get("MRCT_WORKERS", 0)) or os.cpu_count() or 1
+    return int(os.environ.get("MRCT_WORKERS", 0)) or core_count()
+
+
+def core_count() -> int:
+    """Return the number of cores that this process may use: its affinity and the quota of its container count."""
+    from joblib import cpu_count  # a fifth of a second; most commands need no workers
+
+    return int(cpu_count())
 
 
 class _Executor(Protocol):

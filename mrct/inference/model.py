@@ -12,6 +12,7 @@ from mrct.core.errors import DataError
 from mrct.methods.registry import load_method
 from mrct.networks.whole_volume import translate
 from mrct.normalization.normalization import Modality, Normalization
+from mrct.training.engine import torch_threads
 from mrct.training.model_file import read_model
 
 
@@ -51,7 +52,8 @@ class Model:
         Returns:
             (D, H, W) float32 in [-1, 1].
         """
-        return translate(self.network, volume, slice_spacing_mm, torch.device("cpu"))
+        with torch_threads():
+            return translate(self.network, volume, slice_spacing_mm, torch.device("cpu"))
 
 
 def load_model(path: Path) -> Model:

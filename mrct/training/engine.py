@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mrct.core.errors import DataError
+from mrct.core.parallel import core_count
 from mrct.terminal import progress
 from mrct.training import checkpoint, distributed
 from mrct.training.examples import Examples
@@ -62,19 +63,32 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def deterministic(seed: int) -> Iterator[None]:
-    """Seed torch, and use deterministic kernels and a fixed number of threads (MRCT_THREADS, else all cores)."""
-    threads, enabled = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+def torch_threads() -> Iterator[None]:
+    """Let torch use MRCT_THREADS threads, or one per core that this process may use.
+
+    By default torch does not count the quota of a container. The processes of one torchrun share the cores.
+    """
+    before = torch.get_num_threads()
+    cores = core_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(int(os.environ.get("MRCT_THREADS", 0)) or max(cores, 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """Seed torch, and use deterministic kernels and the threads of `torch_threads`."""
+    enabled = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     debugging: Any = torch.utils.deterministic
     fill, debugging.fill_uninitialized_memory = debugging.fill_uninitialized_memory, False  # 3 % of a step
     torch.manual_seed(seed)
     try:
-        yield
+        with torch_threads():
+            yield
     finally:
-        torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(enabled)
         debugging.fill_uninitialized_memory = fill
 
