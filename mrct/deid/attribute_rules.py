@@ -22,7 +22,7 @@ from pydicom.valuerep import format_number_as_ds
 from mrct.core.contracts import AttributeAction
 from mrct.deid.allow_list import Rule
 from mrct.deid.pseudonyms import Pseudonyms
-from mrct.dicom.header import ABSENT_AGENTS
+from mrct.dicom.header import names_agent, written_numbers
 from mrct.leaks.vocabulary import clean
 
 Value = str | int | float | bytes
@@ -86,6 +86,8 @@ def apply_rule(rule: Rule, element: DataElement, context: Context) -> SafeElemen
     if element.is_empty:
         return SafeElement(nothing(element.tag, vr), AttributeAction.KEPT)
     values = list(element.value) if isinstance(element.value, MultiValue | list) else [element.value]
+    if rule.name == "number":
+        values = written_numbers(values)
     kept = _safe_values(rule.name, element.tag, values, vr, context)
     if kept:
         same = [str(value).strip() for value in values] == [str(result) for result in kept]
@@ -175,7 +177,7 @@ def _words(use: str) -> Callable[[Value, str, Context], str]:
 def _agent(value: Value, vr: str, context: Context) -> str:
     """Keep the fact that an agent was given, even if its name is not in the vocabulary."""
     text = str(value).strip()
-    if text.upper() in ABSENT_AGENTS:
+    if not names_agent(text):
         return "NONE" if text else ""
     return clean(text, "descriptor") or "AGENT"
 

@@ -8,8 +8,10 @@ Some values have other names in an enhanced object than in a classic one (PS3.3 
 classic names, so that one set of rules reads both.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import date, datetime
+from typing import Any
 
 from pydicom import DataElement, Dataset
 
@@ -30,8 +32,21 @@ _VENDORS = {
 }
 #: The short name for a manufacturer that is not in the list.
 OTHER_VENDOR = "other"
-#: What sites write into ContrastBolusAgent when no agent was given, in capitals.
-ABSENT_AGENTS = {"", "NO", "NONE", "N", "NO CONTRAST", "WITHOUT", "0", "-", "N/A", "NA", "NIL"}
+# What sites write into ContrastBolusAgent when no agent was given: a single word, an amount of zero, or a negation at
+# the beginning, unless the text goes on with the opposite ("without and with"). "Non" negates a contrast alone, since
+# non-ionic is a kind of agent.
+_NO_AGENT = re.compile(
+    r"""(?:
+        (?:N|NA|N/A|NIL|NULL|NONE|NATIVE?|NATIVO|NATIF|NAT|PLAIN|UNENHANCED|FALSE)
+        | 0*(?:[.,]0*)?\s*(?:ML|CC|MG|G|MMOL)?
+        | (?:NO|NOT|WITHOUT|W/O|WO|OHNE|KEINE?|NICHT|SANS|SENZA|SIN|PRE)\b(?!.*\b(?:WITH|MIT|AVEC|CON|POST|W)\b).*
+        | NON[-\s]*(?:IV\s+)?(?:CONTRAST|KONTRAST|ENHANCED|CE\b|KM\b|GD\b|INJECT).*
+    )""",
+    re.VERBOSE,
+)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[Ee][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
+_WITH_POINT = re.compile(r"[+-]?\d*\.\d*(?:[Ee][+-]?\d+)?")
 
 _SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _NOT_OF_A_FRAME = {_SHARED, _PER_FRAME, "PixelData", "NumberOfFrames"}
@@ -73,6 +88,30 @@ def text(dataset: Dataset, keyword: str, keep_case: bool = False) -> str:
     return line if keep_case else line.upper()
 
 
+def written_numbers(value: object) -> list[object]:
+    """Return the values of a numeric element, with texts that other programs spell wrongly in the form of DS.
+
+    A decimal comma becomes a point ("3,5"). Values that are joined by a comma ("3.5,3.5"), or by a backslash in one
+    text (an element with the VR UT), are separated. Blanks and NUL around a value are removed. A text that may
+    mean two numbers, as "1,024", stays as it is: it is no number.
+    """
+    if value is None or value == "":
+        return []
+    many = list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else [value]
+    numbers: list[object] = []
+    for item in many:
+        for part in item.split("\\") if isinstance(item, str) else [item]:
+            numbers += _spelled_number(part.strip(" \0\t\r\n")) if isinstance(part, str) else [part]
+    return numbers
+
+
+def _spelled_number(text: str) -> list[str]:
+    if _DECIMAL_COMMA.fullmatch(text) and not _THOUSANDS.fullmatch(text):
+        return [text.replace(",", ".")]
+    parts = [part.strip() for part in text.split(",")]
+    return parts if all(map(_WITH_POINT.fullmatch, parts)) else [text]
+
+
 class Numbers:
     """Numbers of a header. In practice DS and IS elements also hold text, blanks or too few values: these give None."""
 
@@ -96,15 +135,12 @@ class Numbers:
 
     def _all(self, keyword: str) -> tuple[float, ...] | None:
         try:
-            value = self.dataset.get(keyword)
-            if value is None or value == "":
-                return None
-            many = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-            numbers = tuple(float(item) for item in many)
+            written: list[Any] = written_numbers(self.dataset.get(keyword))
+            numbers = tuple(float(item) for item in written)
         except (TypeError, ValueError, OverflowError):
             return None
         # NaN and infinity are valid floats, but not measurements
-        return numbers if all(abs(number) < float("inf") for number in numbers) else None
+        return numbers if numbers and all(abs(number) < float("inf") for number in numbers) else None
 
 
 def vendor_name(manufacturer: str) -> str:
@@ -121,9 +157,14 @@ def has_rescale(dataset: Dataset) -> bool:
 
 
 def has_agent(dataset: Dataset) -> bool:
-    """Return whether the header names a contrast agent (PS3.3 C.7.6.4); some sites write "no" or "none" there."""
-    agent = text(dataset, "ContrastBolusAgent")
-    return agent not in ABSENT_AGENTS or bool(dataset.get("ContrastBolusAgentSequence"))
+    """Return whether the header names a contrast agent (PS3.3 C.7.6.4)."""
+    return names_agent(text(dataset, "ContrastBolusAgent")) or bool(dataset.get("ContrastBolusAgentSequence"))
+
+
+def names_agent(text: str) -> bool:
+    """Return whether a ContrastBolusAgent names an agent; many sites write there that none was given ("ohne KM")."""
+    words = text.upper().strip(" .-_?\"'()[]\0")
+    return bool(words) and _NO_AGENT.fullmatch(words) is None
 
 
 def names_source_images(dataset: Dataset) -> bool:

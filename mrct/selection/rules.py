@@ -57,6 +57,11 @@ _FIELD_MAP_TYPES = {"B0 MAP", "B1 MAP", "FIELD MAP"}
 _PERFUSION_TYPES = {"PERFUSION", "ASL", "CBF", "CBV", "RCBF", "RCBV", "MTT", "TTP", "FMRI", "TMAX"}
 _ANGIOGRAPHY_TYPES = {"ANGIO", "TOF", "TIME OF FLIGHT", "FLOW ENCODED", "PHASE CONTRAST"}
 _SWI_TYPES = {"SWI", "SUSCEPTIBILITY", "MSUM"}
+_GEOMETRY: dict[str, Callable[[Instance], object]] = {
+    "image position": lambda item: item.position,
+    "image orientation": lambda item: item.orientation,
+    "pixel spacing": lambda item: item.pixel_spacing_mm,
+}
 # a localizer has few slices far apart; a diagnostic series of a head has not
 _LOCALIZER_SLICES = 9
 _LOCALIZER_GAP_MM = 15.0
@@ -135,9 +140,12 @@ def _is_no_magnitude(instance: Instance) -> bool:
 
 
 def geometry(series: Series, rules: Rules) -> str:
-    if plane(series)[0] == "unknown":
-        return "no usable image position, orientation and pixel spacing in the header"
-    return ""
+    if plane(series)[0] != "unknown":
+        return ""
+    if orientations(series):
+        return "its image orientation is no pair of perpendicular unit vectors"
+    lacking = [name for name, get in _GEOMETRY.items() if all(get(item) is None for item in series.instances)]
+    return f"no usable {' and '.join(lacking or _GEOMETRY)} in the header: absent, empty or no numbers"
 
 
 # --- body part, and CT technique ----------------------------------------------------------

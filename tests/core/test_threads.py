@@ -33,7 +33,9 @@ def policy_when_torch_is_imported(module: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["mrct.cli.main", "stages.train", "stages.evaluate", "mrct.inference.model"])
+@pytest.mark.parametrize(
+    "module", ["mrct.cli.main", "stages.train", "stages.evaluate", "mrct.inference.model"]
+)
 def test_the_wait_policy_is_set_before_torch_is_imported(module):
     assert policy_when_torch_is_imported(module) == "passive"
 
