@@ -56,7 +56,8 @@ def test_a_decimal_comma_never_changes_the_number(value, digits):
     "text",
     [
         "", " ", ".", "-", "NO", "No", "NONE", "null", "N/A", "0", "0 ml", "0.0 mL", "0ml", "nativ", "Native", "plain",
-        "W/O", "without", "without contrast", "NO IV CONTRAST", "No contrast given", "Non-contrast", "NON CONTRAST", "ohne KM",
+        "W/O", "without", "without contrast", "NO IV CONTRAST", "No contrast given", "Non-contrast", "NON CONTRAST",
+        "ohne KM",
         "Ohne Kontrastmittel", "kein KM", "sans injection", "senza mdc", "sin contraste", "not applied",
         "pre contrast",
         "no gadolinium", "unenhanced",
