@@ -22,7 +22,8 @@ from mrct.core.errors import DataError
 from mrct.core.parallel import map_processes
 from mrct.core.runner import run_stage
 from mrct.dicom.errors import GeometryError, Unreadable
-from mrct.dicom.series import Instance, Series, group, read_instances
+from mrct.dicom.grouping import group
+from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.volume import build_volume
 from mrct.imaging.volumes import VolumeError, read_volume, write_volume
 from mrct.selection.choose import Choice, choose

@@ -16,7 +16,8 @@ from mrct.core.files import VOLUME_SUFFIXES
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.header import frame_dataset
 from mrct.dicom.read import find_files, read_dataset
-from mrct.dicom.series import Series, group, read_instances
+from mrct.dicom.grouping import group
+from mrct.dicom.series import Series, read_instances
 from mrct.dicom.stack import plane
 from mrct.dicom.volume import build_volume
 from mrct.dicom.write import write_synthetic_series

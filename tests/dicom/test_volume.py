@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from helpers.series_factory import smooth, stack_positions, write_series
 from mrct.dicom.errors import GeometryError
-from mrct.dicom.series import Series, group, read_instances
+from mrct.dicom.grouping import group
+from mrct.dicom.series import Series, read_instances
 from mrct.dicom.stack import stack
 from mrct.dicom.volume import build_volume, padding, read_slice
 from mrct.selection.thumbnail import HEIGHT_PX, save_thumbnail, series_thumbnail

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from mrct.core.params import load
-from mrct.dicom.series import Instance, group, instances_of
+from mrct.dicom.grouping import group
+from mrct.dicom.series import Instance, instances_of
 from mrct.dicom.uids import IMAGE_CLASSES
 from mrct.leaks.vocabulary import clean
 from mrct.selection.choose import Choice, choose
