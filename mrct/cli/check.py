@@ -18,8 +18,8 @@ from mrct.core.contracts import SelectionStatus
 from mrct.core.files import VOLUME_SUFFIXES
 from mrct.core.parallel import map_processes
 from mrct.dicom.errors import Unreadable
-from mrct.dicom.read import find_files
 from mrct.dicom.grouping import group
+from mrct.dicom.read import find_files
 from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.stack import plane
 from mrct.dicom.uids import IMAGE_CLASSES

@@ -194,7 +194,7 @@ def _main_group(series: Series) -> tuple[tuple[Instance, ...], list[str]]:
         )
     strays = total - len(groups[0])
     note = f"{strays} of {total} slices of another orientation, size or frame of reference left out"
-    return groups[0], [note] if strays else []
+    return groups[0], [*series.notes, note] if strays else [*series.notes]
 
 
 def _levels(members: tuple[Instance, ...], normal: np.ndarray) -> np.ndarray:
@@ -219,7 +219,8 @@ def _unique_levels(
         raise GeometryError("all slices lie at one position: the distance between slices is unknown")
     if repeated > SCAN_SHARE * len(members):
         raise GeometryError(
-            f"{repeated} of {len(members)} slices repeat a position: several scans in one series"
+            f"{repeated} of {len(members)} slices repeat a position: several scans in one series, "
+            "which no header value tells apart"
         )
     plural = "s" if repeated > 1 else ""
     notes = [f"{repeated} slice{plural} at a repeated position left out"] if repeated else []

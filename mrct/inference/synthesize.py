@@ -14,9 +14,9 @@ from pydicom import Dataset
 from mrct.core.errors import DataError, OutputExistsError
 from mrct.core.files import VOLUME_SUFFIXES
 from mrct.dicom.errors import Unreadable
+from mrct.dicom.grouping import group
 from mrct.dicom.header import frame_dataset
 from mrct.dicom.read import find_files, read_dataset
-from mrct.dicom.grouping import group
 from mrct.dicom.series import Series, read_instances
 from mrct.dicom.stack import plane
 from mrct.dicom.volume import build_volume

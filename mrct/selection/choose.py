@@ -17,13 +17,12 @@ from mrct.dicom.series import Series
 from mrct.dicom.stack import Stack, stack
 from mrct.selection.acquisition import kernel_class
 from mrct.selection.classify import BY_NAME, NOT_CHOSEN, PIXELS, Verdict, classify, classify_stack, rejected
+from mrct.selection.join import COVERAGE_TOLERANCE_MM, WHOLE_HEAD_MM, Block, find_joins
 from mrct.selection.parameters import Rules
 
 _KERNEL_RANK = {"soft": 0, "unknown": 1, "sharp": 2}
-# from the skull base to the vertex; anything below is neck
-_WHOLE_HEAD_MM = 150.0
-# the placement of the block decides about up to two slices at the ends
-_COVERAGE_TOLERANCE_MM = 10.0
+# rules about the height of a series, which do not concern what is joined to another one
+_ABOUT_HEIGHT = ("", "coverage")
 # smaller differences of pixels and slices come from rounding the same prescription
 _TENTH = float(np.log(1.1))
 
@@ -118,8 +117,8 @@ CRITERIA: dict[str, Criterion] = {
         lambda loser, better: f"is {_days(loser)} from the {_other(loser)}, a better one {_days(better)}",
     ),
     "more_coverage": Criterion(
-        lambda one: -min(one.coverage_mm, _WHOLE_HEAD_MM),
-        _COVERAGE_TOLERANCE_MM,
+        lambda one: -min(one.coverage_mm, WHOLE_HEAD_MM),
+        COVERAGE_TOLERANCE_MM,
         lambda loser, better: f"covers {loser.coverage_mm:.0f} mm, a better one {better.coverage_mm:.0f} mm",
     ),
     "finer_pixels": Criterion(
@@ -161,8 +160,14 @@ def choose(
         broken: Series name -> reason, for series whose pixels turned out to be unusable.
     """
     stacks: dict[str, Stack] = {}
-    verdicts = {item.name: _verdict(item, rules, broken or {}, stacks) for item in series}
-    usable = [item for item in series if not verdicts[item.name].rule]
+    broken = broken or {}
+    verdicts = {item.name: _verdict(item, rules, broken, stacks) for item in series}
+    blocks = [Block(item, stacks[item.name]) for item in series if verdicts[item.name].rule in _ABOUT_HEIGHT]
+    found = find_joins(blocks)
+    joins = {one.series.name: one for one in found if not _verdict(one.series, rules, broken, stacks).rule}
+    joined = {part.name for join in joins.values() for part in join.parts}
+    usable = [item for item in series if not verdicts[item.name].rule and item.name not in joined]
+    usable += [join.series for join in joins.values()]
     chosen: dict[str, Series | None] = {}
     for modality in ("MR", "CT"):
         others = [chosen["MR"]] if "MR" in chosen else [item for item in usable if item.modality == "CT"]
@@ -176,12 +181,22 @@ def choose(
             continue
         winner, why = best(candidates, rules.prefer)
         chosen[modality] = winner.series
-        verdicts |= {loser: _not_chosen(reason, winner.series) for loser, reason in why.items()}
+        lost = {part: reason for loser, reason in why.items() for part in _part_names(loser, joins)}
+        verdicts |= {loser: _not_chosen(reason, winner.series) for loser, reason in lost.items()}
     ct, mr = chosen["CT"], chosen["MR"]
-    decisions = tuple(_decision(item, verdicts[item.name], stacks.get(item.name)) for item in series)
+    whole = {part: item.name for item in (ct, mr) if item for part in _part_names(item.name, joins)}
+    verdicts |= dict.fromkeys(whole, Verdict("", "", ()))
+    decisions = tuple(
+        _decision(item, verdicts[item.name], stacks.get(whole.get(item.name, item.name))) for item in series
+    )
     days = _days_between(ct, mr)
     status, reason = _status(ct, mr, days, rules)
     return Choice(patient, decisions, ct, mr, status, days, reason)
+
+
+def _part_names(name: str, joins: Mapping[str, Block]) -> tuple[str, ...]:
+    """Return the names of the series that a candidate consists of."""
+    return tuple(part.name for part in joins[name].parts) if name in joins else (name,)
 
 
 def best(candidates: Sequence[Candidate], prefer: Sequence[str]) -> tuple[Candidate, dict[str, str]]:
@@ -222,7 +237,7 @@ def _verdict(item: Series, rules: Rules, broken: Mapping[str, str], stacks: dict
 
 def _decision(item: Series, verdict: Verdict, layout: Stack | None) -> Decision:
     if layout is None:
-        return Decision(item, verdict)
+        return Decision(item, verdict, notes=item.notes)
     return Decision(item, verdict, round(layout.slice_spacing_mm, 4), layout.notes)
 
 

@@ -1,9 +1,10 @@
 """One function per rule that can reject a series.
 
 A function gets the series and the parameters of the selection; a rule of the stack also gets the even slices of the
-series. It returns the reason, or "" if the rule does not apply. It checks the geometry first, then the attributes of
-the acquisition, and the names last (mrct/selection/acquisition.py). Reasons quote numbers and words of this program,
-never the free text of a header.
+series. It returns the reason, or "" if the rule does not apply. It asks the header of every image, and applies if more
+of them than may be strays (1 - MAIN_SHARE) say so. It checks the geometry first, then the attributes of the
+acquisition, and the names last (mrct/selection/acquisition.py). Reasons quote numbers and words of this program, never
+the free text of a header.
 
 `mrct.selection.classify.RULES` lists the rules in their order and says what each of them rejects. A new rule needs a
 function here, its name in `RejectRule` (mrct/selection/parameters.py), a row in HEADER_RULES or STACK_RULES, its words
@@ -79,7 +80,7 @@ def modality(series: Series, rules: Rules) -> str:
 
 
 def multiframe(series: Series, rules: Rules) -> str:
-    if series.first.frames > 1 and series.first.frame is None:
+    if any(image.frames > 1 and image.frame is None for image in series.instances):
         return "multi-frame file whose frames have no own geometry; export single-frame or enhanced images"
     return ""
 
@@ -113,7 +114,7 @@ def derived(series: Series, rules: Rules) -> str:
     found = next((text for word, text in _DERIVED_TYPES.items() if _typed(series, {word})), "")
     if found:
         return f"not an original image: {found} by its image type"
-    if series.first.from_images:
+    if _share(series, lambda image: image.from_images):
         return "not an original image: its header names the images it was computed from"
     gap_mm, thickness_mm = _slice_gap_mm(series), _thickness_mm(series)
     if gap_mm and thickness_mm >= _SLAB_OVERLAP * gap_mm:
@@ -158,22 +159,28 @@ def rescale(series: Series, rules: Rules) -> str:
 
 
 def body_part(series: Series, rules: Rules) -> str:
-    return other_body_part(series.first)
+    return _evidence(series, other_body_part)
 
 
 def cone_beam(series: Series, rules: Rules) -> str:
-    found = named_device(series.first, "cone_beam") if series.modality == "CT" else ""
+    found = (
+        _evidence(series, lambda image: named_device(image, "cone_beam")) if series.modality == "CT" else ""
+    )
     return f"cone-beam CT, whose numbers are no HU: {found}" if found else ""
 
 
 def low_dose(series: Series, rules: Rules) -> str:
-    found = named(series.first, "low_dose") if series.modality == "CT" else ""
+    found = _evidence(series, lambda image: named(image, "low_dose")) if series.modality == "CT" else ""
     return f"low-dose CT, as for attenuation correction: {found}" if found else ""
 
 
 def tube_voltage(series: Series, rules: Rules) -> str:
-    kv = series.first.tube_kv
-    if series.modality != "CT" or not kv or _TUBE_KV[0] <= kv <= _TUBE_KV[1]:
+    return _evidence(series, _other_voltage) if series.modality == "CT" else ""
+
+
+def _other_voltage(image: Instance) -> str:
+    kv = image.tube_kv
+    if not kv or _TUBE_KV[0] <= kv <= _TUBE_KV[1]:
         return ""
     return f"taken at {kv:g} kV: bone has other HU than at 120 kV"
 
@@ -205,7 +212,7 @@ def _in_plane(series: Series, unwanted: str) -> str:
 
 
 def angiography(series: Series, rules: Rules) -> str:
-    if series.first.angiography:
+    if _share(series, lambda image: image.angiography):
         return "angiography by its tag"
     if _typed(series, _ANGIOGRAPHY_TYPES):
         return "angiography by its image type"
@@ -219,8 +226,9 @@ def swi(series: Series, rules: Rules) -> str:
 
 
 def perfusion(series: Series, rules: Rules) -> str:
-    if series.first.time_points > 1:
-        return f"time series: {series.first.time_points} time points"
+    points = max(image.time_points for image in series.instances)
+    if points > 1:
+        return f"time series: {points} time points"
     visits = Counter(item.position for item in series.instances if item.position is not None)
     scans = sorted(visits.values())[len(visits) // 2] if visits else 1
     if scans >= TIME_POINTS:
@@ -231,22 +239,25 @@ def perfusion(series: Series, rules: Rules) -> str:
 
 
 def dwi(series: Series, rules: Rules) -> str:
-    found = diffusion(series.first)
+    found = _evidence(series, diffusion)
     return f"diffusion imaging: {found}" if found else ""
 
 
 def epi(series: Series, rules: Rules) -> str:
-    found = echo_planar(series.first)
+    found = _evidence(series, echo_planar)
     return f"echo planar imaging: {found}" if found else ""
 
 
 def flair(series: Series, rules: Rules) -> str:
-    first = series.first
-    if weighting(first) == "flair":
-        return f"FLAIR: inversion time {first.ti_ms:.0f} ms suppresses CSF"
-    if "FLUID ATTENUATED" in first.image_type:
+    return _evidence(series, _fluid_attenuated)
+
+
+def _fluid_attenuated(image: Instance) -> str:
+    if weighting(image) == "flair":
+        return f"FLAIR: inversion time {image.ti_ms:.0f} ms suppresses CSF"
+    if "FLUID ATTENUATED" in image.image_type:
         return "FLAIR by its acquisition contrast"
-    found = "" if first.modality != "MR" or first.ti_ms else named(first, "flair")
+    found = "" if image.modality != "MR" or image.ti_ms else named(image, "flair")
     return f"FLAIR: {found}; the header holds no inversion time" if found else ""
 
 
@@ -259,49 +270,64 @@ def pd(series: Series, rules: Rules) -> str:
 
 
 def _weighted(series: Series, unwanted: str, words: str) -> str:
-    if weighting(series.first) != unwanted:
-        return ""
-    return f"{words} (TE {series.first.te_ms:g} ms, TR {series.first.tr_ms:g} ms)"
+    def found(image: Instance) -> str:
+        if weighting(image) != unwanted:
+            return ""
+        return f"{words} (TE {image.te_ms:g} ms, TR {image.tr_ms:g} ms)"
+
+    return _evidence(series, found)
 
 
 def fat_suppressed(series: Series, rules: Rules) -> str:
-    first = series.first
-    if series.modality != "MR":
-        return ""
-    if weighting(first) == "stir":
-        return f"STIR: inversion time {first.ti_ms:.0f} ms suppresses fat"
-    if "FS" in first.scan_options:  # fat saturation, PS3.3 C.8.3.1.1
+    return _evidence(series, _without_fat) if series.modality == "MR" else ""
+
+
+def _without_fat(image: Instance) -> str:
+    if weighting(image) == "stir":
+        return f"STIR: inversion time {image.ti_ms:.0f} ms suppresses fat"
+    if "FS" in image.scan_options:  # fat saturation, PS3.3 C.8.3.1.1
         return "fat suppressed by its scan options"
-    found = named(first, "fat_suppressed")
+    found = named(image, "fat_suppressed")
     return f"fat suppressed: {found}" if found else ""
 
 
 def contrast(series: Series, rules: Rules) -> str:
-    found = contrast_agent(series.first)
+    found = _evidence(series, contrast_agent)
     return f"contrast-enhanced: {found}" if found else ""
 
 
 def sharp_kernel(series: Series, rules: Rules) -> str:
-    kind = kernel_class(series.first) if series.modality == "CT" else ""
+    return _evidence(series, _sharp) if series.modality == "CT" else ""
+
+
+def _sharp(image: Instance) -> str:
+    kind = kernel_class(image)
     if kind == "sharp":
         return "reconstructed with a sharp kernel, as for bone or lung"
-    found = named(series.first, "bone_kernel") if kind == "unknown" else ""
+    found = named(image, "bone_kernel") if kind == "unknown" else ""
     return f"reconstructed for bone: {found}; the header tells no kernel" if found else ""
 
 
 def tse(series: Series, rules: Rules) -> str:
-    found = turbo_spin_echo(series.first) if series.modality == "MR" else ""
+    found = _evidence(series, turbo_spin_echo) if series.modality == "MR" else ""
     return f"turbo or fast spin echo: {found}" if found else ""
 
 
 def other_weighting(series: Series, rules: Rules) -> str:
-    got, wanted = weighting(series.first), rules.weighting.upper()
-    if series.modality != "MR" or rules.weighting in ("any", got):
+    wanted = rules.weighting
+    if series.modality != "MR" or wanted == "any":
         return ""
-    if got == "unknown":
-        missing = "the header's echo, repetition and inversion times do not tell it"
-        return f"weighting unknown, {wanted} wanted: {missing}"
-    return f"{got} by its times, {wanted} wanted (select.weighting)"
+
+    def found(image: Instance) -> str:
+        got = weighting(image)
+        if got == wanted:
+            return ""
+        if got == "unknown":
+            missing = "the header's echo, repetition and inversion times do not tell it"
+            return f"weighting unknown, {wanted.upper()} wanted: {missing}"
+        return f"{got} by its times, {wanted.upper()} wanted (select.weighting)"
+
+    return _evidence(series, found)
 
 
 # --- the stack: its extent and its resolution -----------------------------
@@ -366,7 +392,7 @@ def _thickness_mm(series: Series) -> float:
 
 
 def _by_name(what: str, series: Series, kind: str) -> str:
-    found = named(series.first, kind)
+    found = _evidence(series, lambda image: named(image, kind))
     return f"{what}: {found}" if found else ""
 
 
@@ -374,6 +400,14 @@ def _typed(series: Series, words: set[str]) -> bool:
     return _share(series, lambda item: bool(words & set(item.image_type)))
 
 
+def _evidence(series: Series, find: Callable[[Instance], str]) -> str:
+    """Return the most common finding if `find` finds something in more images than may be strays, else ""."""
+    found = Counter(filter(None, map(find, series.instances)))
+    if found.total() <= (1 - MAIN_SHARE) * len(series.instances):
+        return ""
+    return min(found, key=lambda text: (-found[text], text))
+
+
 def _share(series: Series, holds: Callable[[Instance], bool]) -> bool:
-    """Return whether the condition holds for more slices than may be strays."""
-    return sum(map(holds, series.instances)) > (1 - MAIN_SHARE) * len(series.instances)
+    """Return whether the condition holds for more images than may be strays."""
+    return bool(_evidence(series, lambda image: "yes" if holds(image) else ""))
