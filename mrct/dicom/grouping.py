@@ -47,15 +47,33 @@ class Trait:
         letter: Names of the parts end in this letter and a number.
         value: Function that returns the value of an image, or None if its header does not tell it.
         near: Whether the value is a number of which near ones are the same.
+        words: Whether the value is made of words, of which a few images may have more or less.
     """
 
     letter: str
     value: Callable[[Instance], Any]
     near: bool = False
+    words: bool = False
 
 
 def _of_mr(value: Callable[[Instance], Any]) -> Callable[[Instance], Any]:
     return lambda image: value(image) if image.modality == "MR" else None
+
+
+def _known(*words: str) -> Callable[[Sequence[str]], tuple[str, ...] | None]:
+    """Return a function that keeps these words of a value, or returns None if there are none."""
+    return lambda value: tuple(word for word in words if word in value) or None
+
+
+# defined terms of PS3.3 C.8.3.1
+_scanning_sequence = _known("SE", "IR", "GR", "EP", "RM")
+_sequence_variant = _known("SK", "MTC", "SS", "TRSS", "SP", "MP", "OSP")
+
+
+def _complex_part(image: Instance) -> str | None:
+    """Return the part of the complex signal (PS3.3 C.8.13.3.1.1), in full or as classic images abbreviate it."""
+    parts = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
+    return next((part for part in parts if {part, part[0]} & set(image.image_type[2:])), None)
 
 
 def _inversion_time(image: Instance) -> float | None:
@@ -68,18 +86,19 @@ KINDS = (
     Trait("v", lambda image: image.study_uid or None),
     Trait("m", lambda image: image.modality),
     Trait("n", lambda image: image.series_number or None),
-    Trait("d", lambda image: image.description.upper() or None),
     Trait("c", lambda image: image.contrast_agent),
     Trait("e", _of_mr(lambda image: image.te_ms), near=True),
-    Trait("a", _of_mr(lambda image: image.scanning_sequence or None)),
-    Trait("a", _of_mr(lambda image: image.sequence_variant or None)),
-    Trait("a", _of_mr(lambda image: image.scan_options or None)),
+    Trait("a", _of_mr(lambda image: _scanning_sequence(image.scanning_sequence))),
+    Trait("a", _of_mr(lambda image: _sequence_variant(image.sequence_variant))),
     Trait("a", _of_mr(lambda image: image.tr_ms), near=True),
     Trait("a", _of_mr(_inversion_time), near=True),
     Trait("a", _of_mr(lambda image: image.flip_angle_deg), near=True),
+    Trait("i", _of_mr(_complex_part)),
     Trait("k", lambda image: image.kernel or None),
+    Trait("a", _of_mr(lambda image: "FS" in image.scan_options), words=True),
     # the values from the third on say what the modality shows (PS3.3 C.7.6.1.1.2)
-    Trait("i", lambda image: image.image_type[2:] or None),
+    Trait("i", lambda image: image.image_type[2:] or None, words=True),
+    Trait("d", lambda image: image.description.upper() or None, words=True),
 )
 _B_VALUE = Trait("a", lambda image: image.diffusion_b_value)
 #: A scan may differ in these from place to place; they part images that lie at the same places.
@@ -158,7 +177,7 @@ def _labels(part: Part, trait: Trait) -> list[Any]:
     if trait.near:
         names = _near_values(values)
         values = [None if value is None else names[value] for value in values]
-    return _completed(values, part.places)
+    return _completed(values, part.places, trait.words)
 
 
 def _near_values(values: Iterable[float | None]) -> dict[float, float]:
@@ -171,20 +190,25 @@ def _near_values(values: Iterable[float | None]) -> dict[float, float]:
     return names
 
 
-def _completed(values: list[Any], places: Sequence[Place]) -> list[Any]:
-    """Give an image without a value the only value that is missing at its place, if such images are few."""
-    absent = Counter(place for place, value in zip(places, values, strict=True) if value is None)
-    if not 0 < absent.total() <= SCAN_SHARE * len(values):
+def _completed(values: list[Any], places: Sequence[Place], words: bool) -> list[Any]:
+    """Give few images that lack a value the only one that is missing at their place.
+
+    A text that few images have counts as no value, and one or two such images never part a series.
+    """
+    counts = Counter(values)
+    few = SCAN_SHARE * len(values)
+    unsure = {value for value in counts if value is None or (words and counts[value] <= few)}
+    sure = counts.keys() - unsure
+    if not 0 < sum(counts[value] for value in unsure) <= few:
         return values
-    taken = defaultdict(set)
-    for place, value in zip(places, values, strict=True):
-        if value is not None:
-            taken[value].add(place)
+    taken = Counter(zip(values, places, strict=True))
+    claims = Counter(place for place, value in zip(places, values, strict=True) if value in unsure)
     result = list(values)
     for n, (place, value) in enumerate(zip(places, values, strict=True)):
-        vacant = [name for name, held in taken.items() if place not in held]
-        if value is None and len(vacant) == 1 and absent[place] == 1:
-            result[n] = vacant[0]
+        vacant = [other for other in sure if not taken[other, place]]
+        by_chance = words and counts[value] <= _CHANCE and len(sure) == 1
+        if value in unsure and (by_chance or (len(vacant) == 1 and claims[place] == 1)):
+            result[n] = next(iter(sure)) if by_chance else vacant[0]
     return result
 
 

@@ -255,36 +255,12 @@ def test_two_scans_of_one_place_in_one_series_are_two_series(tmp_path: Path, acq
         np.testing.assert_array_equal(array_of(image), smooth(6) + offset - 1024.0)
 
 
-def test_acquisition_numbers_part_scans_of_unlike_height() -> None:
-    """A whole head, then its lower half again, sent in the order of the positions."""
-    levels, acquisitions = [*range(12), *range(6)], [3] * 12 + [7] * 6
-    order = np.argsort(levels, kind="stable")
-    found = scan_numbers([(0.0, 0.0, 5.0 * levels[n]) for n in order], [acquisitions[n] for n in order])
-    assert found == [int(acquisitions[n] == 7) for n in order]
-
-
 def test_slices_interleaved_in_time_are_told_apart_by_turn(tmp_path: Path) -> None:
     places = [place for place in stack_positions(6) for _ in range(2)]
     write_series(tmp_path, values=smooth(12), positions=places)
     first, second = all_series(tmp_path)
     assert [item.instance_number for item in first.instances] == [1, 3, 5, 7, 9, 11]
     assert len(second.instances) == 6
-
-
-@pytest.mark.parametrize(
-    ("levels", "acquisitions"),
-    [
-        (list(range(8)), [1] * 8),  # one scan
-        ([*range(8), 3], [1] * 8 + [2]),  # one slice again
-        (list(range(6)) * 5, [1] * 30),  # a time series
-        # half of it again, without numbers: the scans cannot be separated
-        ([*range(12), *range(6, 12)], [0] * 18),
-    ],
-)
-def test_what_is_one_scan_or_cannot_be_told_apart_stays_together(
-    levels: list[int], acquisitions: list[int]
-) -> None:
-    assert set(scan_numbers([(0.0, 0.0, 5.0 * level) for level in levels], acquisitions)) == {0}
 
 
 def test_scans_that_cannot_be_told_apart_are_refused(tmp_path: Path) -> None:

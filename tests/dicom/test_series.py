@@ -1,6 +1,5 @@
-"""Headers are parsed tolerantly, images are grouped into series, and echoes are separated."""
+"""Headers are parsed tolerantly, images are grouped into series."""
 
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,16 +11,9 @@ from pydicom.tag import Tag
 
 from helpers import series_factory
 from mrct.dicom.errors import Unreadable
+from mrct.dicom.grouping import group
 from mrct.dicom.header import vendor_name
-from mrct.dicom.series import (
-    Instance,
-    Series,
-    group,
-    instance_of,
-    read_instances,
-    split_echoes,
-    split_types,
-)
+from mrct.dicom.series import Instance, instance_of, read_instances
 
 
 def raw(dataset: Dataset, tag: int, vr: str, value: bytes) -> None:
@@ -95,56 +87,3 @@ def test_group_is_independent_of_input_order() -> None:
     assert forward == group(reversed(instances), lambda item: ("P", item.series_uid))
     assert [item.name for item in forward] == ["a", "b"]
     assert [item.instance_number for item in forward[0].instances] == [1, 2, 3]
-
-
-def test_dual_echo_is_split_by_echo_time() -> None:
-    items = tuple(
-        Instance(Path(f"{k}{te}"), modality="MR", te_ms=te, position=(0.0, 0.0, float(k)))
-        for k in range(4)
-        for te in (98.3, 20.1)
-    )
-    parts = split_echoes(Series("P", "S", items))
-    assert [(part.name, part.first.te_ms, len(part.instances)) for part in parts] == [
-        ("S-e1", 20.1, 4),
-        ("S-e2", 98.3, 4),
-    ]
-
-
-def test_image_types_part_a_series_only_where_they_share_positions() -> None:
-    def item(k: int, component: str) -> Instance:
-        return Instance(
-            Path(f"{k}{component}"), image_type=("ORIGINAL", "PRIMARY", component), position=(0, 0, k)
-        )
-
-    both = Series("P", "S", tuple(item(k, component) for k in range(4) for component in "MP"))
-    assert [(part.name, len(part.instances)) for part in split_types(both)] == [("S-i1", 4), ("S-i2", 4)]
-    apart = Series("P", "S", tuple(item(k, "MP"[k % 2]) for k in range(4)))
-    assert split_types(apart) == [apart]
-    placeless = Series("P", "S", tuple(replace(one, position=None) for one in both.instances))
-    assert split_types(placeless) == [placeless]
-
-
-def test_one_repeated_slice_does_not_part_a_series_by_what_varies_slice_by_slice() -> None:
-    items = [
-        Instance(Path(str(k)), modality="MR", te_ms=98.0 + k, position=(0.0, 0.0, float(k))) for k in range(9)
-    ]
-    again = replace(items[3], path=Path("again"), te_ms=200.0)
-    series = Series("P", "S", (*items, again))
-    assert split_echoes(series) == [series]
-
-
-def test_two_kernels_in_one_series_are_parted() -> None:
-    items = [
-        Instance(Path(f"{k}{kernel}"), kernel=kernel, position=(0.0, 0.0, float(k)))
-        for k in range(4)
-        for kernel in ("H31S", "H70H")
-    ]
-    parts = group(items, lambda _: ("P", "S"))
-    assert [(part.name, part.first.kernel) for part in parts] == [("S-k1", "H31S"), ("S-k2", "H70H")]
-
-
-def test_echo_times_that_vary_from_slice_to_slice_stay_together() -> None:
-    items = tuple(
-        Instance(Path(str(k)), modality="MR", te_ms=98.0 + k, position=(0.0, 0.0, float(k))) for k in range(4)
-    )
-    assert split_echoes(Series("P", "S", items)) == [Series("P", "S", items)]
