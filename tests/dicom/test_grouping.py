@@ -1,4 +1,4 @@
-"""A series holds images of one kind, each place once; what nothing tells apart is refused; file names decide nothing."""
+"""A series holds images of one kind, each place once; what is not told apart is refused; file names do not matter."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -238,6 +238,37 @@ def test_each_rule_finds_its_kind(changes: dict, rule: str) -> None:
     assert verdict.reason
 
 
+CT_RULES = ("sharp_kernel", "tube_voltage", "low_dose", "cone_beam")
+UNWANTED = {
+    "dwi": {"diffusion_b_value": 1000.0},
+    "t1": {"te_ms": 12.0, "tr_ms": 500.0},
+    "pd": {"te_ms": 20.0},
+    "flair": {"ti_ms": 2500.0},
+    "fat_suppressed": {"scan_options": ("FS",)},
+    "contrast": {"contrast_agent": True},
+    "tse": {"echo_train_length": 9},
+    "epi": {"scanning_sequence": ("EP", "SE")},
+    "angiography": {"angiography": True},
+    "derived": {"from_images": True},
+    "body_part": {"description": "KNEE"},
+    "localizer": {"description": "localizer"},
+    "weighting": {"te_ms": None},
+    "sharp_kernel": {"kernel": "H70H"},
+    "tube_voltage": {"tube_kv": 80.0},
+    "low_dose": {"description": "low dose"},
+    "cone_beam": {"description": "cone beam"},
+}
+
+
+@pytest.mark.parametrize(("rule", "changes"), UNWANTED.items(), ids=UNWANTED)
+def test_a_rule_asks_every_image_not_the_first(rule: str, changes: dict) -> None:
+    """One odd image of ten is a stray, first or not; nine are the series."""
+    usual = series(CT if rule in CT_RULES else T2_SPIN_ECHO, 10).instances
+    odd = tuple(replace(one, **changes) for one in usual)
+    assert rule_of(Series("P", "S", (*odd[:1], *usual[1:]))) == ""
+    assert rule_of(Series("P", "S", (*usual[:1], *odd[1:]))) == rule
+
+
 def test_ct_without_rescale_is_no_hu() -> None:
     assert rule_of(series(CT, has_rescale=False)) == "rescale"
     item = series(CT)
