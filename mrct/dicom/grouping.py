@@ -96,8 +96,9 @@ KINDS = (
     Trait("i", _of_mr(_complex_part)),
     Trait("k", lambda image: image.kernel or None),
     Trait("a", _of_mr(lambda image: "FS" in image.scan_options), words=True),
-    # the values from the third on say what the modality shows (PS3.3 C.7.6.1.1.2)
-    Trait("i", lambda image: image.image_type[2:] or None, words=True),
+    # the third value says what the image shows; those after it are the vendor's (PS3.3 C.7.6.1.1.2), and GE writes ADD
+    # only into the slices at the base that it adds from thinner ones
+    Trait("i", lambda image: image.image_type[2:3] or None, words=True),
     Trait("d", lambda image: image.description.upper() or None, words=True),
 )
 _B_VALUE = Trait("a", lambda image: image.diffusion_b_value)

@@ -83,7 +83,7 @@ def _join(lower: Block, upper: Block) -> Block | None:
 def _acquisition(image: Instance) -> tuple[object, ...]:
     """Return what all images of one scan have in common."""
     device = image.vendor, image.model
-    made = image.image_type, image.kernel, image.tube_kv, image.contrast_agent
+    made = image.image_type[:3], image.kernel, image.tube_kv, image.contrast_agent
     return image.study_uid, image.frame_of_reference, image.acquired, *device, *made
 
 

@@ -136,7 +136,14 @@ WHOLE = {
     "a time that one slice lacks": scan(levels(), each=lambda k: {"te_ms": None if k == 3 else 100.0}),
     "thin at the base, thick above": [
         *scan(levels(10, step_mm=2.5), CT, thickness_mm=2.5, tube_kv=140.0, acquisition_number=1),
-        *scan(levels(8, 27.5), CT, start=11, thickness_mm=5.0, acquisition_number=2),
+        *scan(
+            levels(8, 27.5),
+            CT,
+            start=11,
+            thickness_mm=5.0,
+            acquisition_number=2,
+            image_type=("ORIGINAL", "PRIMARY", "AXIAL", "ADD"),
+        ),
     ],
     "a word more in one description": scan(
         levels(), each=lambda k: {"description": "t2 se tra" + " c" * (k == 5)}

@@ -100,7 +100,7 @@ APART = {
     "another day": {"acquired": date(2020, 1, 2)},
     "another kernel": {"kernel": "H20S"},
     "another voltage": {"tube_kv": 140.0},
-    "another image type": {"image_type": ("ORIGINAL", "PRIMARY", "AXIAL", "X")},
+    "another image type": {"image_type": ("ORIGINAL", "PRIMARY", "HELICAL")},
     "another matrix": {"rows": 250},
     "other pixels": {"pixel_spacing_mm": (0.9, 0.9)},
     "another tilt": {"orientation": (1.0, 0.0, 0.0, 0.0, 0.995, 0.0998)},
