@@ -135,7 +135,7 @@ class AuditedAttribute(Row):
 class SelectedSeries(Row):
     patient: str = Field(description="pseudonym")
     series: str = Field(
-        description="name of the series; its parts end in -e1 (echo), -k1 (kernel), -i1 (image type) or -s1 (scan)"
+        description="name of the series; parts of it end in a letter and a number, such as -e1 (echo) or -s1 (scan)"
     )
     modality: str = Field(description="CT or MR")
     description: Text = Field(description="known words of SeriesDescription")

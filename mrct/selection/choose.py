@@ -3,6 +3,8 @@
 A criterion of `select.prefer` assigns a cost to each series. Every series within the criterion's tolerance of the best
 one goes on to the next criterion, so that small differences do not decide.
 
+A head CT in several series is joined first (mrct/selection/join.py).
+
 The stage `select` and the dry run of `mrct check` share this module, so that the dry run shows what the stage does.
 """
 
