@@ -84,8 +84,12 @@ class Candidate:
         return self.stack.n_slices
 
     @property
+    def n_missing(self) -> int:
+        return len(self.stack.filled)
+
+    @property
     def coverage_mm(self) -> float:
-        return self.stack.n_slices * self.stack.slice_spacing_mm
+        return self.stack.height_mm
 
     @property
     def pixel_mm(self) -> float:
@@ -133,6 +137,11 @@ CRITERIA: dict[str, Criterion] = {
         lambda one: -np.log(one.n_slices),
         _TENTH,
         lambda loser, better: f"has {loser.n_slices} usable slices, a better one {better.n_slices}",
+    ),
+    "fewer_gaps": Criterion(
+        lambda one: one.n_missing,
+        0,
+        lambda loser, better: f"lacks {loser.n_missing} slices, a better one {better.n_missing}",
     ),
     "first": Criterion(
         lambda one: one.series.first.series_number,
