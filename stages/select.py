@@ -4,8 +4,8 @@ For DICOM, rules reject series (mrct/selection/classify.py), one CT and one MR o
 (mrct/selection/choose.py), and volumes are built (mrct/dicom/volume.py). A source of volumes already has one CT and one
 MR per patient. They are reoriented and accepted if the source declares the wanted weighting.
 
-Writes `<patient>/{ct,mr,mask}.nii.gz` for paired patients, `{ct,mr}_filled.nii.gz` where slices are missing, series.csv,
-patients.csv, thumbnails/ and manifest.json.
+Writes `<patient>/{ct,mr,mask}.nii.gz` for paired patients, `{ct,mr}_filled.nii.gz` where slices are missing,
+series.csv, patients.csv, thumbnails/ and manifest.json.
 """
 
 from collections.abc import Sequence

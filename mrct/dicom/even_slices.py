@@ -195,9 +195,7 @@ def _alike(one: float | None, other: float | None) -> bool:
     return one is None or other is None or one == other
 
 
-def _even_runs(
-    levels: np.ndarray, thicknesses: Sequence[float | None], tolerance_mm: float
-) -> list[_Run]:
+def _even_runs(levels: np.ndarray, thicknesses: Sequence[float | None], tolerance_mm: float) -> list[_Run]:
     """Return each maximal run of equal distances between images of equal thickness; runs may share an image."""
     runs, start = [], 0
     while start < len(levels) - 1:
@@ -217,7 +215,7 @@ def _even_runs(
 def _grids(
     levels: np.ndarray, thicknesses: Sequence[float | None], runs: Sequence[_Run], tolerance_mm: float
 ) -> list[_Grid]:
-    """Extend each run to a grid by the images beyond gaps; runs of two images count only if there are no longer ones."""
+    """Extend each run to a grid by the images beyond gaps; runs of two images are tried if there are no longer ones."""
     enough = min(_MIN_RUN, len(levels))
     seeds = [run for run in runs if run.n_images >= enough] or list(runs)
     grids: list[_Grid] = []
@@ -227,9 +225,7 @@ def _grids(
     return [grid for grid in grids if len(grid.members) >= enough]
 
 
-def _grown(
-    levels: np.ndarray, thicknesses: Sequence[float | None], run: _Run, tolerance_mm: float
-) -> _Grid:
+def _grown(levels: np.ndarray, thicknesses: Sequence[float | None], run: _Run, tolerance_mm: float) -> _Grid:
     """Add to a run every image of its thickness that lies a whole number of spacings away, and drop strays."""
     cone = _Cone(levels[run.first], run.spacing_mm, tolerance_mm)
     steps = {n: n - run.first for n in range(run.first, run.last + 1)}

@@ -71,7 +71,8 @@ class RegisteredVolumes:
         """Return which of CT and MR lack an image at slice k, at least in part of it."""
         filled = {"CT": self.ct_filled, "MR": self.mr_filled}
         return tuple(
-            name for name, image in filled.items()
+            name
+            for name, image in filled.items()
             if image is not None and sitk.GetArrayViewFromImage(image)[k].any()
         )
 
@@ -227,7 +228,8 @@ def _rejection(here: _Slice, criteria: PairCriteria) -> _Rejection | None:
 
 
 def _no_slice(here: _Slice) -> str:
-    return f"the {' and the '.join(here.lacking)} has no slice here: one is missing in the series"
+    verb = "has" if len(here.lacking) == 1 else "have"
+    return f"the {' and the '.join(here.lacking)} {verb} no slice here: one is missing in the series"
 
 
 def _has_content(values: np.ndarray) -> bool:

@@ -104,8 +104,8 @@ class AlignedPair:
     """Pair on one grid, arrays (D, H, W).
 
     `ct` in HU, -1024 outside the CT; `mr` 0 outside the MR; `mask` the head; `coverage` where both images have data;
-    `ct_head` and `mr_head` the head as found in each image; `ct_filled` and `mr_filled` where a slice is missing and its
-    neighbors were interpolated, which is no data. All but the images are bool.
+    `ct_head` and `mr_head` the head as found in each image; `ct_filled` and `mr_filled` where a slice is missing and
+    its neighbors were interpolated, which is no data. All but the images are bool.
     """
 
     grid: sitk.Image
@@ -177,7 +177,15 @@ def _prepared_heads(pair: HeadPair) -> tuple[Head, Head]:
     in_ct, in_mr = (volumes.to_array(scan.head) > 0 for scan in (pair.ct, pair.mr))
     ct = ct_head(volumes.coarsened(pair.ct.volume, WORK_SPACING_MM), in_ct)
     mr = mr_head(volumes.coarsened(pair.mr.volume, WORK_SPACING_MM), in_mr)
-    return ct, mr
+    return _without_filled(ct, pair.ct), _without_filled(mr, pair.mr)
+
+
+def _without_filled(head: Head, scan: Scan) -> Head:
+    """Take the interpolated slices out of the region whose voxels count; the image keeps them and has no jump."""
+    if scan.filled is None:
+        return head
+    seen = (volumes.to_array(head.region) > 0) & ~_mask_on(head.region, scan.filled, np.eye(4))
+    return Head(head.image, volumes.like(seen, head.region))
 
 
 def align(

@@ -36,7 +36,14 @@ RejectRule = Literal[
 #: The rules that `select.reject` and `select.accept` may name; the others always apply.
 REJECTABLE: tuple[RejectRule, ...] = get_args(RejectRule)
 Preference = Literal[
-    "soft_kernel", "nearest_date", "more_coverage", "finer_pixels", "more_slices", "fewer_gaps", "first", "last"
+    "soft_kernel",
+    "nearest_date",
+    "more_coverage",
+    "finer_pixels",
+    "more_slices",
+    "fewer_gaps",
+    "first",
+    "last",
 ]
 DEFAULT_PREFER: tuple[Preference, ...] = get_args(Preference)[:-1]
 

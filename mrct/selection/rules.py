@@ -16,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 
 from mrct.dicom.errors import GeometryError
-from mrct.dicom.series import TIME_POINTS, Instance, Series
 from mrct.dicom.even_slices import MAIN_SHARE
+from mrct.dicom.series import TIME_POINTS, Instance, Series
 from mrct.dicom.stack import SAME_LEVEL_MM, Stack, axes, orientations, plane
 from mrct.selection.acquisition import (
     contrast_agent,

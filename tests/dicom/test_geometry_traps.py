@@ -14,8 +14,9 @@ import SimpleITK as sitk
 
 from helpers.series_factory import smooth, stack_positions, write_series
 from mrct.dicom.errors import GeometryError
+from mrct.dicom.even_slices import even_slices
 from mrct.dicom.series import Series, group, read_instances, scan_numbers
-from mrct.dicom.stack import even_slices, stack
+from mrct.dicom.stack import stack
 from mrct.dicom.volume import build_volume
 from mrct.imaging.volumes import read_volume, write_volume
 
