@@ -239,15 +239,16 @@ def _grown(levels: np.ndarray, thicknesses: Sequence[float | None], run: _Run, t
             if known and step != steps[end] and cone.admits(levels[n], step):
                 steps[n], end = step, n
     members = np.array(sorted(steps))
-    return _lined_up(levels, members, np.array([steps[n] for n in members]), cone.slack_mm)
+    at = np.array([steps[n] for n in members])
+    kept = np.isin(at, _without_strays(at))
+    return _lined_up(levels, members[kept], at[kept], cone.slack_mm)
 
 
 def _lined_up(levels: np.ndarray, members: np.ndarray, steps: np.ndarray, slack_mm: float) -> _Grid:
-    """Put the line through the first and the last image that are no strays; the others lie within the tolerance."""
-    kept = np.isin(steps, _without_strays(steps))
-    members, steps = members[kept], steps[kept] - steps[kept][0]
+    """Put the line through the first and the last image, and keep those within the tolerance of it."""
+    steps = steps - steps[0]
     start_mm = float(levels[members[0]])
-    spacing_mm = float(levels[members[-1]] - levels[members[0]]) / int(steps[-1])
+    spacing_mm = float(levels[members[-1]] - levels[members[0]]) / max(int(steps[-1]), 1)
     near = np.abs(levels[members] - start_mm - spacing_mm * steps) <= slack_mm
     return _Grid(members[near], steps[near], start_mm, spacing_mm)
 

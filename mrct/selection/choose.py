@@ -141,7 +141,7 @@ CRITERIA: dict[str, Criterion] = {
     "fewer_gaps": Criterion(
         lambda one: one.n_missing,
         0,
-        lambda loser, better: f"lacks {loser.n_missing} slices, a better one {better.n_missing}",
+        lambda loser, better: f"lacks slices ({loser.n_missing}), a better one fewer ({better.n_missing})",
     ),
     "first": Criterion(
         lambda one: one.series.first.series_number,
