@@ -14,7 +14,7 @@ import numpy as np
 from mrct.core.contracts import SelectionStatus, SeriesVerdict
 from mrct.dicom.errors import GeometryError
 from mrct.dicom.series import Series
-from mrct.dicom.stack import Stack, stack
+from mrct.dicom.stack import Stack, plane, stack
 from mrct.selection.acquisition import kernel_class
 from mrct.selection.classify import BY_NAME, NOT_CHOSEN, PIXELS, Verdict, classify, classify_stack, rejected
 from mrct.selection.parameters import Rules
@@ -24,6 +24,8 @@ _KERNEL_RANK = {"soft": 0, "unknown": 1, "sharp": 2}
 _WHOLE_HEAD_MM = 150.0
 # the placement of the block decides about up to two slices at the ends
 _COVERAGE_TOLERANCE_MM = 10.0
+# heads lie in the scanner with such differences, and gantries are tilted by them
+_TILT_TOLERANCE_DEG = 15.0
 # smaller differences of pixels and slices come from rounding the same prescription
 _TENTH = float(np.log(1.1))
 
@@ -84,6 +86,11 @@ class Candidate:
         return self.stack.n_slices
 
     @property
+    def angle_deg(self) -> float:
+        """Angle between the slices and the axial plane."""
+        return plane(self.series)[1] or 0.0
+
+    @property
     def n_missing(self) -> int:
         return len(self.stack.filled)
 
@@ -120,6 +127,11 @@ CRITERIA: dict[str, Criterion] = {
         lambda one: np.inf if one.days is None else one.days,
         0,
         lambda loser, better: f"is {_days(loser)} from the {_other(loser)}, a better one {_days(better)}",
+    ),
+    "less_tilt": Criterion(
+        lambda one: one.angle_deg,
+        _TILT_TOLERANCE_DEG,
+        lambda loser, better: f"is {loser.angle_deg:.0f}° from axial, a better one {better.angle_deg:.0f}°",
     ),
     "more_coverage": Criterion(
         lambda one: -min(one.coverage_mm, _WHOLE_HEAD_MM),

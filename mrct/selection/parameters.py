@@ -38,6 +38,7 @@ REJECTABLE: tuple[RejectRule, ...] = get_args(RejectRule)
 Preference = Literal[
     "soft_kernel",
     "nearest_date",
+    "less_tilt",
     "more_coverage",
     "finer_pixels",
     "more_slices",

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mrct.dicom.series import Instance, Series
@@ -83,6 +84,24 @@ def test_a_series_of_which_too_little_is_even_is_uneven_and_tells_what_is_left()
     assert decision.verdict.reason == "only 14 of 27 slices form an even stack"
     assert "slices are missing: 1 gap of up to 102.4 mm" in decision.notes
     assert rule_of(item, replace(LIMITS, reject=("tse",))) == ""
+
+
+def test_a_clearly_smaller_tilt_goes_before_height_and_a_small_difference_does_not() -> None:
+    def tilted(degrees: float, name: str, count: int) -> Series:
+        angle = np.radians(degrees)
+        cosines = (1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(np.sin(angle)))
+        normal = np.array([0.0, -np.sin(angle), np.cos(angle)])
+        item = series(levels(count, 5.0), name, orientation=cosines)
+        moved = [replace(one, position=tuple(5.0 * k * normal)) for k, one in enumerate(item.instances)]
+        return replace(item, instances=tuple(moved))
+
+    high, low, near = tilted(25.0, "high", 24), tilted(2.0, "low", 20), tilted(15.0, "near", 24)
+    for rivals, winner in (([high, low], "low"), ([low, near], "near")):
+        choice = choose("P", rivals, LIMITS)
+        assert choice.mr is not None
+        assert choice.mr.name == winner
+    [reason] = [one.verdict.reason for one in choose("P", [high, low], LIMITS).decisions if not one.kept]
+    assert reason.endswith("this one is 25° from axial, a better one 2° (by less_tilt)")
 
 
 def test_of_two_equal_series_the_one_without_a_gap_is_chosen() -> None:
