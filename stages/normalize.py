@@ -4,7 +4,8 @@ Per patient, rows and columns are resampled to one pixel spacing and cropped or 
 around the head. CT is scaled by the HU window, MR by a scale of its own volume, after N4 if requested. Grid, bias field
 and scale are derived from the MR alone. `nyul` and `kaiser` also learn a few numbers from the training patients; the
 manifest stores them, so that the MR of a new patient is normalized in the same way. Slices are not resampled along the
-normal; pairs.csv lists those that are pairs. Outside the images CT is air and MR has its lowest value.
+normal; pairs.csv lists those that are pairs, and the manifest those between them that are incomplete in CT or MR.
+Outside the images CT is air and MR has its lowest value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from pydantic import Field, field_validator
 
 from mrct.core import params as parameters
 from mrct.core import resume
-from mrct.core.contracts import AIR_HU, NORMALIZED_PAIRS, PAIRS, Split
+from mrct.core.contracts import AIR_HU, NORMALIZED_PAIRS, PAIRS, REJECTED_SLICES, PairRule, Split
 from mrct.core.errors import DataError
 from mrct.core.files import output_folder, read_json, save_array, write_json
 from mrct.core.parallel import map_processes
@@ -65,12 +66,16 @@ class Params(Section):
 
 @dataclass(frozen=True)
 class Job:
-    """One patient: the registered folder, the output folder, the slices that are pairs, and the normalization."""
+    """One patient: the registered folder, the output folder, the slices that are pairs, and the normalization.
+
+    `incomplete` are the slices between pairs that CT or MR do not show.
+    """
 
     source: Path
     out: Path
     split: str
     pairs: tuple[int, ...]
+    incomplete: tuple[int, ...]
     normalization: Normalization
 
 
@@ -92,10 +97,17 @@ def run(params: Params, image_size: int, registered: Path, pairs_folder: Path, o
     require_trainable(read_json(pairs_folder / "summary.json"))
     pairs = PAIRS.read(pairs_folder)
     require_no_leakage(pairs)
+    rejected = REJECTED_SLICES.read(pairs_folder)
+    incomplete = rejected[rejected["rule"] == PairRule.INCOMPLETE]
     normalization = fit_normalization(params, image_size, registered, training_patients(pairs))
     with resume.work_folder(out) as work, output_folder(out) as folder:
         jobs = [
-            Job(registered / patient, folder / patient, *_split_and_slices(pairs, patient), normalization)
+            Job(
+                registered / patient,
+                folder / patient,
+                *_split_and_slices(pairs, incomplete, patient),
+                normalization,
+            )
             for patient in sorted(pairs["patient"].unique())
         ]
         entries = resume.map_resumable(normalize_patient, jobs, "normalize", work)
@@ -106,9 +118,14 @@ def run(params: Params, image_size: int, registered: Path, pairs_folder: Path, o
     return manifest
 
 
-def _split_and_slices(pairs: pd.DataFrame, patient: str) -> tuple[str, tuple[int, ...]]:
+def _split_and_slices(
+    pairs: pd.DataFrame, incomplete: pd.DataFrame, patient: str
+) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """Return the split of a patient, its pairs, and the incomplete slices between them."""
     rows = pairs[pairs["patient"] == patient]
-    return str(rows["split"].iloc[0]), tuple(map(int, rows["k"]))
+    lacking = incomplete.loc[incomplete["patient"] == patient, "k"]
+    between = lacking[lacking.between(rows["k"].min(), rows["k"].max())]
+    return str(rows["split"].iloc[0]), tuple(map(int, rows["k"])), tuple(map(int, between))
 
 
 def require_trainable(summary: Mapping[str, Any]) -> None:
@@ -177,7 +194,8 @@ def normalize_patient(job: Job) -> dict[str, Any]:
     for name, array in arrays.items():
         save_array(job.out / f"{name}.npy", array)
     mr_low, mr_high = fitted.mr_range
-    return {
+    incomplete = {"incomplete": list(job.incomplete)} if job.incomplete else {}
+    return incomplete | {
         "split": job.split,
         "depth": fitted.grid.depth,
         "mr_low": mr_low,

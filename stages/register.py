@@ -1,8 +1,9 @@
 """register: CT and MR of each patient on one grid, with head mask and coverage.  data/selected -> data/registered
 
 The image named by `grid` is fixed and keeps its slices. The other one is registered to it (rigid, mutual information)
-and resampled. A patient who fails a check is listed with the reason and left out. With `deface` the last step removes
-the face from all four images by one plane (mrct/registration/deface.py).
+and resampled. Coverage ends where a slice is missing and was interpolated. A patient who fails a check is listed with
+the reason and left out. With `deface` the last step removes the face from all four images by one plane
+(mrct/registration/deface.py).
 """
 
 from dataclasses import asdict, dataclass
@@ -85,9 +86,11 @@ def register_patient(job: Job) -> dict[str, str | float | None]:
     """Write the patient's folder unless a step or a check fails, and return the row of patients.csv."""
     row = RegisteredPatient(patient=job.source.name, status=RegistrationStatus.FAILED, reason="")
     try:
-        pair = alignment.make_pair(*(_read(job.source, name) for name in ("ct", "mr")))
+        images = (_read(job.source, name) for name in ("ct", "mr"))
+        filled = (_read_optional(job.source, name) for name in ("ct_filled", "mr_filled"))
+        pair = alignment.make_pair(*images, *filled)
         registration = _register(pair, job.settings)
-        aligned = alignment.align(pair, registration, _source_mask(job.source))
+        aligned = alignment.align(pair, registration, _read_optional(job.source, "mask"))
         quality = alignment.measure(pair, registration, aligned)
         row = row.model_copy(update=_rounded(quality))
         _require_good_fit(quality, job.settings)
@@ -105,8 +108,8 @@ def _read(folder: Path, name: str) -> sitk.Image:
     return volumes.read_volume(folder / f"{name}.nii.gz")
 
 
-def _source_mask(folder: Path) -> sitk.Image | None:
-    return _read(folder, "mask") if (folder / "mask.nii.gz").is_file() else None
+def _read_optional(folder: Path, name: str) -> sitk.Image | None:
+    return _read(folder, name) if (folder / f"{name}.nii.gz").is_file() else None
 
 
 def _register(pair: HeadPair, settings: Params) -> RigidRegistration:
@@ -161,6 +164,8 @@ def _write(folder: Path, aligned: AlignedPair, registration: RigidRegistration) 
         "mask": aligned.mask,
         "coverage": aligned.coverage,
     }
+    filled = {"ct_filled": aligned.ct_filled, "mr_filled": aligned.mr_filled}
+    images |= {name: array for name, array in filled.items() if array.any()}
     for name, array in images.items():
         volumes.write_volume(folder / f"{name}.nii.gz", volumes.like(array, aligned.grid))
     files.write_json(folder / "ct_to_mr.json", {"matrix": registration.ct_to_mr.tolist()})

@@ -4,7 +4,8 @@ For DICOM, rules reject series (mrct/selection/classify.py), one CT and one MR o
 (mrct/selection/choose.py), and volumes are built (mrct/dicom/volume.py). A source of volumes already has one CT and one
 MR per patient. They are reoriented and accepted if the source declares the wanted weighting.
 
-Writes `<patient>/{ct,mr,mask}.nii.gz` for paired patients, series.csv, patients.csv, thumbnails/ and manifest.json.
+Writes `<patient>/{ct,mr,mask}.nii.gz` for paired patients, `{ct,mr}_filled.nii.gz` where slices are missing,
+series.csv, patients.csv, thumbnails/ and manifest.json.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from mrct.core.runner import run_stage
 from mrct.dicom.errors import GeometryError, Unreadable
 from mrct.dicom.grouping import group
 from mrct.dicom.series import Instance, Series, read_instances
-from mrct.dicom.volume import build_volume
+from mrct.dicom.volume import build_volume, filled_slices
 from mrct.imaging.volumes import VolumeError, read_volume, write_volume
 from mrct.selection.choose import Choice, choose
 from mrct.selection.classify import UNREADABLE
@@ -136,8 +137,8 @@ def select_dicom(task: Task) -> dict[str, Any]:
         if len(images) == len(chosen):
             break
     if choice.status == SelectionStatus.PAIRED:
-        for name, image in images.items():
-            write_volume(task.out / task.patient / f"{name}.nii.gz", image)
+        for item in chosen:
+            _write(task.out / task.patient, item, images[item.modality.lower()])
     for item in series:
         save_thumbnail(_thumbnail_path(task, item.name), series_thumbnail(item))
     patient = SelectedPatient(
@@ -149,6 +150,15 @@ def select_dicom(task: Task) -> dict[str, Any]:
     )
     rows = [series_row(decision) for decision in choice.decisions]
     return Outcome(series=rows, patient=patient, broken=broken).model_dump(mode="json")
+
+
+def _write(folder: Path, item: Series, image: sitk.Image) -> None:
+    """Write the volume of a series and, where slices are missing, which of its voxels are interpolated."""
+    name = item.modality.lower()
+    write_volume(folder / f"{name}.nii.gz", image)
+    filled = filled_slices(item, image)
+    if filled is not None:
+        write_volume(folder / f"{name}_filled.nii.gz", filled)
 
 
 def _read_series(task: Task) -> tuple[list[Series], int]:

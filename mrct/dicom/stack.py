@@ -1,47 +1,27 @@
 """The geometry of a series from its headers alone: which slices form one evenly spaced stack, and where they lie.
 
 Spacing is computed from the positions, never read from SliceThickness or SpacingBetweenSlices: ImagePositionPatient
-alone defines where a slice lies (PS3.3 C.7.6.2.1.1).
-
-A head CT is often scanned thin through the skull base and thick above it, as one series. The thick slices are kept as
-they are. The thin ones are averaged over slabs of the thick slices' height and spacing. A thick slice is the mean
-attenuation over its height, so the average is what the scanner would have measured. The opposite, interpolating thin
-slices from thick ones, would invent data. MR slices are never averaged, because their signal depends on the slice
-thickness.
+alone defines where a slice lies (PS3.3 C.7.6.2.1.1). mrct/dicom/even_slices.py finds the slices along the normal.
 
 Convention: unit vectors `row` (the column index increases along it), `column` and `normal` = row x column in LPS. The
 level of a slice is its ImagePositionPatient projected on `normal`, in mm.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
-from typing import NamedTuple
 
 import numpy as np
 
 from mrct.dicom.errors import GeometryError
+from mrct.dicom.even_slices import MAIN_SHARE, ROUNDING_MM, even_slices
 from mrct.dicom.series import SCAN_SHARE, Instance, Series
 
-#: Share of the slices of a series that must have one orientation and size; the others are strays.
-MAIN_SHARE = 0.8
+#: Slices tilted further from axial are oblique. A head CT along the orbitomeatal line reaches 30 degrees.
+MAX_ANGLE_DEG = 30.0
 #: Slices closer than this (mm) lie at one level.
 SAME_LEVEL_MM = 0.01
 # direction cosines are written with as few as three decimals
 _SAME_ORIENTATION = 0.01
 _SAME_PIXEL_MM = 1e-3
-# largest in-plane drift over the whole stack of a rectilinear grid
-_DRIFT_TOLERANCE_MM = 0.02
-_MIN_RUN = 3
-# positions are often rounded to 0.01 mm; a change of the spacing by more than 1 % is real
-_SPACING_TOLERANCE = 0.01
-_SPACING_TOLERANCE_MM = 0.01
-# a distance in which at least one slice is missing
-_GAP_SPACINGS = 1.5
-# averaged slices must fill their slab; the rest to 1 allows for rounded positions
-_FILLED = 0.99
-# the unchanged slices must cover at least this share of the height; otherwise averaging the others loses more
-_UNTOUCHED_SHARE = 1 / 2
 
 
 @dataclass(frozen=True)
@@ -57,8 +37,9 @@ class Stack:
         drift_mm: (n, 2), how far each image lies off the line through image 0 along the normal, as (along row, along
             column). It is zero for a rectilinear stack and grows linearly under gantry tilt.
         notes: What was left out or corrected.
-        weights: (D, n), the D slices of the volume as means of n uneven images; None if each image is a slice.
+        weights: (D, n), the D slices of the volume as means of the n images; None if each image is a slice.
         first_mm: Level of the first slice of the volume above image 0.
+        filled: Indices of the slices of the volume that no image shows: they are interpolated, and no data.
     """
 
     instances: tuple[Instance, ...]
@@ -70,11 +51,17 @@ class Stack:
     notes: tuple[str, ...]
     weights: np.ndarray | None = None
     first_mm: float = 0.0
+    filled: tuple[int, ...] = ()
 
     @property
     def n_slices(self) -> int:
-        """Number of slices of the volume, D."""
-        return len(self.instances) if self.weights is None else len(self.weights)
+        """Number of slices that images show, at most D."""
+        return (len(self.instances) if self.weights is None else len(self.weights)) - len(self.filled)
+
+    @property
+    def height_mm(self) -> float:
+        """Height of the slices that images show."""
+        return self.n_slices * self.slice_spacing_mm
 
     @property
     def origin(self) -> np.ndarray:
@@ -83,14 +70,15 @@ class Stack:
 
     @property
     def is_sheared(self) -> bool:
-        """Whether the slices drift off the normal, as they do under gantry tilt."""
-        return bool(np.abs(self.drift_mm).max() > _DRIFT_TOLERANCE_MM)
+        """Whether the slices drift off the normal by more than the rounding of positions, as under gantry tilt."""
+        allowed_mm = rounding_mm(self.row), rounding_mm(self.column)
+        return bool((np.abs(self.drift_mm).max(axis=0) > allowed_mm).any())
 
 
 def stack(series: Series) -> Stack:
-    """Find the evenly spaced slices that cover most of the series.
+    """Find the evenly spaced slices that use most of the series.
 
-    Unevenly spaced slices of a CT are averaged where that covers more. Of an MR the longest even run is taken.
+    Thinner slices of a CT are averaged where that uses more. Missing slices are interpolated and named in `filled`.
 
     Raises:
         GeometryError: The slices do not form a volume; the text states why.
@@ -102,16 +90,32 @@ def stack(series: Series) -> Stack:
     members, duplicates = _unique_levels(members, normal)
     levels = _levels(members, normal)
     thicknesses = [instance.thickness_mm for instance in members]
-    even = even_slices(levels, thicknesses, may_average=series.modality == "CT")
+    even = even_slices(
+        levels, thicknesses, may_average=series.modality == "CT", tolerance_mm=rounding_mm(normal)
+    )
     if even is None:
-        raise GeometryError(f"no {_MIN_RUN} of {len(members)} slices are evenly spaced")
-    members = members[even.first : even.last + 1]
+        raise GeometryError(f"no three of {len(members)} slices are evenly spaced")
+    first_mm = even.first_level_mm - float(levels[even.members[0]])
+    members = tuple(members[n] for n in even.members)
     offsets = np.array([instance.position for instance in members]) - np.array(members[0].position)
-    drift = np.stack([offsets @ row, offsets @ column], axis=1)
-    first_mm = even.first_level_mm - float(levels[even.first])
-    notes += [*duplicates, *even.notes]
-    result = Stack(members, row, column, normal, even.spacing_mm, drift, tuple(notes), even.weights, first_mm)
-    return replace(result, notes=(*notes, _shear_note(result))) if result.is_sheared else result
+    result = Stack(
+        instances=members,
+        row=row,
+        column=column,
+        normal=normal,
+        slice_spacing_mm=even.spacing_mm,
+        drift_mm=np.stack([offsets @ row, offsets @ column], axis=1),
+        notes=(*notes, *duplicates, *even.notes),
+        weights=even.weights,
+        first_mm=first_mm,
+        filled=even.filled,
+    )
+    return replace(result, notes=(*result.notes, _shear_note(result))) if result.is_sheared else result
+
+
+def rounding_mm(direction: np.ndarray) -> float:
+    """Return how far two points lie apart along a unit vector at most, if only the rounding of positions parts them."""
+    return ROUNDING_MM * float(np.abs(direction).sum())
 
 
 def plane(series: Series) -> tuple[str, float | None]:
@@ -225,157 +229,3 @@ def _unique_levels(
     plural = "s" if repeated > 1 else ""
     notes = [f"{repeated} slice{plural} at a repeated position left out"] if repeated else []
     return tuple(members[n] for n in kept), notes
-
-
-class Run(NamedTuple):
-    """Slices `first` to `last` (indices), evenly spaced and of one thickness."""
-
-    first: int
-    last: int
-    spacing_mm: float
-
-    @property
-    def n_slices(self) -> int:
-        return self.last - self.first + 1
-
-
-class EvenSlices(NamedTuple):
-    """Evenly spaced slices made of images `first` to `last` (indices).
-
-    `weights` (D, last - first + 1) combine the images into D slices, and each row sums to 1; None if each image is a
-    slice.
-    """
-
-    first: int
-    last: int
-    spacing_mm: float
-    first_level_mm: float
-    weights: np.ndarray | None
-    notes: tuple[str, ...]
-
-
-class _Averaged(NamedTuple):
-    """The run that is kept unchanged, the level of the first slice, and weights (D, n) of all n images."""
-
-    base: Run
-    first_level_mm: float
-    weights: np.ndarray
-
-    @property
-    def height_mm(self) -> float:
-        return len(self.weights) * self.base.spacing_mm
-
-
-def even_slices(
-    levels: np.ndarray, thicknesses: Sequence[float | None], *, may_average: bool
-) -> EvenSlices | None:
-    """Find the evenly spaced slices that cover most of the levels.
-
-    Args:
-        levels: Sorted levels of the images, mm.
-        thicknesses: Slice thicknesses of the images, mm.
-        may_average: Whether to allow averaging of thinner slices to the spacing of thicker ones.
-
-    Returns:
-        The slices, or None if no run of at least three images is evenly spaced.
-    """
-    runs = _even_runs(levels, thicknesses)
-    usable = [run for run in runs if run.n_slices >= min(_MIN_RUN, len(levels))]
-    if not usable:
-        return None
-    longest = max(usable, key=lambda run: (levels[run.last] - levels[run.first], run.n_slices))
-    averaged = _average_finer(levels, runs) if may_average else None
-    if averaged is not None and averaged.height_mm > longest.n_slices * longest.spacing_mm:
-        return _even_by_averaging(averaged, (*_uneven(usable), *_missing(levels, usable)))
-    notes: tuple[str, ...] = ()
-    if longest.n_slices < len(levels):
-        kept = f"kept {longest.n_slices} of {len(levels)} slices, the longest even run"
-        notes = (*_uneven(usable), kept, *_missing(levels, usable))
-    first, last, spacing_mm = longest
-    return EvenSlices(first, last, spacing_mm, float(levels[first]), None, notes)
-
-
-def _even_by_averaging(made: _Averaged, notes: tuple[str, ...]) -> EvenSlices:
-    used = np.flatnonzero(made.weights.any(axis=0))
-    base, first, last = made.base, int(used[0]), int(used[-1])
-    count_averaged, count_made = len(used) - base.n_slices, len(made.weights) - base.n_slices
-    text = (
-        f"{base.n_slices} slices kept as they are, {count_averaged} thinner or closer ones averaged to "
-        f"{count_made} of {base.spacing_mm:.3g} mm, {made.weights.shape[1] - len(used)} left out"
-    )
-    weights = made.weights[:, first : last + 1]
-    return EvenSlices(
-        first, last, base.spacing_mm, made.first_level_mm, weights, (*notes[:1], text, *notes[1:])
-    )
-
-
-def _uneven(runs: Sequence[Run]) -> tuple[str, ...]:
-    spacings = sorted({round(run.spacing_mm, 1) for run in runs})
-    return (f"uneven: runs of {', '.join(f'{spacing:g}' for spacing in spacings)} mm spacing",)
-
-
-def _missing(levels: np.ndarray, runs: Sequence[Run]) -> tuple[str, ...]:
-    gaps = np.diff(levels)
-    wide = gaps[gaps > _GAP_SPACINGS * max(run.spacing_mm for run in runs)]
-    if not len(wide):
-        return ()
-    plural = "s" if len(wide) > 1 else ""
-    return (f"slices are missing: {len(wide)} gap{plural} of up to {wide.max():.1f} mm",)
-
-
-def _even_runs(levels: np.ndarray, thicknesses: Sequence[float | None]) -> list[Run]:
-    """Return each maximal run of equal gaps between slices of equal thickness; adjacent runs may share a slice."""
-    gaps = np.diff(levels)
-    runs, start = [], 0
-    for n in range(1, len(levels)):
-        even = abs(gaps[n - 1] - gaps[start]) <= _SPACING_TOLERANCE * gaps[start] + _SPACING_TOLERANCE_MM
-        if thicknesses[n] == thicknesses[start] and even:
-            continue
-        runs.append((start, n - 1))
-        # a gap that ends the run may begin the next one if both of its slices have the same thickness
-        start = n - 1 if thicknesses[n] == thicknesses[n - 1] and n - 1 > start else n
-    runs.append((start, len(levels) - 1))
-    return [Run(a, b, float(levels[b] - levels[a]) / (b - a)) for a, b in runs if b > a]
-
-
-def _average_finer(levels: np.ndarray, runs: Sequence[Run]) -> _Averaged | None:
-    """Find the run that covers most when finer slices next to it are averaged to its spacing; None if there is none."""
-    found = [_extend(levels, runs, base) for base in runs if base.n_slices >= _MIN_RUN]
-    worth = [
-        made
-        for made in found
-        if made.base.n_slices < len(made.weights) <= made.base.n_slices / _UNTOUCHED_SHARE
-    ]
-    return max(worth, key=lambda made: made.height_mm, default=None)
-
-
-def _extend(levels: np.ndarray, runs: Sequence[Run], base: Run) -> _Averaged:
-    untouched = list(np.eye(len(levels))[base.first : base.last + 1])
-    below = list(_slabs(levels, runs, base, -1))[::-1]
-    above = list(_slabs(levels, runs, base, 1))
-    first_level_mm = float(levels[base.first]) - len(below) * base.spacing_mm
-    return _Averaged(base, first_level_mm, np.stack([*below, *untouched, *above]))
-
-
-def _slabs(levels: np.ndarray, runs: Sequence[Run], base: Run, way: int) -> Iterator[np.ndarray]:
-    """Yield the weights of one slab after another beyond the end of the base, while finer slices fill it."""
-    lower, upper = _faces(levels, runs, base, way)
-    end = levels[base.last if way > 0 else base.first]
-    for step in count(1):
-        center, half = end + way * step * base.spacing_mm, base.spacing_mm / 2
-        overlap = np.clip(np.minimum(upper, center + half) - np.maximum(lower, center - half), 0, None)
-        if overlap.sum() < _FILLED * base.spacing_mm:
-            return
-        yield overlap / overlap.sum()
-
-
-def _faces(levels: np.ndarray, runs: Sequence[Run], base: Run, way: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (lower, upper) face of each finer slice on that side of the base; other slices have no height."""
-    half = np.zeros(len(levels))
-    beyond = runs[runs.index(base) + 1 :] if way > 0 else runs[: runs.index(base)][::-1]
-    for run in beyond:
-        if run.spacing_mm >= base.spacing_mm:
-            break
-        half[run.first : run.last + 1] = run.spacing_mm / 2
-    half[base.first : base.last + 1] = 0.0
-    return levels - half, levels + half

@@ -49,6 +49,30 @@ def build_volume(series: Series) -> tuple[sitk.Image, tuple[str, ...]]:
     return sitk.DICOMOrient(_image(array, layout, origin), "LPS"), notes
 
 
+def filled_slices(series: Series, volume: sitk.Image) -> sitk.Image | None:
+    """Find the slices of a volume that no image of its series shows, and that were interpolated.
+
+    Args:
+        series: A series.
+        volume: What `build_volume` made of it.
+
+    Returns:
+        uint8 on the voxels of the volume, 1 in these slices; None if there are none.
+    """
+    layout = stack(series)
+    if not layout.filled:
+        return None
+    axis = int(np.abs(np.reshape(volume.GetDirection(), (3, 3)).T @ layout.normal).argmax())
+    mask = np.zeros(volume.GetSize(), np.uint8)
+    for index in layout.filled:
+        point = layout.origin + index * layout.slice_spacing_mm * layout.normal
+        place = volume.TransformPhysicalPointToContinuousIndex(point.tolist())[axis]
+        mask[(slice(None),) * axis + (round(place),)] = 1
+    image = sitk.GetImageFromArray(mask.T)
+    image.CopyInformation(volume)
+    return image
+
+
 def read_slice(instance: Instance, modality: str) -> np.ndarray:
     """Read one image as float32 (rows, columns).
 

@@ -88,8 +88,9 @@ def write_synthetic_series(
     modality: str,
     derivation: str = "Synthesized by a neural network",
     hu_range: tuple[float, float] = (-1024.0, 3071.0),
+    filled: sitk.Image | None = None,
 ) -> list[Path]:
-    """Write one file per slice: `out`/0001.dcm and so on, in the order of k.
+    """Write one file per slice: `out`/0001.dcm and so on, in the order of k. A slice without a source is not written.
 
     The UIDs are derived from the content: the same volume always gets the same UIDs.
 
@@ -103,6 +104,8 @@ def write_synthetic_series(
         modality: CT or MR.
         derivation: Text of DerivationDescription.
         hu_range: Least and greatest HU of a CT.
+        filled: On the voxels of the volume, above 0 in slices that no source image shows; None if there are none. They
+            are left out, and so are their numbers.
 
     Returns:
         The paths of the files.
@@ -115,7 +118,7 @@ def write_synthetic_series(
     template = _series_header(volume, reference, modality, identity, derivation)
     template.RescaleSlope, template.RescaleIntercept = _ds(slope), _ds(intercept)
     paths = []
-    for k in range(array.shape[0]):
+    for k in _slices_with_source(volume, filled):
         dataset = _slice_header(template, volume, k, identity)
         nearest = _nearest(dataset.ImagePositionPatient, volume, reference or ())
         if nearest is not None:
@@ -125,6 +128,13 @@ def write_synthetic_series(
         paths.append(out / f"{k + 1:04d}.dcm")
         save_dataset(dataset, paths[-1])
     return paths
+
+
+def _slices_with_source(volume: sitk.Image, filled: sitk.Image | None) -> list[int]:
+    if filled is None:
+        return list(range(volume.GetSize()[2]))
+    seen = (sitk.GetArrayViewFromImage(filled) == 0).all(axis=(1, 2))
+    return [int(k) for k in np.flatnonzero(seen)]
 
 
 def _stored_values(

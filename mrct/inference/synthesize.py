@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from pydicom import Dataset
 
+from mrct.core.contracts import AIR_HU
 from mrct.core.errors import DataError, OutputExistsError
 from mrct.core.files import VOLUME_SUFFIXES
 from mrct.dicom.errors import Unreadable
@@ -18,16 +19,15 @@ from mrct.dicom.grouping import group
 from mrct.dicom.header import frame_dataset
 from mrct.dicom.read import find_files, read_dataset
 from mrct.dicom.series import Series, read_instances
-from mrct.dicom.stack import plane
-from mrct.dicom.volume import build_volume
+from mrct.dicom.stack import MAX_ANGLE_DEG, plane
+from mrct.dicom.volume import build_volume, filled_slices
 from mrct.dicom.write import write_synthetic_series
-from mrct.imaging.volumes import read_volume, to_array, write_volume
+from mrct.imaging.volumes import like, read_volume, to_array, write_volume
 from mrct.inference.model import Model
 from mrct.normalization.normalization import Modality
 
 #: Synthetic MR has no unit: [0, 1] is written as 0 to 1000.
 MR_UNITS = 1000.0
-MAX_ANGLE_DEG = 20.0
 #: Limits for the first percentile of a volume: an MR does not lie below the first, a CT in HU lies below the second.
 NO_MR_BELOW, NO_CT_FROM = -500.0, 0.0
 
@@ -40,12 +40,14 @@ class WrongInputError(DataError):
 class Source:
     """Volume to translate and, for DICOM, the headers of its images, to which the result refers.
 
-    `notes` are remarks for the user.
+    `notes` are remarks for the user. `filled` is above 0 in slices that no image shows, and that are interpolated; None
+    if there are none.
     """
 
     volume: sitk.Image
     headers: Sequence[Dataset] | None
     notes: tuple[str, ...] = ()
+    filled: sitk.Image | None = None
 
 
 def synthesize(path: Path, out: Path, model: Model) -> tuple[list[Path], tuple[str, ...]]:
@@ -69,11 +71,12 @@ def synthesize(path: Path, out: Path, model: Model) -> tuple[list[Path], tuple[s
             f"{out}: not empty; name a new folder, so that nothing is mixed or overwritten"
         )
     source = _read_source(path, model.source)
-    synthetic = translate_volume(source.volume, model)
+    synthetic = _blanked(translate_volume(source.volume, model), source.filled, model.target)
     if out.name.endswith(VOLUME_SUFFIXES):
         write_volume(out, synthetic)
         return [out], source.notes
-    return write_synthetic_series(synthetic, source.headers, out, model.target), source.notes
+    files = write_synthetic_series(synthetic, source.headers, out, model.target, filled=source.filled)
+    return files, source.notes
 
 
 def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
@@ -95,6 +98,14 @@ def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
     if model.target == "MR":
         values = values * MR_UNITS
     return fitted.restore(values, model.target, volume)
+
+
+def _blanked(synthetic: sitk.Image, filled: sitk.Image | None, target: Modality) -> sitk.Image:
+    """Put air (CT) or 0 (MR) where no image of the source shows a slice."""
+    if filled is None:
+        return synthetic
+    blank = AIR_HU if target == "CT" else 0.0
+    return like(np.where(to_array(filled) > 0, np.float32(blank), to_array(synthetic)), synthetic)
 
 
 def _read_source(path: Path, modality: Modality) -> Source:
@@ -119,7 +130,7 @@ def _read_source(path: Path, modality: Modality) -> Source:
         )
     volume, notes = build_volume(series)
     _require_plausible(to_array(volume), modality, "the series")
-    return Source(volume, _image_headers(series), notes)
+    return Source(volume, _image_headers(series), notes, filled_slices(series, volume))
 
 
 def _image_headers(series: Series) -> list[Dataset]:

@@ -36,12 +36,17 @@ EDGE_SIGMA_MM = 1.5
 
 @dataclass(frozen=True)
 class RegisteredVolumes:
-    """Images of one patient as the stage `register` writes them, all on one grid."""
+    """Images of one patient as the stage `register` writes them, all on one grid.
+
+    `ct_filled` and `mr_filled` are above 0 where a slice is missing in the series; None if none is.
+    """
 
     mr: sitk.Image
     ct: sitk.Image
     mask: sitk.Image
     coverage: sitk.Image
+    ct_filled: sitk.Image | None = None
+    mr_filled: sitk.Image | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "RegisteredVolumes":
@@ -51,15 +56,25 @@ class RegisteredVolumes:
             DataError: The images do not lie on one grid.
             VolumeError: An image cannot be used.
         """
-        names = ("mr", "ct", "mask", "coverage")
-        images = [read_volume(folder / f"{name}.nii.gz") for name in names]
-        for name, image in zip(names, images, strict=True):
-            if not same_grid(image, images[0]):
+        optional = [name for name in ("ct_filled", "mr_filled") if (folder / f"{name}.nii.gz").is_file()]
+        names = ["mr", "ct", "mask", "coverage", *optional]
+        images = {name: read_volume(folder / f"{name}.nii.gz") for name in names}
+        for name, image in images.items():
+            if not same_grid(image, images["mr"]):
                 raise DataError(
-                    f"{folder.name}: {name} {image.GetSize()} does not lie on the grid of mr {images[0].GetSize()}; "
-                    "all four images of a patient must; rerun register"
+                    f"{folder.name}: {name} {image.GetSize()} does not lie on the grid of mr "
+                    f"{images['mr'].GetSize()}; all images of a patient must; rerun register"
                 )
-        return cls(*images)
+        return cls(**images)
+
+    def lacking(self, k: int) -> tuple[str, ...]:
+        """Return which of CT and MR lack an image at slice k, at least in part of it."""
+        filled = {"CT": self.ct_filled, "MR": self.mr_filled}
+        return tuple(
+            name
+            for name, image in filled.items()
+            if image is not None and sitk.GetArrayViewFromImage(image)[k].any()
+        )
 
 
 @dataclass(frozen=True)
@@ -112,13 +127,17 @@ class _Rejection(NamedTuple):
 
 @dataclass(frozen=True)
 class _Slice:
-    """Arrays (H, W) of one slice; `head` is the patient's mask, `covered` is true where both scans have data."""
+    """Arrays (H, W) of one slice; `head` is the patient's mask, `covered` is true where both scans have data.
+
+    `lacking` names the scans that have no image here, at least in part of the slice.
+    """
 
     mr: np.ndarray
     ct: np.ndarray
     head: np.ndarray
     covered: np.ndarray
     pixel_mm: float
+    lacking: tuple[str, ...] = ()
 
     def area_cm2(self) -> float:
         return float(self.head.sum() * self.pixel_mm**2 / 100.0)
@@ -148,7 +167,7 @@ def assess_slices(images: RegisteredVolumes, criteria: PairCriteria) -> list[Ass
     in_ct, in_mr = _heads(images)
     found = []
     for k, position_mm in enumerate(slice_positions_mm(images.mr)):
-        here = _Slice(mr[k], ct[k], mask[k] > 0, coverage[k] > 0, pixel_mm)
+        here = _Slice(mr[k], ct[k], mask[k] > 0, coverage[k] > 0, pixel_mm, images.lacking(k))
         match, rejection = Match(), _rejection(here, criteria)
         if rejection is None:
             match = match_slices(here.ct, here.mr, (in_ct[k], in_mr[k]), here.covered, pixel_mm)
@@ -183,6 +202,8 @@ def _heads(images: RegisteredVolumes) -> tuple[np.ndarray, np.ndarray]:
 def _rejection(here: _Slice, criteria: PairCriteria) -> _Rejection | None:
     """Reject a slice that a scan does not reach, with too little head or coverage, or without content."""
     if not here.covered.any():
+        if here.lacking:
+            return _Rejection(PairRule.INCOMPLETE, _no_slice(here))
         missing = "one of the two scans"
         if _has_content(here.mr) != _has_content(here.ct):
             missing = "the CT" if _has_content(here.mr) else "the MR"
@@ -196,13 +217,19 @@ def _rejection(here: _Slice, criteria: PairCriteria) -> _Rejection | None:
         return _Rejection(
             PairRule.INCOMPLETE,
             f"both scans show only {100 * here.coverage():.0f} % of the head here, "
-            f"wanted at least {100 * criteria.min_coverage:g} %",
+            f"wanted at least {100 * criteria.min_coverage:g} %"
+            + (f": in the rest {_no_slice(here)}" if here.lacking else ""),
         )
     for name, image in (("MR", here.mr), ("CT", here.ct)):
         if not _has_content(image[here.head]):
             reason = f"the {name} shows nothing here: one value everywhere in the head, or no number"
             return _Rejection(PairRule.EMPTY, reason)
     return None
+
+
+def _no_slice(here: _Slice) -> str:
+    verb = "has" if len(here.lacking) == 1 else "have"
+    return f"the {' and the '.join(here.lacking)} {verb} no slice here: one is missing in the series"
 
 
 def _has_content(values: np.ndarray) -> bool:

@@ -19,19 +19,40 @@ from mrct.registration.rigid import register_rigid
 
 # masks and registration need no finer pixels
 WORK_SPACING_MM = 1.0
+# of an interpolated slice in the value of a voxel: the tail of the blur between thin slices
+NEGLIGIBLE_SHARE = 0.01
 Modality = Literal["ct", "mr"]
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Volume and its head: a uint8 mask in the space of the volume, with pixels of about 1 mm."""
+    """Volume and its head: a uint8 mask in the space of the volume, with pixels of about 1 mm.
+
+    `filled` (uint8, on the voxels of the volume) is 1 in slices that no image shows and that were interpolated; None if
+    there are none.
+    """
 
     volume: sitk.Image
     head: sitk.Image
+    filled: sitk.Image | None = None
 
     def head_volume_mm3(self) -> float:
-        """Return the volume of the head, mm³."""
-        return np.count_nonzero(volumes.to_array(self.head)) * volumes.voxel_volume_mm3(self.head)
+        """Return the volume of the head in slices that are no interpolation, mm³."""
+        return np.count_nonzero(self.seen_head()) * volumes.voxel_volume_mm3(self.head)
+
+    def seen_head(self) -> np.ndarray:
+        """Return the head in slices that are no interpolation, bool on the voxels of `head`."""
+        head = volumes.to_array(self.head) > 0
+        return head if self.filled is None else head & ~_mask_on(self.head, self.filled, np.eye(4))
+
+    def filled_on(self, grid: sitk.Image, to_grid: np.ndarray) -> np.ndarray:
+        """Find the voxels of a grid to whose value interpolated slices contribute, bool (D, H, W)."""
+        if self.filled is None:
+            return np.zeros(grid.GetSize()[::-1], bool)
+        if self.volume is grid:
+            return volumes.to_array(self.filled) > 0
+        share = _image_on(grid, sitk.Cast(self.filled, sitk.sitkFloat32), to_grid, 0.0)
+        return share > NEGLIGIBLE_SHARE
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,8 @@ class AlignedPair:
     """Pair on one grid, arrays (D, H, W).
 
     `ct` in HU, -1024 outside the CT; `mr` 0 outside the MR; `mask` the head; `coverage` where both images have data;
-    `ct_head` and `mr_head` the head as found in each image. All but the images are bool.
+    `ct_head` and `mr_head` the head as found in each image; `ct_filled` and `mr_filled` where a slice is missing and
+    its neighbors were interpolated, which is no data. All but the images are bool.
     """
 
     grid: sitk.Image
@@ -93,6 +115,8 @@ class AlignedPair:
     coverage: np.ndarray
     ct_head: np.ndarray
     mr_head: np.ndarray
+    ct_filled: np.ndarray
+    mr_filled: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -111,8 +135,19 @@ class RegistrationQuality:
     translation_mm: float
 
 
-def make_pair(ct: sitk.Image, mr: sitk.Image) -> HeadPair:
+def make_pair(
+    ct: sitk.Image,
+    mr: sitk.Image,
+    ct_filled: sitk.Image | None = None,
+    mr_filled: sitk.Image | None = None,
+) -> HeadPair:
     """Find the heads of a CT (HU) and an MR; padding below -1024 HU becomes air.
+
+    Args:
+        ct: The CT.
+        mr: The MR.
+        ct_filled: On the voxels of the CT, above 0 in slices that were interpolated.
+        mr_filled: The same of the MR.
 
     Raises:
         MaskError: An image shows no head.
@@ -121,7 +156,9 @@ def make_pair(ct: sitk.Image, mr: sitk.Image) -> HeadPair:
     small_ct, small_mr = (volumes.coarsened(volume, WORK_SPACING_MM) for volume in (ct, mr))
     in_ct = masks.head_mask_of_ct(volumes.to_array(small_ct), volumes.spacing_kji_mm(small_ct))
     in_mr = masks.head_mask_of_mr(volumes.to_array(small_mr), volumes.spacing_kji_mm(small_mr))
-    return HeadPair(Scan(ct, volumes.like(in_ct, small_ct)), Scan(mr, volumes.like(in_mr, small_mr)))
+    return HeadPair(
+        Scan(ct, volumes.like(in_ct, small_ct), ct_filled), Scan(mr, volumes.like(in_mr, small_mr), mr_filled)
+    )
 
 
 def register_pair(pair: HeadPair, fixed: Modality) -> RigidRegistration:
@@ -140,7 +177,15 @@ def _prepared_heads(pair: HeadPair) -> tuple[Head, Head]:
     in_ct, in_mr = (volumes.to_array(scan.head) > 0 for scan in (pair.ct, pair.mr))
     ct = ct_head(volumes.coarsened(pair.ct.volume, WORK_SPACING_MM), in_ct)
     mr = mr_head(volumes.coarsened(pair.mr.volume, WORK_SPACING_MM), in_mr)
-    return ct, mr
+    return _without_filled(ct, pair.ct), _without_filled(mr, pair.mr)
+
+
+def _without_filled(head: Head, scan: Scan) -> Head:
+    """Take the interpolated slices out of the region whose voxels count; the image keeps them and has no jump."""
+    if scan.filled is None:
+        return head
+    seen = (volumes.to_array(head.region) > 0) & ~_mask_on(head.region, scan.filled, np.eye(4))
+    return Head(head.image, volumes.like(seen, head.region))
 
 
 def align(
@@ -159,8 +204,10 @@ def align(
         registration.ct_to_grid,
         registration.mr_to_grid,
     )
-    has_ct = _data_on(grid, pair.ct.volume, ct_to_grid)
-    has_mr = _data_on(grid, pair.mr.volume, mr_to_grid)
+    ct_filled = pair.ct.filled_on(grid, ct_to_grid)
+    mr_filled = pair.mr.filled_on(grid, mr_to_grid)
+    has_ct = _data_on(grid, pair.ct.volume, ct_to_grid) & ~ct_filled
+    has_mr = _data_on(grid, pair.mr.volume, mr_to_grid) & ~mr_filled
     in_ct = _head_on(grid, pair.ct.head, ct_to_grid)
     in_mr = _head_on(grid, pair.mr.head, mr_to_grid)
     mask = np.where(has_ct, in_ct, in_mr)
@@ -174,6 +221,8 @@ def align(
         coverage=has_ct & has_mr,
         ct_head=in_ct,
         mr_head=in_mr,
+        ct_filled=ct_filled,
+        mr_filled=mr_filled,
     )
 
 

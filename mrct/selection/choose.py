@@ -16,7 +16,7 @@ import numpy as np
 from mrct.core.contracts import SelectionStatus, SeriesVerdict
 from mrct.dicom.errors import GeometryError
 from mrct.dicom.series import Series
-from mrct.dicom.stack import Stack, stack
+from mrct.dicom.stack import Stack, plane, stack
 from mrct.selection.acquisition import kernel_class
 from mrct.selection.classify import BY_NAME, NOT_CHOSEN, PIXELS, Verdict, classify, classify_stack, rejected
 from mrct.selection.join import COVERAGE_TOLERANCE_MM, WHOLE_HEAD_MM, Block, find_joins
@@ -25,6 +25,8 @@ from mrct.selection.parameters import Rules
 _KERNEL_RANK = {"soft": 0, "unknown": 1, "sharp": 2}
 # rules about the height of a series, which do not concern what is joined to another one
 _ABOUT_HEIGHT = ("", "coverage")
+# heads lie in the scanner with such differences, and gantries are tilted by them
+_TILT_TOLERANCE_DEG = 15.0
 # smaller differences of pixels and slices come from rounding the same prescription
 _TENTH = float(np.log(1.1))
 
@@ -85,8 +87,17 @@ class Candidate:
         return self.stack.n_slices
 
     @property
+    def angle_deg(self) -> float:
+        """Angle between the slices and the axial plane."""
+        return plane(self.series)[1] or 0.0
+
+    @property
+    def n_missing(self) -> int:
+        return len(self.stack.filled)
+
+    @property
     def coverage_mm(self) -> float:
-        return self.stack.n_slices * self.stack.slice_spacing_mm
+        return self.stack.height_mm
 
     @property
     def pixel_mm(self) -> float:
@@ -118,6 +129,11 @@ CRITERIA: dict[str, Criterion] = {
         0,
         lambda loser, better: f"is {_days(loser)} from the {_other(loser)}, a better one {_days(better)}",
     ),
+    "less_tilt": Criterion(
+        lambda one: one.angle_deg,
+        _TILT_TOLERANCE_DEG,
+        lambda loser, better: f"is {loser.angle_deg:.0f}° from axial, a better one {better.angle_deg:.0f}°",
+    ),
     "more_coverage": Criterion(
         lambda one: -min(one.coverage_mm, WHOLE_HEAD_MM),
         COVERAGE_TOLERANCE_MM,
@@ -134,6 +150,11 @@ CRITERIA: dict[str, Criterion] = {
         lambda one: -np.log(one.n_slices),
         _TENTH,
         lambda loser, better: f"has {loser.n_slices} usable slices, a better one {better.n_slices}",
+    ),
+    "fewer_gaps": Criterion(
+        lambda one: one.n_missing,
+        0,
+        lambda loser, better: f"lacks slices ({loser.n_missing}), a better one fewer ({better.n_missing})",
     ),
     "first": Criterion(
         lambda one: one.series.first.series_number,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from mrct.dicom.stack import MAX_ANGLE_DEG
+
 RejectRule = Literal[
     "localizer",
     "calibration",
@@ -34,7 +36,15 @@ RejectRule = Literal[
 #: The rules that `select.reject` and `select.accept` may name; the others always apply.
 REJECTABLE: tuple[RejectRule, ...] = get_args(RejectRule)
 Preference = Literal[
-    "soft_kernel", "nearest_date", "more_coverage", "finer_pixels", "more_slices", "first", "last"
+    "soft_kernel",
+    "nearest_date",
+    "less_tilt",
+    "more_coverage",
+    "finer_pixels",
+    "more_slices",
+    "fewer_gaps",
+    "first",
+    "last",
 ]
 DEFAULT_PREFER: tuple[Preference, ...] = get_args(Preference)[:-1]
 
@@ -60,7 +70,7 @@ class Rules:
     reject: tuple[str, ...] = REJECTABLE
     accept: tuple[str, ...] = ()
     prefer: tuple[str, ...] = DEFAULT_PREFER
-    max_angle_deg: float = 20.0
+    max_angle_deg: float = MAX_ANGLE_DEG
     max_days_between: int = 0
     min_coverage_mm: float = 0.0
     min_field_mm: float = 0.0

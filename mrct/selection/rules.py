@@ -17,8 +17,9 @@ from collections.abc import Callable
 import numpy as np
 
 from mrct.dicom.errors import GeometryError
+from mrct.dicom.even_slices import MAIN_SHARE
 from mrct.dicom.series import TIME_POINTS, Instance, Series
-from mrct.dicom.stack import MAIN_SHARE, SAME_LEVEL_MM, Stack, axes, orientations, plane
+from mrct.dicom.stack import SAME_LEVEL_MM, Stack, axes, orientations, plane
 from mrct.selection.acquisition import (
     contrast_agent,
     diffusion,
@@ -334,7 +335,7 @@ def other_weighting(series: Series, rules: Rules) -> str:
 
 
 def uneven(series: Series, stack: Stack, rules: Rules) -> str:
-    """Reject a series if too many of its slices lie beyond a gap; a stray slice at an end does not count."""
+    """Reject a series of which too few slices form one stack; missing ones do not count, their rest is used."""
     places = {item.position for item in orientations(series)[0]}
     used = len(stack.instances)
     if used >= MAIN_SHARE * len(places):
@@ -343,11 +344,10 @@ def uneven(series: Series, stack: Stack, rules: Rules) -> str:
 
 
 def coverage(series: Series, stack: Stack, rules: Rules) -> str:
-    coverage_mm = stack.n_slices * stack.slice_spacing_mm
-    if coverage_mm >= rules.min_coverage_mm:
+    if stack.height_mm >= rules.min_coverage_mm:
         return ""
     limit = f"less than select.min_coverage_mm = {rules.min_coverage_mm:g}"
-    return f"its even slices cover {coverage_mm:.0f} mm of the head, {limit}"
+    return f"its even slices cover {stack.height_mm:.0f} mm of the head, {limit}"
 
 
 def field_of_view(series: Series, stack: Stack, rules: Rules) -> str:

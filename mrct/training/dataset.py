@@ -30,6 +30,7 @@ class Patient:
         mask: The head, uint8.
         valid: (D,) bool, true where the slice is a pair.
         slice_spacing_mm: Distance between neighboring slices.
+        incomplete: Slices between pairs that CT or MR do not show: nothing is learned from them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Patient:
     mask: np.ndarray
     valid: np.ndarray
     slice_spacing_mm: float
+    incomplete: tuple[int, ...] = ()
 
     def images(self, direction: str) -> tuple[np.ndarray, np.ndarray]:
         """Return source and target of a direction, each (D, H, W) in [-1, 1]."""
@@ -113,6 +115,7 @@ def open_normalized(folder: Path) -> NormalizedData:
                 for part in ("mr", "ct", "ct_hu", "mask", "valid")
             },
             slice_spacing_mm=float(entry["slice_spacing_mm"]),
+            incomplete=tuple(entry.get("incomplete", ())),
         )
         for name, entry in manifest["patients"].items()
     }

@@ -5,6 +5,7 @@ Along k their distance is as near to `resample_slices_mm` as whole numbers allow
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -37,19 +38,21 @@ class Places:
 def find_places(
     patient: Patient, side: int, slice_spacing_mm: float, pixel_spacing_mm: float, resample_slices_mm: float
 ) -> Places:
-    """Find the cubes of `side` voxels between the first and last paired slice with centers in the head's box.
+    """Find the cubes of `side` voxels in the longest stretch of complete slices, with centers in the head's box.
+
+    The stretch begins and ends at paired slices, or at an incomplete slice between them.
 
     Raises:
         DataError: None fits; the text names the patient's pseudonym and what to change.
     """
     parts, every = slice_ratio(slice_spacing_mm, resample_slices_mm)
-    valid = np.flatnonzero(patient.valid)
-    n_slices = int(valid[-1] - valid[0]) + 1
+    begin, end = _longest_stretch(patient)
+    n_slices = end - begin + 1
     require_fit(patient, n_slices, (n_slices - 1) * parts // every + 1, side, slice_spacing_mm)
     apart = np.array([1 / parts, 1, 1])
     step = np.array([every / parts, 1, 1])
-    low = np.array([valid[0], 0, 0])
-    high = np.array([valid[-1], *(length - 1 for length in patient.mask.shape[1:])]) - (side - 1) * step
+    low = np.array([begin, 0, 0])
+    high = np.array([end, *(length - 1 for length in patient.mask.shape[1:])]) - (side - 1) * step
     head = [np.flatnonzero(np.asarray(patient.mask).any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     box = np.array([(inside[0], inside[-1]) if inside.size else (0, np.inf) for inside in head]).T
     first, last = (np.clip(edge - (side - 1) / 2 * step, low, high) for edge in box)
@@ -57,6 +60,14 @@ def find_places(
     count = np.maximum(np.floor((last - first) / apart + 1e-6) + 1, 1)
     spacing_mm = np.array([slice_spacing_mm, pixel_spacing_mm, pixel_spacing_mm])
     return Places(*(torch.from_numpy(values) for values in (first, count, apart, step, spacing_mm)))
+
+
+def _longest_stretch(patient: Patient) -> tuple[int, int]:
+    """Return the first and last slice of the longest stretch without an incomplete one; the first of equal ones."""
+    valid = np.flatnonzero(patient.valid)
+    ends = [int(valid[0]) - 1, *patient.incomplete, int(valid[-1]) + 1]
+    before, after = max(pairwise(ends), key=lambda pair: pair[1] - pair[0])
+    return before + 1, after - 1
 
 
 def require_fit(patient: Patient, n_slices: int, n_steps: int, side: int, slice_spacing_mm: float) -> None:

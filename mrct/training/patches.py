@@ -70,9 +70,9 @@ class VolumePatches:
     """Source of random patches of the training volumes as batches (B, 1, D, H, W), with errors on validation volumes.
 
     MR and `others` (name -> patient -> volume, of training and validation patients) are cubes of `window.seen` voxels.
-    CT is their center of `window.made` voxels, which lies between the patient's first and last paired slice and around
-    the head. Outside the volume a patch sees its reflection, as when a volume is translated. `epochs` are those of the
-    phase. `augmentation.shift_mm` has no effect, because the places of patches are random.
+    CT is their center of `window.made` voxels, which lies around the head in slices that are complete. Outside the
+    volume a patch sees its reflection, as when a volume is translated. `epochs` are those of the phase.
+    `augmentation.shift_mm` has no effect, because the places of patches are random.
 
     Raises:
         DataError: There is no training or no validation pair, or a volume of any split is smaller than a patch.

@@ -14,9 +14,10 @@ import SimpleITK as sitk
 
 from helpers.series_factory import smooth, stack_positions, write_series
 from mrct.dicom.errors import GeometryError
+from mrct.dicom.even_slices import even_slices
 from mrct.dicom.grouping import group
 from mrct.dicom.series import Series, read_instances
-from mrct.dicom.stack import even_slices, stack
+from mrct.dicom.stack import stack
 from mrct.dicom.volume import build_volume
 from mrct.imaging.volumes import read_volume, write_volume
 
@@ -169,10 +170,11 @@ def test_an_average_of_thin_slices_keeps_a_field_that_is_linear_in_height(upside
     even = even_slices(levels, thicknesses, may_average=True)
     assert even is not None
     assert even.weights is not None
+    assert even.filled == ()
     made = even.first_level_mm + even.spacing_mm * np.arange(len(even.weights))
     np.testing.assert_allclose(even.weights.sum(axis=1), 1.0)
     # a cell is assigned by its center: exact if slabs end between cells, otherwise within half a thin slice
-    np.testing.assert_allclose(even.weights @ levels[even.first : even.last + 1], made, atol=2.0)
+    np.testing.assert_allclose(even.weights @ levels[list(even.members)], made, atol=2.0)
     assert np.isclose(even.weights.max(axis=1), 1.0).sum() == 14
     assert len(made) == 21
 
@@ -189,7 +191,7 @@ def test_thick_slices_are_never_made_thin_and_a_few_thick_ones_coarsen_nothing(t
     assert layout.weights is None
     assert layout.n_slices == 40
     assert layout.slice_spacing_mm == pytest.approx(1.0)
-    assert "kept 40 of 43 slices, the longest even run" in layout.notes
+    assert "kept 40 of 43 slices, the largest even stack" in layout.notes
 
 
 def test_mr_of_two_thicknesses_is_not_averaged(tmp_path: Path) -> None:
@@ -206,7 +208,7 @@ def test_mr_of_two_thicknesses_is_not_averaged(tmp_path: Path) -> None:
     assert (layout.n_slices, layout.slice_spacing_mm) == (6, pytest.approx(6.0))
 
 
-def test_a_gap_between_thick_and_thin_slices_is_not_bridged_but_reported(tmp_path: Path) -> None:
+def test_a_gap_between_thick_and_thin_slices_is_interpolated_and_reported(tmp_path: Path) -> None:
     levels = [3.0 * k for k in range(8)] + [45.0 + 6.0 * k for k in range(6)]
     write_series(
         tmp_path,
@@ -215,17 +217,19 @@ def test_a_gap_between_thick_and_thin_slices_is_not_bridged_but_reported(tmp_pat
         each=lambda k: {"SliceThickness": 3.0 if k < 8 else 6.0},
     )
     layout = stack(one_series(tmp_path))
-    assert layout.n_slices == 6
-    assert layout.notes[-1] == "slices are missing: 1 gap of up to 24.0 mm"
+    assert (layout.n_slices, layout.filled) == (6 + 3, (3, 4, 5, 6))
+    assert layout.notes[-2:] == (
+        "slices are missing: 1 gap of up to 24.0 mm",
+        "4 missing slices interpolated, never used as a pair",
+    )
 
 
 def test_a_missing_slice_is_reported_with_its_size(tmp_path: Path) -> None:
     levels = [0, 5, 10, 20, 25, 30, 35]
     write_series(tmp_path, values=smooth(7), positions=[(0.0, 0.0, level) for level in levels])
     assert stack(one_series(tmp_path)).notes == (
-        "uneven: runs of 5 mm spacing",
-        "kept 4 of 7 slices, the longest even run",
         "slices are missing: 1 gap of up to 10.0 mm",
+        "1 missing slice interpolated, never used as a pair",
     )
 
 

@@ -122,6 +122,7 @@ def write_cohort(root: Path, trainable: bool = True) -> None:
     ]
     (root / "pairs").mkdir()
     contracts.PAIRS.write(root / "pairs", rows)
+    contracts.REJECTED_SLICES.write(root / "pairs", [])
     reason = "" if trainable else "2 patients with pairs, and training needs at least 3: one each to train on"
     (root / "pairs" / "summary.json").write_text(json.dumps({"trainable": trainable, "reason": reason}))
 

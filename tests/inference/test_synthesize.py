@@ -221,3 +221,26 @@ def test_command_line(tmp_path, mr, model_file):
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 1
     assert "not empty" in again.output
+
+
+def test_a_slice_that_the_source_lacks_is_not_invented(tmp_path, mr, model_file):
+    """Neither in DICOM, where no image has its level, nor in a volume, where it is air."""
+    source = _dicom(tmp_path / "in", mr, "MR")
+    lost = sorted(source.iterdir())[4]
+    level = pydicom.dcmread(lost).ImagePositionPatient
+    lost.unlink()
+    files, notes = synthesize(source, tmp_path / "out", load_model(model_file))
+    assert "1 missing slice interpolated, never used as a pair" in notes
+    real = {
+        tuple(map(float, one.ImagePositionPatient)): one for one in map(pydicom.dcmread, source.iterdir())
+    }
+    made = {tuple(map(float, one.ImagePositionPatient)): one for one in map(pydicom.dcmread, files)}
+    assert len(made) == 9
+    at = np.array(sorted(made))
+    assert at == pytest.approx(np.array(sorted(real)), abs=0.01)
+    assert np.linalg.norm(at - np.array(level, float), axis=1).min() > 4.9
+    sources = {one.SourceImageSequence[0].ReferencedSOPInstanceUID for one in made.values()}
+    assert sources == {one.SOPInstanceUID for one in real.values()}
+    files, _ = synthesize(source, tmp_path / "ct.nii.gz", load_model(model_file))
+    hu = sitk.GetArrayFromImage(read_volume(files[0]))
+    assert np.flatnonzero((hu == -1024).all(axis=(1, 2))).tolist() == [4]

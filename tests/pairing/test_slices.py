@@ -1,7 +1,7 @@
 """Slice rules on volumes whose area, coverage and content are known exactly, and match scores against closed forms."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -94,6 +94,23 @@ def test_reason_is_in_plain_words() -> None:
     assert table["reason"][1] == "the CT does not reach this level"
     assert table["reason"][2] == "the MR does not reach this level"
     assert table["reason"][0] == "both scans show only 50 % of the head here, wanted at least 95 %"
+
+
+def test_a_missing_slice_is_named_and_is_no_pair_even_if_no_coverage_is_asked_for() -> None:
+    volumes = arrays()
+    for name, rows in (("ct_filled", slice(2, 3)), ("mr_filled", slice(2, 5))):
+        volumes[name] = np.zeros(SHAPE, np.uint8)
+        volumes[name][rows] = 1
+    volumes["mr_filled"][4, 8:] = 0  # oblique: the gap crosses this slice
+    volumes["coverage"][(volumes["ct_filled"] | volumes["mr_filled"]) > 0] = 0
+    table = assess(volumes, replace(CRITERIA, min_coverage=0.0))
+    assert table["rule"].tolist() == [None, None, PairRule.INCOMPLETE, PairRule.INCOMPLETE, None, None]
+    assert table["reason"][2] == "the CT and the MR have no slice here: one is missing in the series"
+    assert table["reason"][3] == "the MR has no slice here: one is missing in the series"
+    assert assess(volumes)["reason"][4] == (
+        "both scans show only 92 % of the head here, wanted at least 95 %: in the rest the MR has no slice here: "
+        "one is missing in the series"
+    )
 
 
 @pytest.mark.parametrize("mask", [0, 1])

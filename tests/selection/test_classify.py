@@ -131,7 +131,9 @@ def test_the_plane_is_the_orientation_not_the_name(orientation: tuple, name: str
     assert rule_of(item) == ("" if name == "axial" else name)
 
 
-@pytest.mark.parametrize(("angle_deg", "rule"), [(0, ""), (19.9, ""), (20.1, "oblique"), (60, "coronal")])
+@pytest.mark.parametrize(
+    ("angle_deg", "rule"), [(0, ""), (24, ""), (30, ""), (30.1, "oblique"), (60, "coronal")]
+)
 def test_oblique_beyond_the_limit(angle_deg: float, rule: str) -> None:
     item = series(orientation=tilted(angle_deg))
     assert plane(item)[1] == pytest.approx(angle_deg, abs=0.01)

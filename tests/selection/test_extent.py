@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mrct.dicom.series import Instance, Series
@@ -62,21 +63,56 @@ def test_each_limit_and_its_other_side(item: Series, rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "rule"),
-    [((), ""), ((29,), ""), ((1,), ""), ((26,), ""), ((20,), "uneven"), ((9, 10, 15), "uneven")],
-    ids=str,
+    "missing", [(), (29,), (1,), (26,), (20,), (9, 10, 15), tuple(range(8, 18))], ids=str
 )
-def test_missing_slices_refuse_a_series_unless_four_fifths_of_it_are_whole(missing: tuple, rule: str) -> None:
+def test_missing_slices_cost_a_series_only_their_own_height(missing: tuple) -> None:
     item = series([z for k, z in enumerate(levels(30, 5.0)) if k not in missing])
-    assert rule_of(item) == rule
-    assert rule_of(item, replace(LIMITS, reject=("tse",), min_coverage_mm=0.0)) == ""
-
-
-def test_the_reason_of_a_gap_tells_the_slices_that_are_left() -> None:
-    item = series([z for k, z in enumerate(levels(30, 5.0)) if k not in (9, 10, 15)])
     [decision] = choose("P", [item], LIMITS).decisions
+    assert decision.kept
+    lost = [k for k in missing if k < 29]
+    assert any(note.startswith(f"{len(lost)} missing") for note in decision.notes) == bool(lost)
+    seen_mm = 5.0 * (30 - len(missing))
+    assert rule_of(item, replace(LIMITS, min_coverage_mm=seen_mm)) == ""
+    assert rule_of(item, replace(LIMITS, min_coverage_mm=seen_mm + 1)) == "coverage"
+
+
+def test_a_series_of_which_too_little_is_even_is_uneven_and_tells_what_is_left() -> None:
+    """One half lies off the levels of the other."""
+    item = series([*levels(14, 5.0), *(167.4 + 5.0 * k for k in range(13))])
+    [decision] = choose("P", [item], LIMITS).decisions
+    assert decision.verdict.rule == "uneven"
     assert decision.verdict.reason == "only 14 of 27 slices form an even stack"
-    assert "slices are missing: 2 gaps of up to 15.0 mm" in decision.notes
+    assert "slices are missing: 1 gap of up to 102.4 mm" in decision.notes
+    assert rule_of(item, replace(LIMITS, reject=("tse",))) == ""
+
+
+def test_a_clearly_smaller_tilt_goes_before_height_and_a_small_difference_does_not() -> None:
+    def tilted(degrees: float, name: str, count: int) -> Series:
+        angle = np.radians(degrees)
+        cosines = (1.0, 0.0, 0.0, 0.0, float(np.cos(angle)), float(np.sin(angle)))
+        normal = np.array([0.0, -np.sin(angle), np.cos(angle)])
+        item = series(levels(count, 5.0), name, orientation=cosines)
+        moved = [replace(one, position=tuple(5.0 * k * normal)) for k, one in enumerate(item.instances)]
+        return replace(item, instances=tuple(moved))
+
+    high, low, near = tilted(25.0, "high", 24), tilted(2.0, "low", 20), tilted(15.0, "near", 24)
+    for rivals, winner in (([high, low], "low"), ([low, near], "near")):
+        choice = choose("P", rivals, LIMITS)
+        assert choice.mr is not None
+        assert choice.mr.name == winner
+    [reason] = [one.verdict.reason for one in choose("P", [high, low], LIMITS).decisions if not one.kept]
+    assert reason.endswith("this one is 25° from axial, a better one 2° (by less_tilt)")
+
+
+def test_of_two_equal_series_the_one_without_a_gap_is_chosen() -> None:
+    whole = series(levels(24, 5.0), "whole", series_number=9)
+    gap = series([z for z in levels(24, 5.0) if z != 50.0], "gap", series_number=1)
+    for order in ([whole, gap], [gap, whole]):
+        choice = choose("P", order, LIMITS)
+        assert choice.mr is not None
+        assert choice.mr.name == "whole"
+        [reason] = [one.verdict.reason for one in choice.decisions if one.series is gap]
+        assert reason.endswith("this one lacks slices (1), a better one fewer (0) (by fewer_gaps)")
 
 
 @pytest.mark.parametrize(

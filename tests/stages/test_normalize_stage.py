@@ -15,7 +15,7 @@ from helpers.stage_inputs import (
     run_normalize,
     write_cohort,
 )
-from mrct.core.contracts import NORMALIZED_PAIRS, PAIRS, Direction
+from mrct.core.contracts import NORMALIZED_PAIRS, PAIRS, REJECTED_SLICES, Direction
 from mrct.core.files import open_array
 from mrct.core.params import ParamsError, parse
 from mrct.imaging.grid import Grid, from_grid, make_grid
@@ -25,6 +25,7 @@ from mrct.inference.synthesize import translate_volume
 from mrct.networks.whole_volume import VolumeNetwork
 from mrct.normalization.intensity import MrScaling
 from mrct.normalization.normalization import Normalization
+from mrct.training.dataset import open_normalized
 from stages import normalize
 
 
@@ -103,6 +104,21 @@ def test_at_the_own_spacing_ct_hu_is_the_ct_unclipped_and_invertible(tmp_path: P
     np.testing.assert_allclose(
         Normalization.from_json(manifest).inverse_transform_ct(got["ct"]), clipped, atol=5e-4
     )
+
+
+def test_incomplete_slices_between_pairs_reach_training_as_such(tmp_path: Path) -> None:
+    write_cohort(tmp_path)
+    assert all(
+        "incomplete" not in entry for entry in run_normalize(tmp_path, out="none")["patients"].values()
+    )
+    rows = [(2, 1, "incomplete"), (2, 3, "near_duplicate"), (1, 7, "incomplete"), (1, 1, "incomplete")]
+    lost = [{"patient": list(PATIENTS)[n], "k": k, "rule": rule, "reason": "why"} for n, k, rule in rows]
+    REJECTED_SLICES.write(tmp_path / "pairs", lost)
+    manifest = run_normalize(tmp_path)
+    found = {name: entry.get("incomplete") for name, entry in manifest["patients"].items()}
+    assert list(found.values()) == [None, [1], [1]]
+    data = open_normalized(tmp_path / "out")
+    assert [data.patients[name].incomplete for name in PATIENTS] == [(), (1,), (1,)]
 
 
 def test_inference_can_repeat_grid_and_scale_from_the_mr_alone(tmp_path: Path) -> None:

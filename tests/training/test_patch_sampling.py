@@ -1,5 +1,7 @@
 """Tests of patches from slices: exact without motion, rotated about their center with motion, reflected outside."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from mrct.core.errors import DataError
 from mrct.networks.sliding_window import reflected
 from mrct.networks.whole_volume import between_slices
 from mrct.training.augmentation import Augmentation
@@ -131,3 +134,21 @@ def test_a_volume_without_room_names_patient_patch_and_remedy(one, spacing_mm):
         ValueError, match=r"P0123456789: .* a patch has 16 voxels per side: take a smaller patch"
     ):
         find_places(one, 16, spacing_mm, 2.0, 2.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 999), st.sets(st.integers(3, 36), min_size=1, max_size=3))
+def test_no_patch_holds_an_incomplete_slice(seed, incomplete):
+    """A slice that is missing in the series is interpolated in the volume: nothing is learned from it."""
+    one = replace(patient(40, valid=slice(2, 38)), incomplete=tuple(sorted(incomplete)))
+    points = patch_points(find_places(one, 8, 2.0, 2.0, 2.0), 8, 8, uniform(seed), STILL)
+    seen = set(np.round(points[0].numpy().ravel()).astype(int).tolist())
+    assert len(seen) == 8
+    assert not seen & incomplete
+    assert 2 <= min(seen) <= max(seen) < 38
+
+
+def test_a_patch_that_fits_no_stretch_of_complete_slices_is_an_error():
+    one = replace(patient(20), incomplete=(6, 13))
+    with pytest.raises(DataError, match="6 slices 2 mm apart"):
+        find_places(one, 8, 2.0, 2.0, 2.0)

@@ -22,7 +22,7 @@ DEVELOPMENT_KINDS = (
     "tof", "swi", "swi_phase",
     "t2_star", "t1_contrast", "t2_contrast",
     "mprage_sagittal", "spgr_axial", "sagittal_t2",
-    "coronal_named_axial", "oblique_25", "oblique_15",
+    "coronal_named_axial", "oblique_35", "oblique_15",
     "ct_bone", "ct_angiography", "ct_contrast_tag",
     "single_shot", "blade", "stir",
     "balanced", "calibration", "field_map",
