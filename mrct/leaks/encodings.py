@@ -28,26 +28,56 @@ from mrct.leaks.blocks import LARGEST_IN_MEMORY, Block, Inside, plain_blocks
 _SHORTEST_RUN = 16
 # Encoders break lines at 64 or 76 characters. Shorter lines are separate runs.
 _SHORTEST_LINE = 40
+# A shorter decoded text is searched, and nothing is decoded again in it.
+_SHORTEST_TEXT = 64
 # Context that is kept on both sides of an escape: more than the distance of two values that prove a leak together.
 _REACH = 128
 _BREAK = re.compile(rb"={0,2}(?:\r?\n[ \t>]*|(?:\\r)?\\n)")
-_ALPHABET = np.zeros(256, dtype=bool)
-_ALPHABET[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")] = True
 _HEXADECIMAL = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
-_MIXED_CASE = re.compile(rb"[^a-z]*[a-z][^A-Z]*[A-Z]|[^A-Z]*[A-Z][^a-z]*[a-z]")
+# Base64 of both alphabets. A run without a digit is base64 only if it has whole groups of four; otherwise it is a name
+# in a program, as a run with letters of one case only.
+_BASE64 = re.compile(
+    rb"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?:(?=[^0-9]*[0-9])(?:[A-Za-z0-9+/]+|[A-Za-z0-9_-]+)|(?:[A-Za-z+/]{4})+)"
+)
 _DATA_URI = re.compile(rb"data:[\w/+.-]*(?:;[\w=.+-]+)*;base64,([A-Za-z0-9+/=%\s]{16,})")
 _UUENCODED = re.compile(
     rb"^begin [0-7]{3,4} [^\r\n]*\r?\n((?:[ -`]{1,61}\r?\n)+?)[` ]?\r?\n?end", re.MULTILINE
 )
 _ESCAPE = re.compile(
     rb"%(?P<percent>[0-9A-Fa-f]{2})|=(?P<printable>[0-9A-F]{2})|(?P<soft>=[ \t]*\r?\n)|\\[x'](?P<byte>[0-9A-Fa-f]{2})"
-    rb"|\\u(?P<unit>[0-9A-Fa-f]{4})|(?P<entity>&#?\w{2,31};)|</?(?P<tag>[A-Za-z][\w:.-]*)[^<>]{0,2000}>"
+    rb"|\\u(?P<unit>[0-9A-Fa-f]{4})|(?P<entity>&#?\w{2,31};)|</?(?P<tag>[A-Za-z][\w:.-]*)[^<>]{0,500}>"
 )
+# The characters with which escapes and tags begin, and those that may follow them.
+_ESCAPE_STARTS = {
+    b"%": b"0123456789ABCDEFabcdef",
+    b"=": b"0123456789ABCDEF \t\r\n",
+    b"\\": b"x'u",
+    b"&": b"#ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+    b"<": b"/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+}
 # Local names of the tags that end a line or a cell: HTML, Word, Excel, PowerPoint and OpenDocument.
 _SEPARATING = frozenset(
     b"p br div li tr td th h1 h2 h3 h4 h5 h6 dt dd pre option title body tc tab si c v row h table-cell".split()
 )
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+def _byte_sets(*sets: bytes) -> np.ndarray:
+    """Return for each byte the sets to which it belongs, as bits of uint8."""
+    table = np.zeros(256, dtype=np.uint8)
+    for bit, members in enumerate(sets):
+        table[list(members)] |= 1 << bit
+    return table
+
+
+_LOWER, _UPPER, _OTHER = 1, 2, 4
+_ALPHABET = _byte_sets(
+    b"abcdefghijklmnopqrstuvwxyz",
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    b"GHIJKLMNOPQRSTUVWXYZghijklmnopqrstuvwxyz+/-_",
+    b"0123456789+/-_",
+)
+_FIRST, _SECOND = _byte_sets(*_ESCAPE_STARTS), _byte_sets(*_ESCAPE_STARTS.values())
 
 
 def is_text(head: bytes) -> bool:
@@ -64,7 +94,8 @@ def open_text(source: IO[bytes], inside: Inside) -> Iterator[Block]:
         content = content.decode(_MARKS[content[:2]], "replace").encode()
     noise = []
     for decoded in _runs(content):
-        if inside.is_container(decoded) or (len(decoded) >= _SHORTEST_RUN and _is_printable(decoded)):
+        is_text = len(decoded) >= _SHORTEST_TEXT and _is_printable(decoded)
+        if is_text or (len(decoded) >= _SHORTEST_RUN and inside.is_container(decoded)):
             yield from inside.unpack(decoded)
         else:
             noise.append(decoded)
@@ -92,22 +123,27 @@ def _runs(content: bytes) -> Iterator[bytes]:
             continue
         if _HEXADECIMAL.fullmatch(run):
             yield bytes.fromhex(run.decode())
-        elif _MIXED_CASE.match(run):
+        elif _BASE64.fullmatch(run):
             yield _from_base64(run)
 
 
 def _encoded_runs(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the place and the characters of each run; lines that follow each other are one run."""
-    inside = _ALPHABET[np.frombuffer(content, dtype=np.uint8)]
-    edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
+    kinds = np.zeros(len(content) + 2, dtype=np.uint8)
+    kinds[1:-1] = _ALPHABET[np.frombuffer(content, dtype=np.uint8)]
+    edges = np.flatnonzero((kinds[1:] > 0) != (kinds[:-1] > 0))
+    if not len(edges):
+        return
     starts, ends = edges[::2], edges[1::2]
-    lengths = ends - starts
+    lengths, kinds = ends - starts, np.bitwise_or.reduceat(kinds, edges + 1)[::2]
+    is_mixed = (kinds & _LOWER > 0) & (kinds & _UPPER > 0)
+    may_begin = (lengths >= _SHORTEST_RUN) & (is_mixed | (kinds & _OTHER == 0))
     may_go_on = np.concatenate([[False], lengths[:-1] >= _SHORTEST_LINE])
-    chosen = np.flatnonzero((lengths >= _SHORTEST_RUN) | may_go_on)
+    chosen = np.flatnonzero(may_begin | may_go_on)
     lines: list[bytes] = []
     first = last = -1
     for start, end in zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True):
-        is_next = bool(lines) and len(lines[-1]) >= _SHORTEST_LINE and start - last < 32
+        is_next = bool(lines) and len(lines[-1]) >= _SHORTEST_LINE and not content.startswith(b"--", start)
         if not (is_next and _BREAK.fullmatch(content, last, start)):
             if first >= 0 and last - first >= _SHORTEST_RUN:
                 yield first, b"".join(lines)
@@ -134,10 +170,14 @@ def _from_uuencode(line: bytes) -> bytes:
 
 def _unescaped(content: bytes) -> bytes:
     """Return the surroundings of all escapes and tags, with their meaning in their place."""
+    codes = np.frombuffer(content, dtype=np.uint8)
+    starts = np.flatnonzero(_FIRST[codes[:-1]] & _SECOND[codes[1:]])
     parts: list[bytes] = []
     last = -1
-    for match in _ESCAPE.finditer(content):
-        start = match.start()
+    for start in starts.tolist():
+        match = _ESCAPE.match(content, start) if start >= last else None
+        if match is None:
+            continue
         if last < 0 or start - last > 2 * _REACH:
             if last >= 0:
                 parts += [content[last : last + _REACH], b"\n"]

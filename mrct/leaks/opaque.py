@@ -30,7 +30,7 @@ _FORMATS = {
     "a cabinet": _magic(rb"MSCF\0|ISc\("),
     "an LHA, ARC or ACE archive": _magic(rb"..-l[hz][0-9a-z]-|.{7}\*\*ACE\*\*"),
     "an ar, cpio or xar archive": _magic(rb"!<arch>\n|07070[127]|xar!|\xed\xab\xee\xdb"),
-    "a compress stream": _magic(rb"\x1f\x9d[\x89-\x90\x09-\x10]|\x1f\xa0|\x1f\x1e"),
+    "a compress stream": _magic(rb"\x1f\x9d[\x89-\x90\x09-\x10]"),
     "an lz4 stream": _magic(rb"\x04\x22\x4d\x18|\x02\x21\x4c\x18"),
     "an lzip, lzop or Snappy stream": _magic(rb"LZIP[\0\1]|\x89LZO\0\r\n\x1a\n|\xff\x06\0\0sNaPpY"),
     "a disk image": _magic(
@@ -48,6 +48,7 @@ _FORMATS = {
         rb"|\x84\x5e\x03|\x85[\1\2]\x0c\x03|\x8c\x0d\x04|\x30[\x80-\x84].{0,4}?\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"
     ),
 }
+_ANY = _magic(b"|".join(magic.pattern for magic in _FORMATS.values()))
 # Pixels, sound and numbers may be nearly uniform; the texts of these files stand in plain bytes.
 _PLAIN = _magic(
     rb"\xff\xd8\xff|GIF8|II\*\0|MM\0\*|II\+\0|MM\0\+|RIFF|\0\0\0\x0cj[PX]|\xff\x4f\xff\x51|\xff\x0a|....ftyp|OggS|ID3"
@@ -57,9 +58,8 @@ _PLAIN = _magic(
 
 def recognize(head: bytes, tail: bytes) -> str | None:
     """Return the name of a format that is not opened, or None."""
-    for name, magic in _FORMATS.items():
-        if magic.match(head):
-            return name
+    if _ANY.match(head):
+        return next(name for name, magic in _FORMATS.items() if magic.match(head))
     # The last sector of an Apple disk image (UDIF).
     return "a disk image" if tail[-512:-508] == b"koly" else None
 
