@@ -26,8 +26,8 @@ def render(report: Report) -> Iterator[RenderableType]:
     if report.unsearched:
         n_places = len({unsearched.place for unsearched in report.unsearched})
         yield (
-            f"{n_places} place{'s were' if n_places > 1 else ' was'} not searched, or only in part (see above). Nothing is "
-            "known about them: check them by hand."
+            f"{n_places} place{'s were' if n_places > 1 else ' was'} not searched, or only in part (see above). "
+            "Nothing is known about them: check them by hand."
         )
     hits = f"{len(report.hits)} hit{'s' * (len(report.hits) != 1)}"
     yield (
