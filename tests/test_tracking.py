@@ -168,10 +168,7 @@ def test_an_experiment_that_was_deleted_in_the_page_is_restored_and_its_runs_sta
     run = Run("earlier", "x")
     run.client.delete_experiment(experiment(run).experiment_id)
     record(model, tmp_path / "metrics", [])
-    assert (
-        "the experiment mrct was deleted. It is restored for new runs; its 2 earlier runs"
-        in capsys.readouterr().err
-    )
+    assert "the experiment mrct was deleted. It is restored for new runs" in capsys.readouterr().err
     assert experiment(run).lifecycle_stage == "active"
     assert runs(run, ViewType.ACTIVE_ONLY) == {f"f-{tmp_path.name}"}
     assert runs(run, ViewType.DELETED_ONLY) >= {"before", "earlier"}
