@@ -7,6 +7,7 @@ error.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from mrct.metrics.image import intersection_over_union
 from mrct.metrics.statistics import bootstrap_interval, mean_over_slices
 from mrct.normalization.normalization import Normalization
 from mrct.terminal import track
-from mrct.tracking import record
+from mrct.tracking import attempt, record
 from mrct.training.dataset import NormalizedData, Patient, open_normalized
 
 #: The metrics that `dvc exp show` lists, one column each; summary.json has all.
@@ -175,7 +176,7 @@ def main() -> None:
     models = Path("models") / method
     out = Path("reports/metrics") / method
     run(load(Params, "evaluate"), Path("data/normalized"), models, out)
-    record(models, out, artifacts=[])
+    attempt(partial(record, models, out, artifacts=[]))
 
 
 if __name__ == "__main__":

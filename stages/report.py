@@ -6,6 +6,7 @@ read, and the name of the source folder is not printed.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import Field
@@ -17,7 +18,7 @@ from mrct.core.runner import run_stage
 from mrct.reporting import page, pictures
 from mrct.reporting.inputs import Folders, read_inputs
 from mrct.reporting.results import Comparison
-from mrct.tracking import record
+from mrct.tracking import attempt, record
 
 VIRTUAL_COHORT = Path("data/cohort")
 FOLDERS = Folders(
@@ -112,7 +113,7 @@ def main() -> None:
     run(params, intervals, FOLDERS, top.methods, virtual, Path("reports"))
     figures = sorted(Path("reports/figures").glob("*.png"))
     model, metrics = FOLDERS.models / params.reference, FOLDERS.metrics / params.reference
-    record(model, metrics, [Path("params.yaml"), *figures])
+    attempt(partial(record, model, metrics, [Path("params.yaml"), *figures]))
 
 
 if __name__ == "__main__":

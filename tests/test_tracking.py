@@ -1,13 +1,28 @@
 """Runs are found by fingerprint, rebuilt from the stages' outputs, and not doubled."""
 
 import json
+import os
+import shutil
+import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from mlflow.entities import ViewType
 
 from mrct.core.errors import NotFoundError
-from mrct.tracking import Run, artifact_location, flatten, origin_tags, project_root, record, record_all
+from mrct.tracking import (
+    Run,
+    TrackingError,
+    artifact_location,
+    attempt,
+    flatten,
+    origin_tags,
+    project_root,
+    record,
+    record_all,
+)
 
 
 @pytest.fixture
@@ -126,3 +141,85 @@ def test_flatten():
 def test_a_model_that_was_not_trained_is_named_with_its_stage(tmp_path):
     with pytest.raises(NotFoundError, match=r"unet/model.json: no such file; run the stage train first"):
         record(tmp_path / "unet", tmp_path, [])
+
+
+def runs(run, view):
+    found = run.client.search_runs([experiment(run).experiment_id], run_view_type=view)
+    return {one.data.tags["mrct.fingerprint"] for one in found}
+
+
+def experiment(run):
+    return run.client.get_experiment_by_name("mrct")
+
+
+@pytest.fixture
+def own_database(tmp_path, monkeypatch) -> Path:
+    """Point MLflow to a copy of the tests' database (making a new one takes seconds), with one run more."""
+    Run("before", "x")
+    shared = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+    file = Path(shutil.copy(shared, tmp_path / "mlflow.db"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+    return file
+
+
+def test_an_experiment_that_was_deleted_in_the_page_is_restored_and_its_runs_stay_deleted(
+    own_database, model, tmp_path, capsys
+):
+    run = Run("earlier", "x")
+    run.client.delete_experiment(experiment(run).experiment_id)
+    record(model, tmp_path / "metrics", [])
+    assert "the experiment mrct was deleted. It is restored for new runs" in capsys.readouterr().err
+    assert experiment(run).lifecycle_stage == "active"
+    assert runs(run, ViewType.ACTIVE_ONLY) == {f"f-{tmp_path.name}"}
+    assert runs(run, ViewType.DELETED_ONLY) >= {"before", "earlier"}
+    record(model, tmp_path / "metrics", [])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_deleted_run_is_made_again(own_database):
+    run = Run("before", "x")
+    run.client.delete_run(run.run_id)
+    assert Run("before", "x").run_id != run.run_id
+
+
+def of_a_newer_mlflow(database: Path) -> str:
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'fedcba987654'")
+    return f"sqlite:///{database}"
+
+
+def read_only(database: Path) -> str:
+    return f"sqlite:///file:{database}?mode=ro&uri=true"
+
+
+def damaged(database: Path) -> str:
+    database.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    return f"sqlite:///{database}"
+
+
+def a_folder(database: Path) -> str:
+    return f"sqlite:///{database.parent}"
+
+
+def a_server_that_does_not_answer(database: Path) -> str:
+    return "http://somebody:secret@127.0.0.1:9"
+
+
+def an_unknown_kind(database: Path) -> str:
+    return "nonsense://x"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [of_a_newer_mlflow, read_only, damaged, a_folder, a_server_that_does_not_answer, an_unknown_kind],
+)
+def test_whatever_fails_in_mlflow_is_an_error_that_says_what_to_do_and_a_warning_to_the_stages(
+    own_database, model, tmp_path, monkeypatch, capsys, broken
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", broken(own_database))
+    with pytest.raises(TrackingError, match="`mrct track` adds the missing runs") as caught:
+        record(model, tmp_path / "metrics", [])
+    assert "secret" not in str(caught.value)
+    assert not attempt(partial(record, model, tmp_path / "metrics", []))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("warning: MLflow at ")

@@ -23,6 +23,12 @@ def render(report: Report) -> Iterator[RenderableType]:
         yield f"left out: {place}"
     if report.n_copies:
         yield f"left out: {report.n_copies} files that equal an ignored one"
+    if report.unsearched:
+        n_places = len({unsearched.place for unsearched in report.unsearched})
+        yield (
+            f"{n_places} place{'s were' if n_places > 1 else ' was'} not searched, or only in part (see above). "
+            "Nothing is known about them: check them by hand."
+        )
     hits = f"{len(report.hits)} hit{'s' * (len(report.hits) != 1)}"
     yield (
         f"{hits} in {report.n_files} files and objects ({report.n_bytes / 1e6:.1f} MB), searched for "

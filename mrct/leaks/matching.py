@@ -88,7 +88,7 @@ def _spellings(text: str) -> Iterator[tuple[bytes, int]]:
         for escaped in _escaped(form):
             yield escaped.encode(), 1
         if not form.isascii():
-            for encoding in ("utf-8", "utf-16-le", "utf-16-be", "latin-1"):
+            for encoding in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "latin-1"):
                 raw = form.encode(encoding, "replace")
                 if len(raw) >= _SHORTEST_FOREIGN and raw.decode(encoding) == form:
                     yield raw, 1

@@ -23,7 +23,8 @@ from typing import IO
 from mrct.core.errors import DataError, NotFoundError
 from mrct.core.parallel import map_processes
 from mrct.dicom.read import find_files
-from mrct.leaks.containers import Budget, unpack
+from mrct.leaks.blocks import Budget
+from mrct.leaks.containers import unpack
 from mrct.leaks.evidence import Index, build_index
 from mrct.leaks.value_sources import read_patients
 

@@ -17,7 +17,7 @@ from mrct.core.errors import DataError
 from mrct.core.files import output_folder, write_json
 from mrct.core.fingerprints import code_fingerprint, folder_hash, run_fingerprint
 from mrct.core.resume import locked_folder
-from mrct.tracking import Run, origin_tags
+from mrct.tracking import Run, attempt, origin_tags
 from mrct.training import distributed
 from mrct.training.configuration import Configuration
 from mrct.training.dataset import NormalizedData, open_normalized
@@ -66,15 +66,15 @@ def train(
             train_phases(plan, data, work, lambda epoch: None)
             return
         with locked_folder(work):
-            tracked = _start_tracking(configuration, data, facts)
+            log = _Log(plan, data, facts, example_every)
             try:
-                done = train_phases(plan, data, work, _reporter(tracked, plan, data, example_every))
+                done = train_phases(plan, data, work, log.report)
             except BaseException:
-                tracked.finish(failed=True)
+                log.finish(failed=True)
                 raise
             with output_folder(out) as folder:
                 write_trained(folder, plan, data, done, facts)
-            tracked.finish()
+            log.finish()
             # only now that the result is in place; this also removes what older code has left
             for left in work_root.glob(f"{plan.name}-{facts['fingerprint']}-*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -196,29 +196,44 @@ def _write_model(
     write_json(folder / "model.json", described | facts)
 
 
-def _start_tracking(configuration: Configuration, data: NormalizedData, facts: dict[str, Any]) -> Run:
-    tracked = Run(facts["fingerprint"], configuration.name)
-    tracked.params(facts["params"] | data.normalization.to_json())
-    tracked.tags({"method": configuration.name, "data.sha256": facts["data_sha256"]} | origin_tags())
-    return tracked
+class _Log:
+    """MLflow run of a training in progress.
 
+    The first failure of MLflow ends the log and never the training; `evaluate` and `mrct track` add what is missing.
+    """
 
-def _reporter(tracked: Run, plan: TrainingPlan, data: NormalizedData, example_every: int) -> OnEpoch:
-    """Return a function that logs each epoch once: losses, validation errors, speed, machine use and pictures."""
-    known, usage = tracked.logged_steps("epoch"), Usage()
-    # a whole volume would take too long
-    every = example_every if not plan.on_cubes else 0
+    def __init__(
+        self, plan: TrainingPlan, data: NormalizedData, facts: dict[str, Any], example_every: int
+    ) -> None:
+        self._plan, self._data, self._usage = plan, data, Usage()
+        # a whole volume would take too long
+        self._every = example_every if not plan.on_cubes else 0
+        self._works = attempt(partial(self._start, facts))
 
-    def report(epoch: Epoch) -> None:
+    def _start(self, facts: dict[str, Any]) -> None:
+        self._run = Run(facts["fingerprint"], self._plan.name)
+        self._run.params(facts["params"] | self._data.normalization.to_json())
+        self._run.tags({"method": self._plan.name, "data.sha256": facts["data_sha256"]} | origin_tags())
+        self._known = self._run.logged_steps("epoch")
+
+    def report(self, epoch: Epoch) -> None:
+        """Log an epoch once: losses, validation errors, speed, machine use and pictures."""
+        # an equal run before this one may have logged it
+        if self._works and int(epoch.row["epoch"]) not in self._known:
+            self._works = attempt(partial(self._report, epoch))
+
+    def _report(self, epoch: Epoch) -> None:
         step = int(epoch.row["epoch"])
-        if step in known:  # an equal run before this one has logged it
-            return
-        tracked.metrics(epoch.row | {"images_per_second": epoch.images_per_second} | usage.read(), step)
-        if every and (step % every == 0 or step in (1, plan.epochs)):
-            device = choose_device(plan.settings.device)
-            tracked.image("examples", example_sheet(epoch.networks, data, device), step)
+        speed = {"images_per_second": epoch.images_per_second}
+        self._run.metrics(epoch.row | speed | self._usage.read(), step)
+        if self._every and (step % self._every == 0 or step in (1, self._plan.epochs)):
+            sheet = example_sheet(epoch.networks, self._data, choose_device(self._plan.settings.device))
+            self._run.image("examples", sheet, step)
 
-    return report
+    def finish(self, failed: bool = False) -> None:
+        """Mark the run as finished or failed."""
+        if self._works:
+            attempt(partial(self._run.finish, failed))
 
 
 class Usage:

@@ -71,6 +71,16 @@ def test_sweep_exits_with_1_and_names_file_and_attribute_but_not_the_value(swept
     assert "quenneville" not in result.output.lower()
 
 
+def test_sweep_shows_and_counts_what_it_did_not_search_and_exits_with_0(swept):
+    for name in ("a.rar", "b.rar"):
+        (swept / "project" / name).write_bytes(b"Rar!\x1a\x07\x01\x00")
+    result = invoke("sweep", str(swept / "project"), "--against", str(swept / "raw"))
+    assert result.exit_code == 0
+    output = " ".join(result.output.split())
+    assert "Not searched, or only in part" in output
+    assert "2 places were not searched, or only in part" in output
+
+
 def test_sweep_exits_with_2_when_it_cannot_start(swept):
     for arguments in (
         (str(swept / "project"),),

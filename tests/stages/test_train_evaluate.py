@@ -21,7 +21,7 @@ from mrct.core.params import ParamsError
 from mrct.inference.model import load_model
 from mrct.methods.registry import load_method
 from mrct.metrics.checks import ImplausibleMetricsError
-from mrct.tracking import Run
+from mrct.tracking import Run, TrackingError, record
 from mrct.training import checkpoint, engine, run
 from mrct.training.configuration import Configuration, load_configuration
 from mrct.training.run import train
@@ -197,6 +197,31 @@ def test_mlflow_is_told_how_a_run_goes_and_equal_runs_are_one(normalized, tmp_pa
     images = [file.path for file in run.client.list_artifacts(run.run_id, "images")]
     assert len([path for path in images if path.endswith(".png")]) == 2
     assert "example_every" not in data.params
+
+
+def test_a_training_is_whole_without_mlflow_and_its_run_is_added_later(
+    normalized, tmp_path, configuration_of, monkeypatch, capsys
+):
+    configuration = configuration_of("sc_cyclegan", {"seed": 78})  # equal to no other run of the tests
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}")  # a folder
+        train(configuration, normalized, tmp_path / "a", tmp_path / "work")
+    assert capsys.readouterr().err.count("warning: MLflow at ") == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "metrics", _fail_at_the_second_epoch)
+        train(configuration, normalized, tmp_path / "b", tmp_path / "work")
+    assert capsys.readouterr().err.count("warning: ") == 1
+    for name in ("mr_to_ct.safetensors", "ct_to_mr.safetensors", "model.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    run = Run(json.loads((tmp_path / "b/model.json").read_text())["fingerprint"], "x")
+    assert run.logged_steps("epoch") == set()
+    record(tmp_path / "b", tmp_path / "none", [])
+    assert run.logged_steps("epoch") == set(pd.read_csv(tmp_path / "b/history.csv")["epoch"])
+
+
+def _fail_at_the_second_epoch(run, values, step=0):
+    if step > 1:
+        raise TrackingError("the server was switched off")
 
 
 def test_a_changed_weight_trains_another_model_under_another_fingerprint(
