@@ -128,7 +128,7 @@ def test_every_package_says_what_it_is_for_and_exports_nothing():
     for file in MODULES:
         if file.name == "__init__.py":
             body = ast.parse(file.read_text()).body
-            if file.parent.name == "mrct":
+            if file.parent.name == "mrct":  # it also sets how the threads of OpenMP wait
                 body = [
                     node
                     for node in body
