@@ -17,10 +17,15 @@ from mrct.core.errors import DataError
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 
 
+def is_volume_file(path: Path) -> bool:
+    """Return whether the name ends as that of a volume file does, in upper or lower case."""
+    return bool(volume_suffix(path))
+
+
 def volume_suffix(path: Path) -> str:
     """Return which of VOLUME_SUFFIXES the name of a file has, in lower case; "" if it has none.
 
-    Capitals count as well: some systems write CT.NII.GZ.
+    The name may have it in capitals: some systems write CT.NII.GZ.
     """
     name = path.name.lower()
     return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix) and name != suffix), "")

@@ -129,8 +129,11 @@ def find_cases(root: Path, layout: Layout, files: Sequence[Path]) -> list[Case]:
         NotFoundError: There is no volume of this layout.
         DataError: Two cases cannot be told apart.
     """
-    folders = {path.parent for path in files if _role(path, layout)}
-    cases = [_case(root, folder, files, layout) for folder in sorted(folders)]
+    by_folder: dict[Path, list[tuple[Role, SourceFile]]] = {}
+    for index, path in enumerate(files):
+        if role := _role(path, layout):
+            by_folder.setdefault(path.parent, []).append((role, SourceFile(index, path)))
+    cases = [_case(root, folder, by_folder[folder]) for folder in sorted(by_folder)]
     if not cases:
         expected = "<case>/{mr,ct,mask}.nii.gz" if layout == "synthrad" else "<case>/{mr_*,ct}.nii.gz"
         raise NotFoundError(
@@ -157,16 +160,15 @@ def _role(path: Path, layout: Layout) -> Role | None:
     return next((role for role in _ROLES if role == stem), None)
 
 
-def _case(root: Path, folder: Path, files: Sequence[Path], layout: Layout) -> Case:
+def _case(root: Path, folder: Path, files: Sequence[tuple[Role, SourceFile]]) -> Case:
     found: dict[Role, SourceFile] = {}
     repeated = []
-    for index, path in enumerate(files):
-        role = _role(path, layout) if path.parent == folder else None
-        if role and role not in found:
-            found[role] = SourceFile(index, path)
-        elif role:
+    for role, file in files:
+        if role in found:
             reason = f"another {role} volume of this case comes first in the listing"
-            repeated.append(Verdict(index, FileAction.REJECTED, reason))
+            repeated.append(Verdict(file.index, FileAction.REJECTED, reason))
+        else:
+            found[role] = file
     below = folder.relative_to(root)
     source = root.resolve().name
     return Case(below.as_posix() if below.parts else source, (source, *below.parts), found, tuple(repeated))

@@ -50,7 +50,7 @@ def read_nifti(path: Path) -> StoredVolume:
             return _read(cast(BinaryIO, gzip.GzipFile(fileobj=file)))
         except EOFError:
             raise VolumeError(
-                "the file is cut off, its gzip data have no end: copy or download it again"
+                "the file is cut off: copy or download it again", "its gzip data have no end"
             ) from None
         except (gzip.BadGzipFile, zlib.error):
             raise damaged() from None

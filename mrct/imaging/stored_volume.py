@@ -135,15 +135,12 @@ def read_exactly(stream: BinaryIO, n_bytes: int) -> bytearray:
 
 def cut_off(got: int, expected: int) -> VolumeError:
     """Return the error for a file that ends too early."""
-    return VolumeError(
-        "the file is cut off, its header states more bytes than it has: copy or download it again",
-        f"got {got} of {expected} bytes",
-    )
+    return VolumeError("the file is cut off: copy or download it again", f"got {got} of {expected} bytes")
 
 
 def too_long() -> VolumeError:
     """Return the error for a file that goes on after its last voxel."""
-    return VolumeError("it holds more bytes than its header states, one of both is damaged: export it again")
+    return VolumeError("it holds more bytes than its header states: one of both is damaged, export it again")
 
 
 def damaged() -> VolumeError:

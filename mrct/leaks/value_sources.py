@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pydicom
 
-from mrct.core.files import volume_stem, volume_suffix
+from mrct.core.files import is_volume_file, volume_stem, volume_suffix
 from mrct.core.parallel import map_processes
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.read import read_dataset
@@ -73,7 +73,7 @@ def _read_chunk(files: list[Path]) -> dict[str, PhiValues]:
     patients: dict[str, PhiValues] = {}
     for path in files:
         try:
-            if volume_suffix(path):
+            if is_volume_file(path):
                 patients.setdefault(f"case {path.parent}", PhiValues()).merge(_read_volume(path))
             elif path.suffix.lower() == ".csv":
                 _add_table(path, patients)
