@@ -15,7 +15,7 @@ from mrct.imaging.stored_volume import (
     VolumeError,
     cut_off,
     damaged,
-    require_scalar,
+    not_scalar,
     require_shape,
     too_long,
 )
@@ -52,7 +52,9 @@ def read_metaimage(path: Path) -> StoredVolume:
         try:
             n_dimensions = int(header["NDims"])
             shape = [int(word) for word in header["DimSize"].split()]
-            kind = _voxel_type(header)
+            is_big_endian = _is_true(header, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+            kind = np.dtype(_TYPES[header["ElementType"]]).newbyteorder(">" if is_big_endian else "<")
+            n_channels = int(header.get("ElementNumberOfChannels", "1"))
             spacing = _numbers(header, "ElementSpacing", "ElementSize")
             origin = _numbers(header, "Offset", "Position", "Origin")
             matrix = _numbers(header, "TransformMatrix", "Rotation", "Orientation")
@@ -61,6 +63,8 @@ def read_metaimage(path: Path) -> StoredVolume:
         if len(shape) != n_dimensions:
             raise _no_metaimage()
         sizes = require_shape(shape)
+        if n_channels != 1:
+            raise not_scalar()
         _require_readable(header)
         content = _voxels(file, path, header, int(np.prod(sizes)) * kind.itemsize)
     origin = [0.0] * n_dimensions if origin is None else origin
@@ -102,13 +106,6 @@ def _numbers(header: dict[str, str], *synonyms: str) -> list[float] | None:
 def _is_true(header: dict[str, str], *synonyms: str, default: bool = False) -> bool:
     text = next((header[key] for key in synonyms if key in header), "")
     return text[:1].upper() in ("T", "Y", "1") if text else default
-
-
-def _voxel_type(header: dict[str, str]) -> np.dtype:
-    if int(header.get("ElementNumberOfChannels", "1")) != 1:
-        return require_scalar(np.dtype("V1"))
-    is_big_endian = _is_true(header, "BinaryDataByteOrderMSB", "ElementByteOrderMSB")
-    return np.dtype(_TYPES[header["ElementType"]]).newbyteorder(">" if is_big_endian else "<")
 
 
 def _require_readable(header: dict[str, str]) -> None:

@@ -17,8 +17,8 @@ from mrct.imaging.stored_volume import (
     StoredVolume,
     VolumeError,
     damaged,
+    not_scalar,
     read_exactly,
-    require_scalar,
     require_shape,
     too_long,
 )
@@ -60,10 +60,9 @@ def _read(stream: BinaryIO) -> StoredVolume:
     header = _read_header(stream)
     n_dimensions = int(header["dim"][0])
     sizes = require_shape([int(size) for size in header["dim"][1 : 1 + max(n_dimensions, 0)]])
-    try:
-        kind = require_scalar(header.get_data_dtype())
-    except HeaderDataError:
-        raise _no_nifti() from None
+    kind = header.get_data_dtype()
+    if kind.kind not in "iuf":
+        raise not_scalar()
     offset = float(header["vox_offset"])
     start = header.structarr.nbytes
     # four bytes after the header announce extensions
@@ -76,13 +75,11 @@ def _read(stream: BinaryIO) -> StoredVolume:
         raise too_long()
     index_to_lps, spacing_mm = _place(header, sizes)
     axes = index_to_lps[:3, :3]
-    return StoredVolume(
-        voxels.reshape(sizes[::-1]),
-        spacing_mm,
-        axes / np.linalg.norm(axes, axis=0),
-        index_to_lps[:3, 3],
-        *_scaling(header),
-    )
+    with np.errstate(invalid="ignore"):  # an axis of length 0 gives NaN, which is refused
+        direction = axes / np.linalg.norm(axes, axis=0)
+    slope, intercept = _scaling(header)
+    voxels = voxels.reshape(sizes[::-1])
+    return StoredVolume(voxels, spacing_mm, direction, index_to_lps[:3, 3], slope, intercept)
 
 
 def _read_header(stream: BinaryIO) -> Nifti1Header:

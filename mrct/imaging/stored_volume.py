@@ -105,17 +105,8 @@ def require_shape(sizes: list[int]) -> tuple[int, int, int]:
             f"got {found}",
         )
     if len(sizes) < 3 or any(size != 1 for size in sizes[3:]):
-        raise VolumeError(
-            "not one scalar 3D volume: export one volume with one value per voxel", f"got {found}"
-        )
+        raise not_scalar(f"got {found}")
     return sizes[0], sizes[1], sizes[2]
-
-
-def require_scalar(kind: np.dtype) -> np.dtype:
-    """Return a numeric type of voxels; raise VolumeError for color, complex numbers and bits."""
-    if kind.kind not in "iuf":
-        raise VolumeError("not one scalar 3D volume: export one volume with one value per voxel")
-    return kind
 
 
 def read_exactly(stream: BinaryIO, n_bytes: int) -> bytearray:
@@ -131,6 +122,11 @@ def read_exactly(stream: BinaryIO, n_bytes: int) -> bytearray:
             raise cut_off(len(content), n_bytes)
         content += part
     return content
+
+
+def not_scalar(found: str = "") -> VolumeError:
+    """Return the error for two dimensions, several volumes, color, vectors and complex numbers."""
+    return VolumeError("not one scalar 3D volume: export one volume with one value per voxel", found)
 
 
 def cut_off(got: int, expected: int) -> VolumeError:
