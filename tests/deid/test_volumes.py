@@ -316,7 +316,16 @@ def test_names_and_comments_of_gzip_are_phi_values(tmp_path):
     assert (texts["quenneville"], texts["zebulon"]) == ("gzip file name", "gzip comment")
 
 
-@pytest.mark.parametrize("key", ["Comment", "PatientName", "PatientID", "ElementDataFile", "TransmitterName"])
+def test_the_texts_of_a_file_that_is_cut_are_phi_values_too(tmp_path):
+    """The source of a sweep may hold broken files."""
+    path = nifti(tmp_path / "a.nii.gz", descrip="Quenneville", extension=b"history of Zebulon")
+    path.write_bytes(path.read_bytes()[:-9])
+    assert {"quenneville", "zebulon"} <= set(phi_values_in(path).texts)
+
+
+@pytest.mark.parametrize(
+    "key", ["Patient Name", "Comment", "PatientName", "PatientID", "ElementDataFile", "TransmitterName"]
+)
 def test_texts_of_metaimage_are_phi_values_and_its_numbers_are_not(tmp_path, key):
     text = "Quenneville.raw" if key == "ElementDataFile" else "Quenneville"
     (tmp_path / "ct.mhd").write_text(
