@@ -152,10 +152,14 @@ def _gzip_texts(start: bytes) -> Iterator[tuple[str, str]]:
 
 def _metaimage_texts(head: bytes) -> Iterator[tuple[str, str]]:
     for line in head.split(b"\n")[:1000]:
-        key, _, value = line.decode("utf-8", "replace").partition("=")
-        if key.strip() and not _GEOMETRY.fullmatch(key.strip()):
-            yield key.strip(), value.strip().removesuffix(".raw").removesuffix(".zraw")
-        if key.strip() == "ElementDataFile":
+        key, _, value = (part.strip() for part in line.decode("utf-8", "replace").partition("="))
+        if not _GEOMETRY.fullmatch(key):
+            # a key that is no word is free text itself, which no message may show
+            yield (
+                key if key.isidentifier() else "header line",
+                value.removesuffix(".raw").removesuffix(".zraw"),
+            )
+        if key == "ElementDataFile":
             return
 
 
