@@ -25,7 +25,9 @@ from mrct.leaks.phi_values import PhiValues
 _FILES_PER_CHUNK = 256
 _LARGEST_TABLE = 64 << 20
 _LARGEST_HEADER = 16 << 20
+# zlib's number for data in the frame of gzip
 _GZIP_FRAME = 31
+_GZIP_PART = 4096
 # Header size -> name of the field -> (offset, length).
 _NIFTI_FIELDS = {
     348: {
@@ -125,12 +127,26 @@ def add_header(path: Path, phi_values: PhiValues) -> None:
         stream.seek(0)
         head = stream.read(_LARGEST_HEADER)
     if is_zipped:
-        # a file that is cut off has a header too
-        head = zlib.decompressobj(wbits=_GZIP_FRAME).decompress(head, _LARGEST_HEADER)
+        head = _unzipped(head)
     if volume_suffix(path) in (".mha", ".mhd"):
         _add_texts(_metaimage_texts(head), phi_values)
     else:
         _add_nifti(head, phi_values)
+
+
+def _unzipped(content: bytes) -> bytes:
+    """Return what can be read of gzip data, up to `_LARGEST_HEADER`: a file that is damaged later has a header too."""
+    head = bytearray()
+    inflater = zlib.decompressobj(wbits=_GZIP_FRAME)
+    with suppress(zlib.error):
+        for start in range(0, len(content), _GZIP_PART):
+            part = content[start : start + _GZIP_PART]
+            while part and len(head) < _LARGEST_HEADER:
+                if inflater.eof:  # the next member
+                    inflater = zlib.decompressobj(wbits=_GZIP_FRAME)
+                head += inflater.decompress(part, _LARGEST_HEADER - len(head))
+                part = inflater.unused_data
+    return bytes(head)
 
 
 def _add_texts(texts: Iterator[tuple[str, str]], phi_values: PhiValues) -> None:

@@ -316,15 +316,25 @@ def test_names_and_comments_of_gzip_are_phi_values(tmp_path):
     assert (texts["quenneville"], texts["zebulon"]) == ("gzip file name", "gzip comment")
 
 
-def test_the_texts_of_a_file_that_is_cut_are_phi_values_too(tmp_path):
+def test_the_texts_of_a_broken_file_are_phi_values_too(tmp_path):
     """The source of a sweep may hold broken files."""
     path = nifti(tmp_path / "a.nii.gz", descrip="Quenneville", extension=b"history of Zebulon")
-    path.write_bytes(path.read_bytes()[:-9])
-    assert {"quenneville", "zebulon"} <= set(phi_values_in(path).texts)
+    content = path.read_bytes()
+    plain = gzip.decompress(content)
+    noise = np.random.default_rng(0).bytes(99_999)
+    packed = gzip.compress(plain + noise)
+    for broken in (
+        content[:-9],
+        gzip.compress(plain[:99]) + gzip.compress(plain[99:]),
+        content + b"garbage",
+        packed[:50_000] + bytes(9) + packed[50_009:],
+    ):
+        path.write_bytes(broken)
+        assert {"quenneville", "zebulon"} <= set(phi_values_in(path).texts)
 
 
 @pytest.mark.parametrize(
-    "key", ["Patient Name", "Comment", "PatientName", "PatientID", "ElementDataFile", "TransmitterName"]
+    "key", ["Comment", "PatientName", "PatientID", "ElementDataFile", "TransmitterName", "Name of Zebulon"]
 )
 def test_texts_of_metaimage_are_phi_values_and_its_numbers_are_not(tmp_path, key):
     text = "Quenneville.raw" if key == "ElementDataFile" else "Quenneville"
@@ -332,7 +342,7 @@ def test_texts_of_metaimage_are_phi_values_and_its_numbers_are_not(tmp_path, key
         f"ObjectType = Image\nNDims = 3\nDimSize = 512 512 100001\n{key} = {text}\n"
     )
     phi_values = phi_values_in(tmp_path / "ct.mhd")
-    assert phi_values.texts["quenneville"] == key
+    assert phi_values.texts["quenneville"] == ("header line" if " " in key else key)
     assert not phi_values.numbers
 
 
