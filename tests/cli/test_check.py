@@ -137,7 +137,8 @@ def write_cases(root: Path) -> None:
         "b/mr_T1.mha",
         "c/ct.nii.gz",
     ):
-        content = metaimage() if name.endswith(".mha") else nifti(sform=affine_ras())
+        values = volume_factory.head("MR" if "mr" in name else "CT")
+        content = metaimage(values) if name.endswith(".mha") else nifti(values, affine_ras((0, 0, 0)))
         volume_factory.file(root / name, content)
 
 

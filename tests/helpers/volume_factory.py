@@ -18,6 +18,19 @@ def ramp(shape: tuple[int, ...] = (6, 5, 4), kind: Any = np.int16) -> np.ndarray
     return np.arange(np.prod(shape)).reshape(shape).astype(kind)
 
 
+def head(modality: str, shape: tuple[int, int, int] = (24, 28, 8)) -> np.ndarray:
+    """Make a head (i, j, k): air, a skull and a brain whose values differ everywhere, in HU or as an MR signal."""
+    place = np.indices(shape)
+    middle, radius = (
+        (np.array(shape)[:, None, None, None] - 1) / 2,
+        np.array(shape)[:, None, None, None] / 2.4,
+    )
+    r = (((place - middle) / radius) ** 2).sum(axis=0)
+    ramp_over_brain = (place * np.array([1, 2, 3])[:, None, None, None]).sum(axis=0)
+    air, skull, brain = (-1000, 900, 0) if modality == "CT" else (5, 60, 500)
+    return np.where(r < 0.8, brain + ramp_over_brain, np.where(r < 1, skull, air)).astype(np.int16)
+
+
 def affine_ras(angles_deg: tuple[float, ...] = (10.0, -20.0, 30.0)) -> np.ndarray:
     """Return the matrix from (i, j, k) to RAS mm of a turned grid."""
     matrix = np.eye(4)
