@@ -54,7 +54,6 @@ class Instance:
     sop_instance_uid: str = ""
     acquisition_uid: str = ""
     sop_class_uid: str = ""
-    sop_instance_uid: str = ""
     modality: str = ""
     image_type: tuple[str, ...] = ()
     description: str = ""
@@ -174,7 +173,6 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
         sop_instance_uid=text(dataset, "SOPInstanceUID"),
         acquisition_uid=text(dataset, "AcquisitionUID") or text(dataset, "IrradiationEventUID"),
         sop_class_uid=text(dataset, "SOPClassUID"),
-        sop_instance_uid=text(dataset, "SOPInstanceUID"),
         modality=text(dataset, "Modality"),
         image_type=texts(dataset, "ImageType"),
         description=text(dataset, "SeriesDescription", keep_case=True),
