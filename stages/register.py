@@ -20,6 +20,7 @@ from mrct.core.errors import DataError
 from mrct.core.runner import run_stage
 from mrct.imaging import volumes
 from mrct.imaging.masks import MaskError
+from mrct.imaging.stored_volume import VolumeError
 from mrct.registration import alignment, deface
 from mrct.registration.alignment import AlignedPair, HeadPair, RegistrationQuality, RigidRegistration
 from mrct.registration.deface import DefaceError
@@ -97,7 +98,7 @@ def register_patient(job: Job) -> dict[str, str | float | None]:
         if job.settings.deface:
             aligned, percent = _without_face(aligned, pair, registration)
             row = row.model_copy(update={"removed_face_percent": round(percent, 2)})
-    except (volumes.VolumeError, MaskError, RegistrationError, DefaceError) as error:
+    except (VolumeError, MaskError, RegistrationError, DefaceError) as error:
         return row.model_copy(update={"reason": str(error)}).model_dump()
     _write(job.out, aligned, registration)
     verdict = {"status": RegistrationStatus.REGISTERED.value, "reason": _doubts(row, job.same_frame)}

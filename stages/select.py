@@ -26,7 +26,8 @@ from mrct.dicom.errors import GeometryError, Unreadable
 from mrct.dicom.grouping import group
 from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.volume import build_volume, filled_slices
-from mrct.imaging.volumes import VolumeError, read_volume, write_volume
+from mrct.imaging.stored_volume import VolumeError
+from mrct.imaging.volumes import read_volume, write_volume
 from mrct.selection.choose import Choice, choose
 from mrct.selection.classify import UNREADABLE
 from mrct.selection.explain import explain_empty

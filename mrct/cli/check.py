@@ -1,8 +1,8 @@
 """The dry run `mrct check`: the content of a folder, rejected series with reasons, and the number of pairs to expect.
 
-It reads the headers of raw data and writes nothing. Its report shows numbers, vendors and words of this program, never
-the text of a header; patients and series are numbered. The rules and the choice are those of the stage `select`, but
-de-identification may reject more images.
+It reads the headers of raw DICOM, and volumes to their end, and writes nothing. Its report shows numbers, vendors and
+words of this program, never the text of a header; patients and series are numbered. The rules and the choice are those
+of the stage `select`, but de-identification may reject more images.
 """
 
 from collections import Counter
@@ -14,9 +14,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mrct.cli.volume_check import VolumeCases, find_volume_cases, has_pair, inspect_volumes
 from mrct.core.contracts import SelectionStatus
-from mrct.core.files import VOLUME_SUFFIXES
+from mrct.core.files import is_volume_file
 from mrct.core.parallel import map_processes
+from mrct.dicom.copies import without_copies
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.grouping import group
 from mrct.dicom.read import find_files
@@ -29,6 +31,9 @@ from mrct.selection.explain import explain_empty
 from mrct.selection.parameters import Rules
 
 _CHUNK = 200
+_COPY = "a copy of an image that another file holds"
+_CONTRADICTION = "the same SOP Instance UID as another file with other pixels"
+_BY_PRODUCT = "a volume file (NIfTI, MetaImage) among DICOM, which is not used"
 # cost of the data stages up to `normalize`, on one core (docs/decisions/dry-run-estimates.md)
 _SECONDS_PER_FILE = 0.008
 _SECONDS_PER_MEGABYTE = 0.45
@@ -72,20 +77,25 @@ class CheckReport:
 def check(source: Path, rules: Rules) -> CheckReport:
     """Inspect a folder of DICOM or of volumes (<case>/{mr*,ct}.nii.gz|mha|mhd), whichever it holds.
 
+    Files of the other kind are by-products, as viewers and conversions leave them: DICOM is inspected unless it has no
+    pair and a case of volumes has one.
+
     Args:
         source: The folder.
         rules: The parameters of the selection.
 
     Raises:
         NotFoundError: The folder is missing or empty.
+        DataError: Two cases of volumes cannot be told apart.
     """
     paths = find_files(source)
     instances, skipped = _read_headers(paths)
-    # a volume file among DICOM is a by-product, as viewers leave it in an export
-    if not instances and any(_is_volume(path) for path in paths):
-        return _check_volumes(paths)
     choices = tuple(_choices(instances, rules))
     paired = [choice for choice in choices if choice.status == SelectionStatus.PAIRED]
+    if not paired and any(map(is_volume_file, paths)):
+        cases = find_volume_cases(source, paths)
+        if has_pair(cases) or not instances:
+            return _report_volumes(inspect_volumes(cases, len(paths)), len(paths))
     files = {instance.path for instance in instances}
     n_bytes = sum(path.stat().st_size for path in files)
     return CheckReport(
@@ -112,8 +122,10 @@ def _read_headers(paths: Sequence[Path]) -> tuple[list[Instance], dict[str, int]
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     results = [item for part in map_processes(_read_chunk, chunks, "read headers") for item in part]
     skipped = Counter(item for item in results if isinstance(item, str))
-    instances = [instance for item in results if not isinstance(item, str) for instance in item]
-    return instances, dict(sorted(skipped.items()))
+    distinct = without_copies(one for item in results if not isinstance(item, str) for one in item)
+    skipped[_COPY] = distinct.n_copies
+    skipped[_CONTRADICTION] = distinct.n_contradictory
+    return distinct.instances, dict(sorted((+skipped).items()))
 
 
 def _read_chunk(paths: Sequence[Path]) -> list[list[Instance] | str]:
@@ -125,7 +137,7 @@ def _read_one(path: Path) -> list[Instance] | str:
     try:
         instances = read_instances(path)
     except Unreadable as error:
-        return error.reason
+        return _BY_PRODUCT if is_volume_file(path) else error.reason
     if instances[0].sop_class_uid not in IMAGE_CLASSES:
         return "no CT or MR image (report, screen capture, plan, media directory ...)"
     return instances
@@ -151,31 +163,20 @@ def _seconds(n_files: int, n_bytes: int, n_paired: int) -> float:
     )
 
 
-def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(VOLUME_SUFFIXES)
-
-
-def _check_volumes(paths: Sequence[Path]) -> CheckReport:
-    cases: dict[Path, set[str]] = {}
-    volumes = [path for path in paths if _is_volume(path)]
-    for path in volumes:
-        name = path.name.lower()
-        kind = "ct" if name.startswith("ct") else "mr" if name.startswith("mr") else "other"
-        cases.setdefault(path.parent, set()).add(kind)
-    paired = [kinds for kinds in cases.values() if {"ct", "mr"} <= kinds]
-    other = len(paths) - len(volumes)
-    n_bytes = sum(path.stat().st_size for path in volumes)
+def _report_volumes(cases: VolumeCases, n_files: int) -> CheckReport:
     return CheckReport(
         layout="volumes",
-        n_files=len(paths),
-        skipped={"no volume": other} if other else {},
+        n_files=n_files,
+        skipped=cases.skipped,
         choices=(),
-        n_patients=len(cases),
-        n_paired=len(paired),
+        n_patients=cases.n_cases,
+        n_paired=cases.n_paired,
         expected_pairs=0,
-        disk_bytes=int(n_bytes * _VOLUME_DISK_FACTOR),
-        seconds=_seconds(len(volumes), n_bytes, len(paired)),
-        problem="" if paired else "No case folder holds both a ct.* and an mr*.* volume.",
+        disk_bytes=int(cases.n_bytes * _VOLUME_DISK_FACTOR),
+        seconds=_seconds(cases.n_volumes, cases.n_bytes, cases.n_paired),
+        problem=""
+        if cases.n_paired
+        else "No case folder holds both a ct.* and an mr*.* volume that can be used.",
         notes=("Volumes hold no echo times: source_layout and select.weighting must say what they are.",),
     )
 

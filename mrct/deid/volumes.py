@@ -2,8 +2,8 @@
 
 synthrad: <case>/{mr,ct,mask}.{nii.gz,nii,mha}, registered. rire: <case>/ or the source itself, with ct.* and
 mr_<weighting>.*, not registered. The output is images/<patient>/{ct,mr,mask}.nii.gz, where <patient> is the keyed
-pseudonym of the name of the case's folder. Each output file is searched for the texts of the source's headers and
-paths.
+pseudonym of the path of the case's folder below the source: centers may number their cases alike. Each output file is
+searched for the texts of the source's headers and paths.
 """
 
 import gzip
@@ -12,20 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import SimpleITK as sitk
 
 from mrct.core.contracts import FileAction
 from mrct.core.errors import DataError, NotFoundError
-from mrct.core.files import VOLUME_SUFFIXES, output_folder
+from mrct.core.files import output_folder, volume_stem
 from mrct.core.parallel import map_processes
 from mrct.deid import audit
 from mrct.deid.audit import Record, Verdict
 from mrct.deid.pseudonyms import Pseudonyms
 from mrct.dicom.read import find_files
+from mrct.imaging.stored_volume import VolumeError
+from mrct.imaging.volume_files import read_volume_file
 from mrct.leaks.output_sweep import LeakError, find_leak
 from mrct.leaks.phi_values import PhiValues
-from mrct.leaks.value_sources import add_header, add_metadata
+from mrct.leaks.value_sources import add_header
 
 Layout = Literal["synthrad", "rire"]
 Role = Literal["ct", "mr", "mask"]
@@ -49,14 +50,14 @@ class Case:
     """The files of one patient.
 
     Attributes:
-        name: Name of the case's folder.
-        above: Names of the folders from the source down to the case.
+        identity: Path of the case's folder below the source; the name of the source if it is the case itself.
+        folders: Names of the folders from the source down to the case.
         files: Role -> file.
         repeated: Verdicts of further files with the same role.
     """
 
-    name: str
-    above: tuple[str, ...]
+    identity: str
+    folders: tuple[str, ...]
     files: Mapping[Role, SourceFile]
     repeated: tuple[Verdict, ...] = ()
 
@@ -103,7 +104,7 @@ def anonymize_volumes(source: Path, layout: Layout, out: Path, pseudonyms: Pseud
     """
     files = find_files(source)
     cases = find_cases(source, layout, files)
-    audit.require_distinct(pseudonyms.patient(case.name) for case in cases)
+    audit.require_distinct(pseudonyms.patient(case.identity) for case in cases)
     with output_folder(out) as folder:
         tasks = [VolumeTask(case, folder, pseudonyms) for case in cases]
         record, weightings, n_values = Record(), set(), 0
@@ -126,48 +127,51 @@ def find_cases(root: Path, layout: Layout, files: Sequence[Path]) -> list[Case]:
 
     Raises:
         NotFoundError: There is no volume of this layout.
+        DataError: Two cases cannot be told apart.
     """
-    folders = {path.parent for path in files if _role(path, layout)}
-    cases = [_case(root, folder, files, layout) for folder in sorted(folders)]
+    by_folder: dict[Path, list[tuple[Role, SourceFile]]] = {}
+    for index, path in enumerate(files):
+        if role := _role(path, layout):
+            by_folder.setdefault(path.parent, []).append((role, SourceFile(index, path)))
+    cases = [_case(root, folder, by_folder[folder]) for folder in sorted(by_folder)]
     if not cases:
         expected = "<case>/{mr,ct,mask}.nii.gz" if layout == "synthrad" else "<case>/{mr_*,ct}.nii.gz"
         raise NotFoundError(
             f"{root}: no volume of the layout {layout}; it should hold {expected} (or .nii, .mha)"
+        )
+    if len({case.identity for case in cases}) < len(cases):
+        raise DataError(
+            f"{root}: it holds volumes itself and has a case folder of its own name, so that the two cases would "
+            "get one pseudonym; move its volumes into a case folder of another name"
         )
     return cases
 
 
 def weighting_of(path: Path) -> str:
     """Return t1 or t2 if the name of an MR file says so, else any."""
-    words = _stem(path).lower().split("_")
+    words = volume_stem(path).lower().split("_")
     return next((word for word in words if word in ("t1", "t2")), "any")
 
 
-def _stem(path: Path) -> str:
-    name = path.name
-    return next((name[: -len(end)] for end in VOLUME_SUFFIXES if name.lower().endswith(end)), "")
-
-
 def _role(path: Path, layout: Layout) -> Role | None:
-    stem = _stem(path).lower()
+    stem = volume_stem(path).lower()
     if layout == "rire" and stem.startswith("mr_"):
         return "mr"
     return next((role for role in _ROLES if role == stem), None)
 
 
-def _case(root: Path, folder: Path, files: Sequence[Path], layout: Layout) -> Case:
+def _case(root: Path, folder: Path, files: Sequence[tuple[Role, SourceFile]]) -> Case:
     found: dict[Role, SourceFile] = {}
     repeated = []
-    for index, path in enumerate(files):
-        role = _role(path, layout) if path.parent == folder else None
-        if role and role not in found:
-            found[role] = SourceFile(index, path)
-        elif role:
+    for role, file in files:
+        if role in found:
             reason = f"another {role} volume of this case comes first in the listing"
-            repeated.append(Verdict(index, FileAction.REJECTED, reason))
-    # the pseudonym is made from the folder's name alone, which identifies the case in the published sets
-    above = (root.resolve().name, *folder.relative_to(root).parts[:-1])
-    return Case(folder.resolve().name, above, found, tuple(repeated))
+            repeated.append(Verdict(file.index, FileAction.REJECTED, reason))
+        else:
+            found[role] = file
+    below = folder.relative_to(root)
+    source = root.resolve().name
+    return Case(below.as_posix() if below.parts else source, (source, *below.parts), found, tuple(repeated))
 
 
 def write_case(task: VolumeTask) -> WrittenCase:
@@ -180,23 +184,13 @@ def write_case(task: VolumeTask) -> WrittenCase:
     record = written.record
     record.verdicts += case.repeated
     phi_values = PhiValues()
-    for name in (case.name, *case.above):
+    for name in case.folders:
         phi_values.add_text(name, "case folder", shortest_part=4)
-    images: dict[Role, sitk.Image] = {}
-    problem = _missing(case)
-    for role, file in case.files.items():
-        try:
-            images[role] = _read(file.path, role, phi_values)
-        except (RuntimeError, ValueError) as error:
-            problem = problem or f"the {role} of this case cannot be used"
-            reason = str(error) if isinstance(error, _UnusableError) else "the volume cannot be read"
-            record.verdicts.append(Verdict(file.index, FileAction.QUARANTINED, reason))
-    if problem:
-        listed = {verdict.source_index for verdict in record.verdicts}
-        rest = [file.index for file in case.files.values() if file.index not in listed]
-        record.verdicts += [Verdict(index, FileAction.REJECTED, problem) for index in rest]
+    images, refused = read_case(case, phi_values)
+    record.verdicts += refused
+    if refused:
         return written
-    patient = task.pseudonyms.patient(case.name)
+    patient = task.pseudonyms.patient(case.identity)
     for role, image in images.items():
         output = f"images/{patient}/{role}.nii.gz"
         path = task.out / output
@@ -210,30 +204,39 @@ def write_case(task: VolumeTask) -> WrittenCase:
     return written
 
 
-class _UnusableError(DataError):
-    """A volume was read but cannot be used; the message holds no content of the file."""
+def read_case(case: Case, phi_values: PhiValues) -> tuple[dict[Role, sitk.Image], list[Verdict]]:
+    """Read the volumes of a case with their geometry and without their metadata.
+
+    Args:
+        case: The case.
+        phi_values: Receives the texts of the headers.
+
+    Returns:
+        Role -> volume, a mask as 0 and 1; and the verdicts of its files if the case cannot be used, else none.
+    """
+    images: dict[Role, sitk.Image] = {}
+    refused: dict[Role, Verdict] = {}
+    for role, file in case.files.items():
+        try:
+            image = read_volume_file(file.path)
+            add_header(file.path, phi_values)
+        except VolumeError as error:
+            refused[role] = Verdict(file.index, FileAction.QUARANTINED, error.reason)
+        except Exception:  # damaged extensions of a header fail in many ways
+            reason = "the texts of its header cannot be read: export it again"
+            refused[role] = Verdict(file.index, FileAction.QUARANTINED, reason)
+        else:
+            images[role] = sitk.Cast(image > 0, sitk.sitkUInt8) if role == "mask" else image
+    problem = _missing(case) or next((f"the {role} of this case cannot be used" for role in refused), "")
+    if problem:
+        for role in images:
+            refused[role] = Verdict(case.files[role].index, FileAction.REJECTED, problem)
+    return images, list(refused.values())
 
 
 def _missing(case: Case) -> str:
     absent = [role.upper() for role in ("ct", "mr") if role not in case.files]
     return f"no {' and no '.join(absent)} volume in this case" if absent else ""
-
-
-def _read(path: Path, role: Role, phi_values: PhiValues) -> sitk.Image:
-    """Read the volume with its geometry and without its metadata, whose texts are added to `phi_values`."""
-    add_header(path, phi_values)
-    source = sitk.ReadImage(str(path))
-    add_metadata(source, phi_values)
-    if source.GetDimension() != 3 or source.GetNumberOfComponentsPerPixel() != 1:
-        raise _UnusableError("not a scalar 3D volume")
-    array = sitk.GetArrayFromImage(source)
-    if not np.isfinite(array).all():
-        raise _UnusableError("the volume holds values that are not finite")
-    clean = sitk.GetImageFromArray(
-        (array > 0).astype(np.uint8) if role == "mask" else array.astype(np.float32)
-    )
-    clean.CopyInformation(source)
-    return clean
 
 
 def _sweep(path: Path, output: str, patient: str, phi_values: PhiValues) -> None:

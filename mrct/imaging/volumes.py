@@ -6,58 +6,66 @@ superior.
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter1d
 
-from mrct.core.errors import DataError
+from mrct.core.errors import WriteError
+from mrct.core.files import VOLUME_SUFFIXES, volume_stem, volume_suffix
+from mrct.imaging.stored_volume import VolumeError
+from mrct.imaging.volume_files import read_volume_file
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 # NIfTI keeps its geometry in 32 bits: coordinates of a few hundred mm come back within 1e-4
 GEOMETRY_TOLERANCE_MM = 1e-2
 
 
-class VolumeError(DataError):
-    """Error for a file that is not a usable 3D volume."""
-
-
 def read_volume(path: Path) -> sitk.Image:
     """Read a file as a float32 volume in LPS axes.
 
     Args:
-        path: NIfTI or MetaImage, 3D, or 4D with one volume.
+        path: NIfTI or MetaImage, 3D, or with further dimensions of size 1.
 
     Raises:
-        VolumeError: The file cannot be read, is not 3D, or holds values that are not finite.
+        VolumeError: The file is not whole, is not one scalar 3D volume, its axes are not orthogonal, or it holds values
+            that are not finite. The message names the file without its folder.
     """
     try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError:
-        # ITK's own text holds the whole path
-        raise VolumeError(f"{path.name}: cannot be read as an image; export it again") from None
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
-        image = image[:, :, :, 0]
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise VolumeError(
-            f"{path.name}: got {image.GetDimension()} dimensions and "
-            f"{image.GetNumberOfComponentsPerPixel()} values per voxel, expected one 3D volume of one value"
-        )
-    volume = to_lps(sitk.Cast(image, sitk.sitkFloat32))
-    not_finite = int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(volume))))
-    if not_finite:
-        raise VolumeError(f"{path.name}: {not_finite} voxels are NaN or infinite; export it again")
-    return volume
+        return to_lps(read_volume_file(path))
+    except VolumeError as error:
+        raise VolumeError(f"{path.name}: {error}") from None
 
 
 def write_volume(path: Path, volume: sitk.Image) -> None:
-    """Write NIfTI with the volume's own pixel type and no metadata; the same volume gives the same bytes."""
+    """Write NIfTI or MetaImage with the volume's own pixel type and no metadata; the same volume gives the same bytes.
+
+    The file appears when it is complete.
+
+    Raises:
+        VolumeError: The name has none of the known suffixes.
+        WriteError: The file cannot be written.
+    """
+    suffix = volume_suffix(path)
+    if not suffix:
+        raise VolumeError(f"{path.name}: unknown suffix, expected one of {', '.join(VOLUME_SUFFIXES)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     bare = sitk.Image(volume)
     for key in bare.GetMetaDataKeys():
         # free text of a source header must not leave the project
         bare.EraseMetaData(key)
-    sitk.WriteImage(bare, str(path), useCompression=path.name.endswith(".gz"))
+    with TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        # ITK knows suffixes in lower case alone
+        written = Path(folder, volume_stem(path) + suffix)
+        try:
+            sitk.WriteImage(bare, str(written), useCompression=suffix == ".nii.gz")
+        except RuntimeError:
+            raise WriteError(f"{path.name}: cannot be written; is the disk full?") from None
+        for part in Path(folder).iterdir():
+            if part != written:  # the voxels of .mhd
+                part.replace(path.with_name(part.name))
+        written.replace(path)
 
 
 def to_lps(volume: sitk.Image) -> sitk.Image:

@@ -6,18 +6,17 @@ here, because no library returns all of it. The fields are those of NIfTI-1 (nif
 """
 
 import csv
-import gzip
 import re
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
-import SimpleITK as sitk
 
-from mrct.core.files import VOLUME_SUFFIXES
+from mrct.core.files import is_volume_file, volume_stem, volume_suffix
 from mrct.core.parallel import map_processes
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.read import read_dataset
@@ -26,6 +25,9 @@ from mrct.leaks.phi_values import PhiValues
 _FILES_PER_CHUNK = 256
 _LARGEST_TABLE = 64 << 20
 _LARGEST_HEADER = 16 << 20
+# zlib's number for data in the frame of gzip
+_GZIP_FRAME = 31
+_GZIP_PART = 4096
 # Header size -> name of the field -> (offset, length).
 _NIFTI_FIELDS = {
     348: {
@@ -44,7 +46,6 @@ _GEOMETRY = re.compile(
     r"ObjectType|NDims|BinaryData\w*|CompressedData\w*|TransformMatrix|Offset|Origin|Position|Orientation|Center\w*"
     r"|AnatomicalOrientation|Element(?!DataFile)\w*|DimSize|HeaderSize|Modality|Rotation|Color|(?:Parent)?ID"
 )
-_ITK_GEOMETRY = ("qform_code_name", "sform_code_name")
 
 
 def read_patients(files: Sequence[Path], description: str) -> list[PhiValues]:
@@ -74,7 +75,7 @@ def _read_chunk(files: list[Path]) -> dict[str, PhiValues]:
     patients: dict[str, PhiValues] = {}
     for path in files:
         try:
-            if _is_volume(path):
+            if is_volume_file(path):
                 patients.setdefault(f"case {path.parent}", PhiValues()).merge(_read_volume(path))
             elif path.suffix.lower() == ".csv":
                 _add_table(path, patients)
@@ -101,17 +102,12 @@ def _add_table(path: Path, patients: dict[str, PhiValues]) -> None:
                     phi_values.add_text(value, column, shortest_part=4)
 
 
-def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(VOLUME_SUFFIXES)
-
-
 def _read_volume(path: Path) -> PhiValues:
     """Read the free text of a volume's header, and the names of its folder and file."""
     phi_values = PhiValues()
     add_header(path, phi_values)
     phi_values.add_text(path.parent.name, "case folder", shortest_part=4)
-    stem = next(path.name[: -len(suffix)] for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix))
-    phi_values.add_text(stem, "file name", shortest_part=4)
+    phi_values.add_text(volume_stem(path), "file name", shortest_part=4)
     return phi_values
 
 
@@ -129,18 +125,28 @@ def add_header(path: Path, phi_values: PhiValues) -> None:
         if is_zipped:
             _add_texts(_gzip_texts(start), phi_values)
         stream.seek(0)
-        unzipped = gzip.GzipFile(fileobj=stream) if is_zipped else stream
-        head = unzipped.read(_LARGEST_HEADER)
-    if path.name.lower().endswith((".mha", ".mhd")):
+        head = stream.read(_LARGEST_HEADER)
+    if is_zipped:
+        head = _unzipped(head)
+    if volume_suffix(path) in (".mha", ".mhd"):
         _add_texts(_metaimage_texts(head), phi_values)
     else:
         _add_nifti(head, phi_values)
 
 
-def add_metadata(image: sitk.Image, phi_values: PhiValues) -> None:
-    """Add the metadata that SimpleITK has read, except for the geometry, to `phi_values`."""
-    texts = ((key, image.GetMetaData(key)) for key in image.GetMetaDataKeys() if key not in _ITK_GEOMETRY)
-    _add_texts(texts, phi_values)
+def _unzipped(content: bytes) -> bytes:
+    """Return what can be read of gzip data, up to `_LARGEST_HEADER`: a file that is damaged later has a header too."""
+    head = bytearray()
+    inflater = zlib.decompressobj(wbits=_GZIP_FRAME)
+    with suppress(zlib.error):
+        for start in range(0, len(content), _GZIP_PART):
+            part = content[start : start + _GZIP_PART]
+            while part and len(head) < _LARGEST_HEADER:
+                if inflater.eof:  # the next member
+                    inflater = zlib.decompressobj(wbits=_GZIP_FRAME)
+                head += inflater.decompress(part, _LARGEST_HEADER - len(head))
+                part = inflater.unused_data
+    return bytes(head)
 
 
 def _add_texts(texts: Iterator[tuple[str, str]], phi_values: PhiValues) -> None:
@@ -162,10 +168,14 @@ def _gzip_texts(start: bytes) -> Iterator[tuple[str, str]]:
 
 def _metaimage_texts(head: bytes) -> Iterator[tuple[str, str]]:
     for line in head.split(b"\n")[:1000]:
-        key, _, value = line.decode("utf-8", "replace").partition("=")
-        if key.strip().isidentifier() and not _GEOMETRY.fullmatch(key.strip()):
-            yield key.strip(), value.strip().removesuffix(".raw").removesuffix(".zraw")
-        if key.strip() == "ElementDataFile":
+        key, _, value = (part.strip() for part in line.decode("utf-8", "replace").partition("="))
+        if not _GEOMETRY.fullmatch(key):
+            # a key that is no word is free text itself, which no message may show
+            yield (
+                key if key.isidentifier() else "header line",
+                value.removesuffix(".raw").removesuffix(".zraw"),
+            )
+        if key == "ElementDataFile":
             return
 
 

@@ -1,12 +1,14 @@
 """The dry run counts the content, decides as the stage does, and shows nothing of a patient's header."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from helpers import series_factory
+from helpers import series_factory, volume_factory
 from helpers.series_factory import smooth, stack_positions, write_series
+from helpers.volume_factory import affine_ras, metaimage, nifti
 from mrct.cli.check import check, render
 from mrct.selection.parameters import REJECTABLE, Rules
 
@@ -68,13 +70,35 @@ def test_counts_decisions_and_expectations(export: Path) -> None:
     assert report.seconds > 0
 
 
-def test_a_volume_file_among_dicom_is_skipped_and_changes_nothing_else(export: Path) -> None:
+def test_a_volume_file_among_dicom_is_listed_as_a_by_product_and_changes_nothing_else(export: Path) -> None:
     before = check(export, Rules())
     (export / "mr" / "head.nii.gz").write_bytes(b"a viewer left it here")
     after = check(export, Rules())
     assert (after.layout, after.n_files) == ("dicom", before.n_files + 1)
     assert (after.n_patients, after.n_paired) == (before.n_patients, before.n_paired)
-    assert sum(after.skipped.values()) == sum(before.skipped.values()) + 1
+    added = "a volume file (NIfTI, MetaImage) among DICOM, which is not used"
+    assert after.skipped == before.skipped | {added: 1}
+
+
+def test_a_dicom_file_among_cases_of_volumes_is_a_by_product(tmp_path: Path) -> None:
+    write_cases(tmp_path)
+    write_series(tmp_path / "b" / "screenshot", positions=stack_positions(1))
+    report = check(tmp_path, Rules())
+    assert (report.layout, report.n_patients, report.n_paired) == ("volumes", 3, 2)
+
+
+def test_copies_of_images_are_counted_once(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", SeriesInstanceUID="1.1")
+    write_series(tmp_path / "mr", "MR", SeriesInstanceUID="1.2")
+    alone = check(tmp_path, Rules())
+    shutil.copytree(tmp_path / "ct", tmp_path / "again")
+    (tmp_path / "some").mkdir()
+    for path in sorted((tmp_path / "mr").iterdir())[:2]:
+        shutil.copy(path, tmp_path / "some")
+    report = check(tmp_path, Rules())
+    assert report.skipped == {"a copy of an image that another file holds": 8}
+    assert [d.reason for choice in report.choices for d in choice.decisions] == ["", ""]
+    assert (report.n_paired, report.expected_pairs, report.disk_bytes) == (1, 6, alone.disk_bytes)
 
 
 def test_an_enhanced_file_is_one_file_and_a_series_of_its_frames(tmp_path: Path) -> None:
@@ -103,18 +127,44 @@ def test_the_problem_names_rule_and_key(tmp_path: Path) -> None:
     assert (relaxed.problem, relaxed.n_paired) == ("", 1)
 
 
-def test_volume_cases_are_counted(tmp_path: Path) -> None:
-    for case, names in {
-        "a": ("ct.nii.gz", "mr.nii.gz", "mask.nii.gz"),
-        "b": ("ct.mha", "mr_T1.mha"),
-        "c": ("ct.nii.gz",),
-    }.items():
-        for name in names:
-            (tmp_path / case).mkdir(exist_ok=True)
-            (tmp_path / case / name).write_bytes(b"0" * 10)
+def write_cases(root: Path) -> None:
+    """Write two whole cases and one without an MR."""
+    for name in (
+        "a/ct.nii.gz",
+        "a/mr.nii.gz",
+        "a/mask.nii.gz",
+        "b/CT.NII",
+        "b/mr_T1.mha",
+        "c/ct.nii.gz",
+    ):
+        values = volume_factory.head("MR" if "mr" in name else "CT")
+        content = metaimage(values) if name.endswith(".mha") else nifti(values, affine_ras((0, 0, 0)))
+        volume_factory.file(root / name, content)
+
+
+def test_volume_cases_are_counted_with_reasons(tmp_path: Path) -> None:
+    write_cases(tmp_path)
+    (tmp_path / "readme").write_text("hello")
     report = check(tmp_path, Rules())
-    assert (report.layout, report.n_patients, report.n_paired) == ("volumes", 3, 2)
+    assert (report.layout, report.n_files, report.n_patients, report.n_paired) == ("volumes", 7, 3, 2)
+    assert report.skipped == {"no MR volume in this case": 1, "not part of the layout": 1}
     assert "2 of 3 patients" in shown(report)
+
+
+def test_a_broken_volume_is_no_patient_and_its_case_is_not_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "in"
+    write_cases(root)
+    (root / "b").rename(root / "Quillfeather")
+    broken = root / "Quillfeather" / "mr_T1.mha"
+    broken.write_bytes(broken.read_bytes()[:-1])
+    report = check(root, Rules())
+    assert (report.n_patients, report.n_paired, report.problem) == (3, 1, "")
+    assert report.skipped["the file is cut off: copy or download it again"] == 1
+    (root / "a" / "mr.nii.gz").write_bytes(b"")
+    assert "that can be used" in check(root, Rules()).problem
+    assert "Quillfeather" not in shown(report) + "".join(capfd.readouterr())
 
 
 def test_a_folder_without_images_says_so(tmp_path: Path) -> None:

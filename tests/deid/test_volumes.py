@@ -10,6 +10,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from mrct.core.errors import DataError
 from mrct.deid.pseudonyms import demonstration
 from mrct.deid.volumes import VolumeTask, find_cases, weighting_of, write_case
 from mrct.dicom.read import find_files
@@ -135,6 +136,82 @@ def test_what_cannot_be_used_is_listed_and_the_others_go_on(tmp_path):
     assert len(list((tmp_path / "out").rglob("*.nii.gz"))) == 2
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha", ".mhd"])
+@pytest.mark.parametrize("role", ["ct", "mr", "mask"])
+def test_a_case_with_a_cut_volume_is_listed_and_nothing_of_it_is_written(tmp_path, capfd, suffix, role):
+    for case in ("Ottoline", "whole"):
+        for name in ("ct", "mr", "mask"):
+            volume(tmp_path / "in" / case / f"{name}{suffix}")
+    cut(tmp_path / "in" / "Ottoline" / (f"{role}.raw" if suffix == ".mhd" else f"{role}{suffix}"))
+    results, files = write_all(tmp_path / "in", "synthrad", tmp_path / "out")
+    reasons = {files[one.source_index].name: one.reason for one in results[0].record.verdicts}
+    assert len(reasons) == 3
+    for name, reason in reasons.items():
+        expected = "cut off" if name.startswith(role) else f"the {role} of this case cannot be used"
+        assert expected in reason
+    assert actions(results[1]) == ["kept"] * 3
+    assert [path.name for path in (tmp_path / "out" / "images").iterdir()] == [KEYS.patient("whole")]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_damaged_extension_is_listed(tmp_path, monkeypatch):
+    def fails(path, phi_values):
+        raise struct.error("of a name")
+
+    for name in ("ct", "mr"):
+        volume(tmp_path / "in" / "a" / f"{name}.nii")
+    monkeypatch.setattr("mrct.deid.volumes.add_header", fails)
+    results, _ = write_all(tmp_path / "in", "synthrad", tmp_path / "out")
+    assert {one.reason for one in results[0].record.verdicts} == {
+        "the texts of its header cannot be read: export it again"
+    }
+
+
+def test_cases_of_the_same_name_in_two_folders_are_two_patients(tmp_path):
+    for center in ("centerA", "centerB"):
+        for role in ("ct", "mr"):
+            volume(tmp_path / center / "001" / f"{role}.nii.gz")
+    cases = find_cases(tmp_path, "synthrad", find_files(tmp_path))
+    assert [case.identity for case in cases] == ["centerA/001", "centerB/001"]
+    assert len({KEYS.patient(case.identity) for case in cases}) == 2
+    assert cases[0].folders == (tmp_path.name, "centerA", "001")
+
+
+def test_a_pseudonym_does_not_depend_on_other_cases(tmp_path):
+    for role in ("ct", "mr"):
+        volume(tmp_path / "1BA001" / f"{role}.nii.gz")
+        volume(tmp_path / "centerA" / "001" / f"{role}.nii.gz")
+    before = [case.identity for case in find_cases(tmp_path, "synthrad", find_files(tmp_path))]
+    assert before == ["1BA001", "centerA/001"]
+    for role in ("ct", "mr"):
+        volume(tmp_path / "centerB" / "001" / f"{role}.nii.gz")
+    after = [case.identity for case in find_cases(tmp_path, "synthrad", find_files(tmp_path))]
+    assert after == [*before, "centerB/001"]
+
+
+def test_the_source_itself_as_a_case_keeps_its_own_name_and_no_other_case_may_have_it(tmp_path):
+    source = tmp_path / "p1"
+    for role in ("ct", "mr"):
+        volume(source / f"{role}.nii.gz")
+    assert [case.identity for case in find_cases(source, "rire", find_files(source))] == ["p1"]
+    volume(source / "p1" / "ct.nii.gz")
+    with pytest.raises(DataError, match="of its own name") as caught:
+        find_cases(source, "rire", find_files(source))
+    assert "key" not in str(caught.value)
+
+
+def test_suffixes_in_capitals_are_part_of_the_layout(tmp_path):
+    for role in ("ct", "mr"):
+        path = volume(tmp_path / "in" / "a" / f"{role}.nii.gz")
+        path.rename(path.with_name(path.name.upper()))
+    results, _ = write_all(tmp_path / "in", "synthrad", tmp_path / "out")
+    assert actions(results[0]) == ["kept", "kept"]
+
+
 def test_a_source_without_the_layout_is_an_error_that_shows_it(tmp_path):
     (tmp_path / "readme").write_text("hello")
     with pytest.raises(FileNotFoundError, match="<case>/"):
@@ -239,14 +316,33 @@ def test_names_and_comments_of_gzip_are_phi_values(tmp_path):
     assert (texts["quenneville"], texts["zebulon"]) == ("gzip file name", "gzip comment")
 
 
-@pytest.mark.parametrize("key", ["Comment", "PatientName", "PatientID", "ElementDataFile", "TransmitterName"])
+def test_the_texts_of_a_broken_file_are_phi_values_too(tmp_path):
+    """The source of a sweep may hold broken files."""
+    path = nifti(tmp_path / "a.nii.gz", descrip="Quenneville", extension=b"history of Zebulon")
+    content = path.read_bytes()
+    plain = gzip.decompress(content)
+    noise = np.random.default_rng(0).bytes(99_999)
+    packed = gzip.compress(plain + noise)
+    for broken in (
+        content[:-9],
+        gzip.compress(plain[:99]) + gzip.compress(plain[99:]),
+        content + b"garbage",
+        packed[:50_000] + bytes(9) + packed[50_009:],
+    ):
+        path.write_bytes(broken)
+        assert {"quenneville", "zebulon"} <= set(phi_values_in(path).texts)
+
+
+@pytest.mark.parametrize(
+    "key", ["Comment", "PatientName", "PatientID", "ElementDataFile", "TransmitterName", "Name of Zebulon"]
+)
 def test_texts_of_metaimage_are_phi_values_and_its_numbers_are_not(tmp_path, key):
     text = "Quenneville.raw" if key == "ElementDataFile" else "Quenneville"
     (tmp_path / "ct.mhd").write_text(
         f"ObjectType = Image\nNDims = 3\nDimSize = 512 512 100001\n{key} = {text}\n"
     )
     phi_values = phi_values_in(tmp_path / "ct.mhd")
-    assert phi_values.texts["quenneville"] == key
+    assert phi_values.texts["quenneville"] == ("header line" if " " in key else key)
     assert not phi_values.numbers
 
 

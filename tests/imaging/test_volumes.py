@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from mrct.core.errors import WriteError
 from mrct.imaging import volumes
+from mrct.imaging.stored_volume import VolumeError
 
 
 def ramp(shape=(6, 8, 10), spacing=(1.0, 2.0, 4.0), origin=(-5.0, 7.0, 30.0)):
@@ -55,6 +58,37 @@ def test_same_volume_gives_same_bytes_and_no_header_text(tmp_path):
     assert b"HONG" not in gzip.decompress((tmp_path / "one.nii.gz").read_bytes())
 
 
+@pytest.mark.parametrize("name", ["CT.NII.GZ", "ct.Nii", "ct.Mha", "CT.MHD"])
+def test_suffixes_in_capitals_are_written_under_the_name_that_was_asked_for(tmp_path, name):
+    """ITK writes and reads lower case; it is the oracle of the format."""
+    (tmp_path / name.lower()).write_text("another file")
+    volumes.write_volume(tmp_path / name, ramp())
+    assert (tmp_path / name).is_file()
+    assert (tmp_path / name.lower()).read_text() == "another file"
+    assert len(list(tmp_path.iterdir())) == (3 if name == "CT.MHD" else 2)
+    assert np.array_equal(volumes.to_array(volumes.read_volume(tmp_path / name)), volumes.to_array(ramp()))
+    lower = (tmp_path / name).rename(tmp_path / f"new{name[2:].lower()}")
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(lower))), volumes.to_array(ramp()))
+
+
+@pytest.mark.parametrize("name", ["ct.nrrd", "ct", "ct.nii.zip", ".nii"])
+def test_an_unknown_suffix_is_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(VolumeError, match=r"unknown suffix.*\.nii\.gz, \.nii, \.mha, \.mhd"):
+        volumes.write_volume(tmp_path / "new" / name, ramp())
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_volume_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(image, path, **options):
+        Path(path).write_bytes(b"half")
+        raise RuntimeError(path)
+
+    monkeypatch.setattr(sitk, "WriteImage", full)
+    with pytest.raises(WriteError, match=r"^ct\.nii\.gz: cannot be written"):
+        volumes.write_volume(tmp_path / "ct.nii.gz", ramp())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_reading_turns_any_axes_to_lps(tmp_path):
     stored = sitk.DICOMOrient(ramp(), "SAR")
     sitk.WriteImage(stored, str(tmp_path / "v.nii.gz"))
@@ -70,8 +104,12 @@ def test_unusable_files_are_named_without_their_path(tmp_path):
     bad = volumes.to_array(ramp())
     bad[0, 0, 0] = np.nan
     sitk.WriteImage(volumes.like(bad, ramp()), str(tmp_path / "nan.mha"))
-    for name, reason in (("broken.nii.gz", "read"), ("flat.mha", "2 dimensions"), ("nan.mha", "1 voxels")):
-        with pytest.raises(volumes.VolumeError, match=reason) as caught:
+    for name, reason in (
+        ("broken.nii.gz", "no NIfTI"),
+        ("flat.mha", "one scalar 3D"),
+        ("nan.mha", "1 of 480"),
+    ):
+        with pytest.raises(VolumeError, match=reason) as caught:
             volumes.read_volume(tmp_path / name)
         assert name in str(caught.value)
         assert str(tmp_path) not in str(caught.value)
