@@ -17,6 +17,11 @@ from mrct.core.errors import DataError
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 
 
+def is_volume_file(path: Path) -> bool:
+    """Return whether the name ends as that of a volume file does, in upper or lower case."""
+    return path.name.lower().endswith(VOLUME_SUFFIXES)
+
+
 @contextmanager
 def output_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces `path` if the block succeeds and is removed if it fails.
