@@ -14,13 +14,11 @@ from mrct.inference.source import FoundSeries
 
 
 def render(series: Sequence[FoundSeries]) -> Table:
-    """Lay out number, kind, count, folder and verdict of each series."""
+    """Lay out name, kind, count, folder and verdict of each series."""
     table = Table("series", "kind", "images", "folder", "used, or why not", box=None, pad_edge=False)
     for one in series:
         verdict = Text(one.reason, style="red") if one.reason else Text("used", style="green")
-        table.add_row(
-            str(one.number), Text(one.kind), str(one.n_images), Text(shown_path(one.folder)), verdict
-        )
+        table.add_row(one.name, Text(one.kind), str(one.n_images), Text(shown_path(one.folder)), verdict)
     return table
 
 

@@ -19,7 +19,22 @@ VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd")
 
 def is_volume_file(path: Path) -> bool:
     """Return whether the name ends as that of a volume file does, in upper or lower case."""
-    return path.name.lower().endswith(VOLUME_SUFFIXES)
+    return bool(volume_suffix(path))
+
+
+def volume_suffix(path: Path) -> str:
+    """Return which of VOLUME_SUFFIXES the name of a file has, in lower case; "" if it has none.
+
+    The name may have it in capitals: some systems write CT.NII.GZ.
+    """
+    name = path.name.lower()
+    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix) and name != suffix), "")
+
+
+def volume_stem(path: Path) -> str:
+    """Return the name of a volume's file without its suffix; "" if it is no volume."""
+    suffix = volume_suffix(path)
+    return path.name[: -len(suffix)] if suffix else ""
 
 
 @contextmanager

@@ -52,14 +52,14 @@ class FoundSeries:
     """A series of the input as the user may see it.
 
     Attributes:
-        number: Its place in the list, from 1.
+        name: Its place in the list, from 1.
         kind: Modality, weighting and plane, in words of this program.
         n_images: Number of images, copies not counted.
         folder: The folder that holds its files, relative to the input. It may hold a name: show it, do not log it.
         reason: Why it is not used; "" for the one that is.
     """
 
-    number: int
+    name: str
     kind: str
     n_images: int
     folder: Path
@@ -163,7 +163,7 @@ def _read_series(request: Request, model: Model) -> Source:
     if not request.force or len(candidates) != 1:
         raise WrongInputError("; ".join((_refusal(candidates, shown, request, model), *notes)), shown)
     only = candidates[0]
-    by_header = () if only.series.name in failed else (only.verdict.reason,)
+    by_header = () if only.series.name in failed else (_all_reasons(only),)
     try:
         found = _build(only.series, model, force=True)
     except (GeometryError, WrongInputError) as error:
@@ -190,16 +190,21 @@ def _images(path: Path) -> tuple[list[Instance], tuple[str, ...]]:
             continue
         if instances[0].sop_class_uid in IMAGE_CLASSES:
             found += instances
-    images, n_copies, n_contradictory = without_copies(found)
-    if not images:
+    if not found:
         raise WrongInputError(
-            f"the input holds no CT or MR image in {len(files)} files ({damaged} of them damaged); expected DICOM "
+            f"the input holds no CT or MR image (files read: {len(files)}, of them damaged: {damaged}); expected DICOM "
             f"of one patient, or a volume file ({', '.join(VOLUME_SUFFIXES)})"
         )
-    patients = len({one.patient_id for one in images})
+    patients = len({one.patient_id for one in found})
     if patients > 1:
         raise WrongInputError(
             f"the input holds images of {patients} PatientIDs; expected one patient: give that patient's folder"
+        )
+    images, n_copies, n_contradictory = without_copies(found)
+    if not images:
+        raise WrongInputError(
+            f"the input holds {n_contradictory} images, each with the SOPInstanceUID of another one: it cannot be "
+            "told which is right; export them again"
         )
     counts = {
         "damaged file{} left out": damaged,
@@ -237,9 +242,7 @@ def _shown(decision: Decision, root: Path, model: Model) -> FoundSeries:
     place = os.path.commonpath([one.path.parent for one in series.instances])
     folder = Path(os.path.relpath(place, root if root.is_dir() else root.parent))
     other = f"{modality}; the model takes {model.source}" if modality != model.source else ""
-    return FoundSeries(
-        int(series.name), kind, len(series.instances), folder, other or decision.verdict.reason
-    )
+    return FoundSeries(series.name, kind, len(series.instances), folder, other or decision.verdict.reason)
 
 
 def _require_no_rival(decisions: Sequence[Decision], shown: Sequence[FoundSeries], model: Model) -> None:
@@ -265,8 +268,15 @@ def _refusal(
         return f"the {model.source} series is refused: {candidates[0].verdict.reason}. {_advice(model)}"
     if request.force:
         return f"--force: the input has {len(candidates)} {model.source} series; name one with --series"
-    reasons = "; ".join(f"series {int(one.series.name)}: {one.verdict.reason}" for one in candidates)
+    reasons = "; ".join(f"series {one.series.name}: {one.verdict.reason}" for one in candidates)
     return f"none of {len(candidates)} {model.source} series can be used: {reasons}. {_advice(model)}, with --series"
+
+
+def _all_reasons(decision: Decision) -> str:
+    """Return the reason of the first rule, and the names of the others that apply."""
+    verdict = decision.verdict
+    others = ", ".join(rule for rule in verdict.matches if rule != verdict.rule)
+    return f"{verdict.reason}; also: {others}" if others else verdict.reason
 
 
 def _advice(model: Model) -> str:

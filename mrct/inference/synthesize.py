@@ -19,8 +19,8 @@ from mrct.inference.source import FoundSeries, Request, read_source
 
 #: Synthetic MR has no unit: [0, 1] is written as 0 to 1000.
 MR_UNITS = 1000.0
-# a folder may be named scan.2 or 2024.05, so that an ending without a letter in front is no suffix
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
+# a folder may be named scan.2 or 2024.05: an ending that begins with a digit is no suffix
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*")
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,9 @@ def require_new(out: Path) -> None:
         return
     if out.exists():
         raise OutputExistsError(f"{out}: exists; name a new file or folder, so that nothing is overwritten")
-    suffix = _SUFFIX.search(out.name)
-    if suffix and not is_volume_file(out):
+    if _SUFFIX.fullmatch(out.suffix) and not is_volume_file(out):
         raise DataError(
-            f"{out}: {suffix.group()} is no suffix of a volume file that can be written; expected one of "
+            f"{out}: {out.suffix} is no suffix of a volume file that can be written; expected one of "
             f"{', '.join(VOLUME_SUFFIXES)}, or a name without suffix: a new folder for DICOM"
         )
 
