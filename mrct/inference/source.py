@@ -133,7 +133,10 @@ def _read_file(request: Request, model: Model) -> Source:
     found = compare_extent(Extent.of(volume), model)
     if found.severe and not request.force:
         raise WrongInputError(f"{name}: {'; '.join(found.severe)}. {_advice(model)}")
-    taken = f"{name}: no header says that this is {expected_kind(model)}; taken as such"
+    taken = (
+        f"{name}: no header says that this is {expected_kind(model)}; taken as such, and of another kind the "
+        "result is wrong"
+    )
     return Source(volume, None, (taken, *remarks(model), *found.slight), found.severe)
 
 
@@ -247,13 +250,17 @@ def _shown(decision: Decision, root: Path, model: Model) -> FoundSeries:
 
 def _require_no_rival(decisions: Sequence[Decision], shown: Sequence[FoundSeries], model: Model) -> None:
     """Refuse to choose between series for a model that does not state which kind it takes."""
-    usable = [one for one in decisions if one.verdict.rule in ("", NOT_CHOSEN.name)]
-    rivals = sum(one.series.modality == model.source for one in usable)
-    if rivals > 1:
+    rivals = {
+        one.series.name
+        for one in decisions
+        if one.series.modality == model.source and one.verdict.rule in ("", NOT_CHOSEN.name)
+    }
+    if len(rivals) > 1:
+        listed = [replace(one, reason="could be used") if one.name in rivals else one for one in shown]
         raise WrongInputError(
-            f"{rivals} {model.source} series could be used, and the model file does not state which kind it takes; "
-            "name one with --series",
-            shown,
+            f"{len(rivals)} {model.source} series could be used, and the model file does not state which kind it "
+            "takes; name one with --series",
+            listed,
         )
 
 

@@ -347,8 +347,11 @@ def test_an_older_model_file_is_used_and_says_what_it_does_not_state(tmp_path):
     of = model(None)
     assert "does not state" in " ".join(read(mr(tmp_path / "t1", 1, **T1), of).notes)
     mr(tmp_path / "t2", 2)
-    with pytest.raises(WrongInputError, match="2 MR series could be used, and the model file does not state"):
+    with pytest.raises(
+        WrongInputError, match="2 MR series could be used, and the model file does not"
+    ) as caught:
         read(tmp_path, of)
+    assert [one.reason for one in caught.value.series] == ["could be used"] * 2
     assert [one.kind for one in read(tmp_path, of, series=2).series] == ["MR t2 axial"]
     coronal = mr(
         tmp_path / "cor",
@@ -380,7 +383,9 @@ def test_a_volume_file_is_compared_by_its_sizes_and_taken_as_the_wanted_kind(tmp
         sitk.WriteImage(image, str(tmp_path / "mr.nii.gz"))
         (tmp_path / "mr.nii.gz").replace(path)
         if slices_mm == 5.0:
-            assert read(path).notes == ("MR.NII.GZ: no header says that this is T2 MR; taken as such",)
+            assert read(path).notes == (
+                "MR.NII.GZ: no header says that this is T2 MR; taken as such, and of another kind the result is wrong",
+            )
     with pytest.raises(WrongInputError, match=r"slices 20 mm apart, 5 mm in the training.*--force"):
         read(path)
     assert read(path, force=True).departures == ("slices 20 mm apart, 5 mm in the training",)
