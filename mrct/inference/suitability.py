@@ -9,17 +9,18 @@ the greatest or less than half the least. Finer pixels and a larger field do not
 network's own, and the field is cropped to the head, so that the network sees both as in the training.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from pydantic import TypeAdapter, ValidationError
 
 from mrct.core.errors import DataError
 from mrct.dicom.series import Series
 from mrct.dicom.stack import plane
-from mrct.imaging.training_domain import Extent, ImageDomain, TrainingDomain
+from mrct.imaging.training_domain import Extent, ImageDomain, SelectionParameters, TrainingDomain
 from mrct.inference.model import Model
 from mrct.selection.acquisition import weighting
-from mrct.selection.parameters import RejectRule, Rules
+from mrct.selection.choose import CRITERIA
+from mrct.selection.parameters import REJECTABLE, RejectRule, Rules
 
 #: Smaller differences come from rounding the same prescription, as in mrct/selection/choose.py.
 SAME = 1.1
@@ -50,17 +51,26 @@ def rules_of(domain: TrainingDomain | None) -> Rules:
     if domain is None:
         return Rules(weighting="any", accept=_NOT_IN_VOLUMES + _WEIGHTINGS)
     if domain.selection is not None:
-        try:
-            return TypeAdapter(Rules).validate_python(domain.selection)
-        except ValidationError as error:
-            key = error.errors()[0]["loc"][0]
-            raise DataError(
-                f"model file: its selection has {key}, which this version does not know; train it again"
-            ) from None
+        return _rules_from(domain.selection)
     declared = domain.mr.weightings[0]
     if declared in ("t1", "t2"):
         return Rules(weighting=declared, accept=_NOT_IN_VOLUMES)
     return Rules(weighting="any", accept=_NOT_IN_VOLUMES + _WEIGHTINGS)
+
+
+def _rules_from(selection: SelectionParameters) -> Rules:
+    try:
+        rules = TypeAdapter(Rules).validate_python(selection)
+        unknown = {*selection} - {field.name for field in fields(Rules)}
+        unknown |= ({*rules.reject} - {*REJECTABLE}) | ({*rules.prefer} - {*CRITERIA})
+    except ValidationError as error:
+        unknown = {str(error.errors()[0]["loc"][0])}
+    if unknown:
+        raise DataError(
+            f"model file: its selection has {', '.join(sorted(unknown))}, which this version does not know; use the "
+            "version that trained it, or train it again"
+        )
+    return rules
 
 
 def states_kind(model: Model) -> bool:

@@ -59,11 +59,18 @@ def mr(folder: Path, number: int = 1, **attributes: Any) -> Path:
     return folder
 
 
+def head_ct(count: int = 6) -> np.ndarray:
+    """Return stored values (HU + 1024) of a head of 20 x 16 pixels with a skull, in air."""
+    j, i = np.indices((24, 20))
+    radius = np.hypot((j - 11.5) / 10, (i - 9.5) / 8)
+    noise = np.random.default_rng(0).normal(0, 5, (count, 24, 20))
+    hu = np.select([radius < 0.8, radius < 0.95, radius < 1], [35.0, 700.0, 30.0], -1000.0) + noise
+    return np.rint(hu + 1024).astype(np.int16)
+
+
 def ct(folder: Path, number: int = 9, **attributes: Any) -> Path:
-    """Write a CT series with air around a block."""
-    values = np.zeros((6, 24, 20), np.int16)
-    values[1:5, 6:18, 5:15] = 1064
-    attributes = {"values": values, "ConvolutionKernel": "H31s"} | attributes
+    """Write a CT series of a head."""
+    attributes = {"values": head_ct(), "ConvolutionKernel": "H31s"} | attributes
     write_series(folder, "CT", SeriesInstanceUID=f"1.2.{number}", SeriesNumber=number, **attributes)
     return folder
 
@@ -190,7 +197,7 @@ def test_sizes_are_compared_where_the_network_sees_them(extent, severe, slight):
 def _patient(root: Path) -> None:
     """Write a patient with two good MR, the second with more slices, and what select refuses, in data/anonymized."""
     head = {"positions": stack_positions(6)}
-    add_series(root, "P1", "S1", "CT", **head, SeriesNumber=1, StudyDate="20200110")
+    add_series(root, "P1", "S1", "CT", **head, values=head_ct(), SeriesNumber=1, StudyDate="20200110")
     add_series(root, "P1", "S2", "MR", **head, SeriesNumber=2, StudyDate="20200110")
     add_series(root, "P1", "S3", "MR", positions=stack_positions(9), SeriesNumber=3, StudyDate="20200110")
     add_series(root, "P1", "S4", "MR", positions=stack_positions(12), SeriesNumber=4, StudyDate="20190101")
@@ -227,7 +234,7 @@ def test_the_domain_is_that_of_the_training_patients_alone(tmp_path, monkeypatch
     root = tmp_path / "a"
     for n, spacing_mm in enumerate((3.0, 4.0, 7.0), 1):
         places = stack_positions(6, spacing_mm)
-        add_series(root, f"P{n}", f"S{n}1", "CT", positions=places, PixelSpacing=[0.5, 0.5])
+        add_series(root, f"P{n}", f"S{n}1", "CT", values=head_ct(), positions=places, PixelSpacing=[0.5, 0.5])
         add_series(root, f"P{n}", f"S{n}2", "MR", positions=places, PixelSpacing=[n / 2, n / 2])
     files.write_json(
         root / "manifest.json", {"layout": "dicom", "registered": False, "mr_weighting": "unknown"}
@@ -410,8 +417,20 @@ def test_a_model_file_keeps_its_domain(tmp_path):
     write_model(file)
     assert load_model(file).domain == T2_MODEL
     assert rules_of(load_model(file).domain) == Rules()
-    newer = T2_MODEL.model_copy(update={"selection": {"weighting": 3.5}})
-    with pytest.raises(DataError, match="its selection has weighting, which this version does not know"):
+
+
+@pytest.mark.parametrize(
+    ("selection", "unknown"),
+    [
+        ({"weighting": 3.5}, "weighting"),
+        ({"reject": ["tse", "a_rule_of_2031"]}, "a_rule_of_2031"),
+        ({"prefer": ["brightest"]}, "brightest"),
+        ({"min_slices": 3}, "min_slices"),
+    ],
+)
+def test_a_model_file_of_a_newer_version_is_refused_where_its_rules_are_unknown(selection, unknown):
+    newer = TrainingDomain.from_json(T2_MODEL.to_json() | {"selection": selection})
+    with pytest.raises(DataError, match=f"its selection has {unknown}, which this version does not know"):
         rules_of(newer)
 
 
