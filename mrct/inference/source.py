@@ -20,9 +20,10 @@ from mrct.core.errors import DataError
 from mrct.core.files import VOLUME_SUFFIXES, is_volume_file
 from mrct.dicom.copies import without_copies
 from mrct.dicom.errors import GeometryError, Unreadable
+from mrct.dicom.grouping import group
 from mrct.dicom.header import frame_dataset
 from mrct.dicom.read import find_files, read_dataset
-from mrct.dicom.series import Instance, Series, group, read_instances
+from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.stack import plane
 from mrct.dicom.uids import IMAGE_CLASSES
 from mrct.dicom.volume import build_volume

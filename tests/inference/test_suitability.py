@@ -454,3 +454,13 @@ def test_the_command_lists_the_series_and_asks_for_force(tmp_path):
     assert chosen.exit_code == 0, chosen.output
     assert "6 files written" in chosen.output
     assert "third" in chosen.output
+
+
+def test_a_head_ct_in_two_series_is_joined_as_select_does(tmp_path):
+    places = stack_positions(16)
+    ct(tmp_path / "in/base", 1, values=head_ct(8), positions=places[:8], FrameOfReferenceUID="1.7")
+    ct(tmp_path / "in/vertex", 2, values=head_ct(8), positions=places[8:], FrameOfReferenceUID="1.7")
+    source = read(tmp_path / "in", model(direction=Direction.CT_TO_MR))
+    assert source.volume.GetSize()[2] == len(source.headers) == 16
+    assert [one.reason for one in source.series] == ["", ""]
+    assert "joined from the series 1 and 2, which continue each other" in source.notes
