@@ -1,4 +1,4 @@
-"""normalize: whole volumes on one grid, in [-1, 1].  data/registered, data/pairs -> data/normalized
+"""normalize: whole volumes on one grid, in [-1, 1].  data/selected, data/registered, data/pairs -> data/normalized
 
 Per patient, rows and columns are resampled to one pixel spacing and cropped or padded (never stretched) to a square
 around the head. CT is scaled by the HU window, MR by a scale of its own volume, after N4 if requested. Grid, bias field
@@ -27,11 +27,13 @@ from mrct.core.parallel import map_processes
 from mrct.core.params import Section
 from mrct.core.runner import run_stage
 from mrct.imaging.grid import cropped_fraction, to_grid
+from mrct.imaging.training_domain import SelectedAcquisitions
 from mrct.imaging.volumes import read_volume, to_array
 from mrct.normalization.intensity import MrScaling
 from mrct.normalization.normalization import Normalization
 from mrct.pairing.splits import MIN_PATIENTS, require_no_leakage
 
+ACQUISITIONS = Path("data/selected/acquisitions.json")
 REGISTERED_FOLDER = Path("data/registered")
 PAIRS_FOLDER = Path("data/pairs")
 OUT = Path("data/normalized")
@@ -85,8 +87,10 @@ class TopLevel(Section):
     image_size: int = Field(gt=0)
 
 
-def run(params: Params, image_size: int, registered: Path, pairs_folder: Path, out: Path) -> dict[str, Any]:
-    """Write every patient that has pairs.
+def run(
+    params: Params, image_size: int, acquisitions: Path, registered: Path, pairs_folder: Path, out: Path
+) -> dict[str, Any]:
+    """Write every patient that has pairs, and what the images of the training patients are like.
 
     Returns:
         The manifest.
@@ -99,7 +103,9 @@ def run(params: Params, image_size: int, registered: Path, pairs_folder: Path, o
     require_no_leakage(pairs)
     rejected = REJECTED_SLICES.read(pairs_folder)
     incomplete = rejected[rejected["rule"] == PairRule.INCOMPLETE]
-    normalization = fit_normalization(params, image_size, registered, training_patients(pairs))
+    training = training_patients(pairs)
+    domain = SelectedAcquisitions.from_json(read_json(acquisitions)).domain(training)
+    normalization = fit_normalization(params, image_size, registered, training)
     with resume.work_folder(out) as work, output_folder(out) as folder:
         jobs = [
             Job(
@@ -115,6 +121,7 @@ def run(params: Params, image_size: int, registered: Path, pairs_folder: Path, o
         manifest = normalization.to_json() | {"patients": patients}
         NORMALIZED_PAIRS.write(folder, pairs[["patient", "k", "split"]])
         write_json(folder / "manifest.json", manifest)
+        write_json(folder / "domain.json", domain.to_json())
     return manifest
 
 
@@ -220,7 +227,9 @@ def crop_warnings(manifest: Mapping[str, Any]) -> list[str]:
 def main() -> None:
     """Run with params.yaml on the pipeline's folders."""
     size = parameters.load(TopLevel).image_size
-    manifest = run(parameters.load(Params, "normalize"), size, REGISTERED_FOLDER, PAIRS_FOLDER, OUT)
+    manifest = run(
+        parameters.load(Params, "normalize"), size, ACQUISITIONS, REGISTERED_FOLDER, PAIRS_FOLDER, OUT
+    )
     print(f"normalized: {len(manifest['patients'])} patients, {size} x {size} pixels")
     for line in crop_warnings(manifest):
         print(line)

@@ -5,11 +5,11 @@ For DICOM, rules reject series (mrct/selection/classify.py), one CT and one MR o
 MR per patient. They are reoriented and accepted if the source declares the wanted weighting.
 
 Writes `<patient>/{ct,mr,mask}.nii.gz` for paired patients, `{ct,mr}_filled.nii.gz` where slices are missing,
-series.csv, patients.csv, thumbnails/ and manifest.json.
+series.csv, patients.csv, thumbnails/, manifest.json and acquisitions.json.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ from mrct.dicom.grouping import group
 from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.volume import build_volume, filled_slices
 from mrct.imaging.stored_volume import VolumeError
+from mrct.imaging.training_domain import Acquisition, Extent, SelectedAcquisitions
 from mrct.imaging.volumes import read_volume, write_volume
 from mrct.selection.choose import Choice, choose
 from mrct.selection.classify import UNREADABLE
@@ -104,6 +105,29 @@ def run(settings: Params, source: Path, out: Path) -> None:
         contracts.SELECTED_SERIES.write(folder, [row for outcome in outcomes for row in outcome.series])
         contracts.SELECTED_PATIENTS.write(folder, [outcome.patient for outcome in outcomes])
         files.write_json(folder / "manifest.json", {"registered": bool(manifest["registered"])})
+        facts = acquisitions(None if volumes else rules, outcomes, folder)
+        files.write_json(folder / "acquisitions.json", facts.to_json())
+
+
+def acquisitions(rules: Rules | None, outcomes: Sequence[Outcome], folder: Path) -> SelectedAcquisitions:
+    """Describe the chosen images of the paired patients, whose volumes lie in `folder`."""
+    patients = {
+        outcome.patient.patient: {
+            row.modality: _acquisition(row, folder / row.patient / f"{row.modality.lower()}.nii.gz")
+            for row in outcome.series
+            if row.decision == SeriesVerdict.KEPT
+        }
+        for outcome in outcomes
+        if outcome.patient.status == SelectionStatus.PAIRED
+    }
+    selection = None if rules is None else asdict(rules)
+    return SelectedAcquisitions(selection=selection, patients=patients)
+
+
+def _acquisition(row: SelectedSeries, volume: Path) -> Acquisition:
+    return Acquisition(
+        weighting=row.weighting, plane=row.plane, angle_deg=row.angle_deg, extent=Extent.of_file(volume)
+    )
 
 
 def require_declared(wanted: str, declared: str) -> None:

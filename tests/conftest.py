@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.training_domain import DOMAIN
 from mrct.core.contracts import NORMALIZED_PAIRS
 from mrct.normalization.intensity import MrScaling
 from mrct.normalization.normalization import Normalization
@@ -63,5 +64,6 @@ def normalized(tmp_path) -> Path:
     normalization = Normalization(size, 2.0, (-1024.0, 3000.0), MrScaling("percentile", (0.5, 99.5)))
     manifest = normalization.to_json() | {"patients": patients}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "domain.json").write_text(json.dumps(DOMAIN.to_json()))
     NORMALIZED_PAIRS.write(folder, [{"patient": p, "k": int(k), "split": s} for p, k, s in rows])
     return folder

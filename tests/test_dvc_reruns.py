@@ -48,7 +48,7 @@ def write_output(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(path.name)
         return
-    for name in ("manifest.json", "patients.csv", "audit/files.csv"):
+    for name in ("manifest.json", "acquisitions.json", "patients.csv", "audit/files.csv"):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(path.name)
 

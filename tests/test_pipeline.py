@@ -35,7 +35,8 @@ def run_data_stages(root: Path) -> SimpleNamespace:
     register.run(load(register.Params, "register"), at.selected, at.registered)
     pair.run(load(pair.Params, "pair"), at.registered, at.pairs)
     settings = load(normalize.Params, "normalize").model_copy(update={"pixel_spacing_mm": 4.0})
-    normalize.run(settings, 64, at.registered, at.pairs, at.normalized)
+    acquisitions = at.selected / "acquisitions.json"
+    normalize.run(settings, 64, acquisitions, at.registered, at.pairs, at.normalized)
     return at
 
 

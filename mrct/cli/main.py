@@ -52,25 +52,44 @@ def synthesize(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="IN", help="one DICOM series (folder or multi-frame file), or a NIfTI/MHA file"
+            metavar="IN", help="a patient's DICOM (folder or multi-frame file), or a NIfTI/MHA file"
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="new folder for DICOM, or a .nii.gz/.mha file")],
     model: Annotated[Path, typer.Option(help="a trained direction")] = Path(
         "models/sc_cyclegan/mr_to_ct.safetensors"
     ),
+    series: Annotated[
+        int | None, typer.Option(metavar="N", help="the series to take, by its number in the list")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="take an input unlike those of the training; the result says so")
+    ] = False,
 ) -> None:
     """Make a synthetic CT from an MR series (or a synthetic MR from a CT with --model .../ct_to_mr.safetensors)."""
+    from mrct.cli.synthesis_view import render, shown_path
     from mrct.inference.model import load_model
+    from mrct.inference.source import Request, WrongInputError
     from mrct.inference.synthesize import synthesize as apply
 
     try:
-        files, notes = apply(source, out, load_model(model))
+        done = apply(Request(source, series, force), out, load_model(model))
+    except WrongInputError as error:
+        if error.series:
+            errors.print(render(error.series))
+        raise _fail(error) from None
     except (MrctError, OSError) as error:
         raise _fail(error) from None
-    for note in notes:
-        console.print(f"note: {note}", highlight=False)
-    console.print(f"{len(files)} file{'s' * (len(files) != 1)} written to {out}. Research use only.")
+    if len(done.series) > 1:
+        console.print(render(done.series))
+    for text in done.departures:
+        console.print(f"WARNING: forced: {text}", style="bold red", highlight=False, markup=False)
+    for note in done.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    plural = "s" * (len(done.files) != 1)
+    console.print(
+        f"{len(done.files)} file{plural} written to {shown_path(out)}. Research use only.", markup=False
+    )
 
 
 @app.command()

@@ -30,8 +30,11 @@ from mrct.dicom.uids import (
 )
 
 _SERIES_DESCRIPTION = "Synthetic {modality} (research use only)"
+_WARNED_DESCRIPTION = "Synthetic {modality} of UNSUITABLE INPUT (research use only)"
 # series numbers of a scanner count from 1
 _SERIES_NUMBER = 9000
+# most characters of the value representations ST and LT (PS3.5 table 6.2-1)
+_MAX_ST, _MAX_LT = 1024, 10240
 _CT_INTERCEPT = -1024.0
 _MR_LEVELS = 4095
 # attributes copied from the reference: patient, study, frame of reference, and statement of de-identification
@@ -89,6 +92,7 @@ def write_synthetic_series(
     derivation: str = "Synthesized by a neural network",
     hu_range: tuple[float, float] = (-1024.0, 3071.0),
     filled: sitk.Image | None = None,
+    warning: str = "",
 ) -> list[Path]:
     """Write one file per slice: `out`/0001.dcm and so on, in the order of k. A slice without a source is not written.
 
@@ -106,6 +110,8 @@ def write_synthetic_series(
         hu_range: Least and greatest HU of a CT.
         filled: On the voxels of the volume, above 0 in slices that no source image shows; None if there are none. They
             are left out, and so are their numbers.
+        warning: Why the result is not to be trusted; it stands in SeriesDescription (that there is one),
+            DerivationDescription and ImageComments.
 
     Returns:
         The paths of the files.
@@ -114,8 +120,10 @@ def write_synthetic_series(
         DataError: The volume is not scalar or not 3D, holds NaN or infinity, or the modality is neither CT nor MR.
     """
     array, slope, intercept = _stored_values(volume, modality, hu_range)
-    identity = _identity(array, volume, modality, reference, derivation)
+    identity = _identity(array, volume, modality, reference, derivation + warning)
     template = _series_header(volume, reference, modality, identity, derivation)
+    if warning:
+        _warn(template, modality, warning)
     template.RescaleSlope, template.RescaleIntercept = _ds(slope), _ds(intercept)
     paths = []
     for k in _slices_with_source(volume, filled):
@@ -198,7 +206,7 @@ def _describe(dataset: Dataset, modality: str, identity: str, derivation: str) -
     dataset.SeriesInstanceUID = _uid(identity, "series")
     dataset.SeriesNumber = _SERIES_NUMBER
     dataset.SeriesDescription = _SERIES_DESCRIPTION.format(modality=modality)
-    dataset.DerivationDescription = f"{derivation}; research use only, not for diagnosis"[:1024]
+    dataset.DerivationDescription = f"{derivation}; research use only, not for diagnosis"[:_MAX_ST]
     dataset.Manufacturer = "mrct"
     dataset.ManufacturerModelName = "mrct synthesis"
     dataset.BurnedInAnnotation = "NO"
@@ -209,6 +217,14 @@ def _describe(dataset: Dataset, modality: str, identity: str, derivation: str) -
     dataset.ScanningSequence, dataset.SequenceVariant = "RM", "NONE"
     dataset.ScanOptions = dataset.MRAcquisitionType = None
     dataset.RepetitionTime = dataset.EchoTime = dataset.EchoTrainLength = None
+
+
+def _warn(dataset: Dataset, modality: str, warning: str) -> None:
+    """State the warning where viewers show it."""
+    text = f"UNSUITABLE INPUT, forced: {warning}"
+    dataset.SeriesDescription = _WARNED_DESCRIPTION.format(modality=modality)
+    dataset.ImageComments = text[:_MAX_LT]
+    dataset.DerivationDescription = f"{text[: _MAX_ST // 2]}; {dataset.DerivationDescription}"[:_MAX_ST]
 
 
 def _describe_pixels(dataset: Dataset, volume: sitk.Image, modality: str) -> None:

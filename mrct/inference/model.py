@@ -9,6 +9,7 @@ from torch import nn
 
 from mrct.core.contracts import Direction
 from mrct.core.errors import DataError
+from mrct.imaging.training_domain import TrainingDomain
 from mrct.methods.registry import load_method
 from mrct.networks.whole_volume import translate
 from mrct.normalization.normalization import Modality, Normalization
@@ -25,12 +26,14 @@ class Model:
         direction: Direction of the translation.
         network: The network, in evaluation mode.
         normalization: Normalization of volumes to [-1, 1].
+        domain: What the images of its training are like; None if the file is older than this statement.
     """
 
     method: str
     direction: Direction
     network: nn.Module
     normalization: Normalization
+    domain: TrainingDomain | None = None
 
     @property
     def source(self) -> Modality:
@@ -67,10 +70,12 @@ def load_model(path: Path) -> Model:
     try:
         direction = Direction(header["direction"])
         normalization = Normalization.from_json(header["normalization"])
+        domain = TrainingDomain.from_json(header["domain"]) if "domain" in header else None
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"{path}: its header names no direction and normalization that this version knows ({error}); train it again"
+            f"{path}: its header names no direction, normalization and training domain that this version knows "
+            f"({error}); train it again"
         ) from None
     network = load_method(header["method"]).build_network(header["config"])
     network.load_state_dict(weights)
-    return Model(header["method"], direction, network.eval(), normalization)
+    return Model(header["method"], direction, network.eval(), normalization, domain)

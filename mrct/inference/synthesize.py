@@ -1,82 +1,98 @@
 """Synthesis for a new patient: an MR series in, a synthetic CT series out, or the other way round.
 
 The input is normalized as the training volumes were, from its own voxels alone; the result lies on the input's voxels.
+An input that is not like the images of the training is refused (mrct/inference/suitability.py).
 """
 
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from pydicom import Dataset
 
 from mrct.core.contracts import AIR_HU
 from mrct.core.errors import DataError, OutputExistsError
-from mrct.core.files import VOLUME_SUFFIXES
-from mrct.dicom.errors import Unreadable
-from mrct.dicom.grouping import group
-from mrct.dicom.header import frame_dataset
-from mrct.dicom.read import find_files, read_dataset
-from mrct.dicom.series import Series, read_instances
-from mrct.dicom.stack import MAX_ANGLE_DEG, plane
-from mrct.dicom.volume import build_volume, filled_slices
+from mrct.core.files import VOLUME_SUFFIXES, is_volume_file
 from mrct.dicom.write import write_synthetic_series
-from mrct.imaging.volumes import like, read_volume, to_array, write_volume
+from mrct.imaging.volumes import like, to_array, write_volume
 from mrct.inference.model import Model
+from mrct.inference.source import FoundSeries, Request, read_source
 from mrct.normalization.normalization import Modality
 
 #: Synthetic MR has no unit: [0, 1] is written as 0 to 1000.
 MR_UNITS = 1000.0
-#: Limits for the first percentile of a volume: an MR does not lie below the first, a CT in HU lies below the second.
-NO_MR_BELOW, NO_CT_FROM = -500.0, 0.0
-
-
-class WrongInputError(DataError):
-    """Error for an input to which the model cannot be applied."""
+# a folder may be named scan.2 or 2024.05: an ending that begins with a digit is no suffix
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*")
 
 
 @dataclass(frozen=True)
-class Source:
-    """Volume to translate and, for DICOM, the headers of its images, to which the result refers.
+class Synthesized:
+    """What was written.
 
-    `notes` are remarks for the user. `filled` is above 0 in slices that no image shows, and that are interpolated; None
-    if there are none.
+    Attributes:
+        files: The files.
+        notes: Remarks for the user.
+        departures: How the input differs from the images of the training; empty unless it was forced.
+        series: All series of the input, for DICOM; the one that was used has no reason, or was forced.
     """
 
-    volume: sitk.Image
-    headers: Sequence[Dataset] | None
-    notes: tuple[str, ...] = ()
-    filled: sitk.Image | None = None
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+    departures: tuple[str, ...]
+    series: tuple[FoundSeries, ...]
 
 
-def synthesize(path: Path, out: Path, model: Model) -> tuple[list[Path], tuple[str, ...]]:
+def synthesize(request: Request, out: Path, model: Model) -> Synthesized:
     """Translate one patient's series or volume and write the result.
 
     Args:
-        path: One DICOM series (a folder or a multi-frame file), or a NIfTI or MetaImage file.
-        out: A new folder for a DICOM series, or a file with the suffix of a volume.
+        request: The input: one patient's DICOM (a folder or a multi-frame file), or a NIfTI or MetaImage file.
+        out: A new folder for a DICOM series, or a new file with the suffix of a volume.
         model: The model.
 
-    Returns:
-        The files written, and remarks for the user.
+    Raises:
+        WrongInputError: The input is of another kind than the images of the training, holds no usable series, or is of
+            several patients.
+        OutputExistsError: `out` is a file, or a folder that is not empty.
+        DataError: `out` has an unknown suffix, or the volume has no contrast.
+    """
+    require_new(out)
+    source = read_source(request, model)
+    synthetic = _blanked(translate_volume(source.volume, model), source.filled, model.target)
+    if is_volume_file(out):
+        write_volume(out, synthetic)
+        files = [out]
+    else:
+        warning = "; ".join(source.departures)
+        files = write_synthetic_series(
+            synthetic, source.headers, out, model.target, filled=source.filled, warning=warning
+        )
+    return Synthesized(tuple(files), source.notes, source.departures, source.series)
+
+
+def require_new(out: Path) -> None:
+    """Check that the place for the result is free and that its name says what to write.
 
     Raises:
-        WrongInputError: The input has another modality, is not roughly axial, or is not exactly one series.
-        OutputExistsError: The folder `out` is not empty.
-        DataError: The volume has no contrast.
+        OutputExistsError: It is a file, or a folder that is not empty.
+        DataError: It has a suffix that is not that of a volume file, and is no folder.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise OutputExistsError(
-            f"{out}: not empty; name a new folder, so that nothing is mixed or overwritten"
+    if out.is_dir():
+        if any(out.iterdir()):
+            raise OutputExistsError(
+                f"{out}: not empty; name a new folder, so that nothing is mixed or overwritten"
+            )
+        if is_volume_file(out):
+            raise OutputExistsError(f"{out}: a folder, whose name is that of a volume file; name another one")
+        return
+    if out.exists():
+        raise OutputExistsError(f"{out}: exists; name a new file or folder, so that nothing is overwritten")
+    if _SUFFIX.fullmatch(out.suffix) and not is_volume_file(out):
+        raise DataError(
+            f"{out}: {out.suffix} is no suffix of a volume file that can be written; expected one of "
+            f"{', '.join(VOLUME_SUFFIXES)}, or a name without suffix: a new folder for DICOM"
         )
-    source = _read_source(path, model.source)
-    synthetic = _blanked(translate_volume(source.volume, model), source.filled, model.target)
-    if out.name.endswith(VOLUME_SUFFIXES):
-        write_volume(out, synthetic)
-        return [out], source.notes
-    files = write_synthetic_series(synthetic, source.headers, out, model.target, filled=source.filled)
-    return files, source.notes
 
 
 def translate_volume(volume: sitk.Image, model: Model) -> sitk.Image:
@@ -106,73 +122,3 @@ def _blanked(synthetic: sitk.Image, filled: sitk.Image | None, target: Modality)
         return synthetic
     blank = AIR_HU if target == "CT" else 0.0
     return like(np.where(to_array(filled) > 0, np.float32(blank), to_array(synthetic)), synthetic)
-
-
-def _read_source(path: Path, modality: Modality) -> Source:
-    """Read one roughly axial series of the modality, or one volume file, whose header does not state the modality."""
-    if not path.exists():
-        raise WrongInputError(f"{path}: no such file or folder")
-    if path.is_file() and path.name.endswith(VOLUME_SUFFIXES):
-        volume = read_volume(path)
-        _require_plausible(to_array(volume), modality, path.name)
-        return Source(volume, None, (f"{path.name}: no header says that this is {modality}; taken as such",))
-    series = _only_series(path, modality)
-    name, angle_deg = plane(series)
-    if angle_deg is None:
-        raise WrongInputError(
-            f"the {modality} series has no usable orientation of its slices or frames; "
-            "expected one stack of axial slices: export it again, as single images where it is one file"
-        )
-    if name != "axial" or angle_deg > MAX_ANGLE_DEG:
-        raise WrongInputError(
-            f"the {modality} series is {name}, {angle_deg} degrees from axial; expected axial within "
-            f"{MAX_ANGLE_DEG:g} degrees, as the model was trained on"
-        )
-    volume, notes = build_volume(series)
-    _require_plausible(to_array(volume), modality, "the series")
-    return Source(volume, _image_headers(series), notes, filled_slices(series, volume))
-
-
-def _image_headers(series: Series) -> list[Dataset]:
-    """Read the header of every image; that of a frame gets its ReferencedFrameNumber, which counts from 1."""
-    files = {path: read_dataset(path, pixels=False) for path in {one.path for one in series.instances}}
-    headers = []
-    for one in series.instances:
-        header = files[one.path] if one.frame is None else frame_dataset(files[one.path], one.frame)
-        if one.frame is not None:
-            header.ReferencedFrameNumber = one.frame + 1
-        headers.append(header)
-    return headers
-
-
-def _only_series(path: Path, modality: Modality) -> Series:
-    """Find the single series of the modality below `path`; errors quote no header and no name of its files."""
-    instances = []
-    for file in find_files(path) if path.is_dir() else [path]:
-        try:
-            instances += read_instances(file)
-        except Unreadable:
-            # a CD holds viewers and indexes beside the images
-            continue
-    series = group(instances, key=lambda instance: ("", instance.series_uid))
-    wanted = [one for one in series if one.modality == modality]
-    if len(wanted) != 1:
-        found = (
-            ", ".join(f"{one.modality or 'unknown'} with {len(one.instances)} images" for one in series)
-            or "no DICOM"
-        )
-        raise WrongInputError(
-            f"the input holds {found}; expected exactly one {modality} series: give the folder of one series"
-        )
-    return wanted[0]
-
-
-def _require_plausible(array: np.ndarray, modality: Modality, name: str) -> None:
-    """Raise WrongInputError for a CT given as MR and for an MR given as CT, by the darkest values."""
-    low = float(np.percentile(array, 1))
-    if modality == "MR" and low < NO_MR_BELOW:
-        raise WrongInputError(f"{name}: its darkest values are {low:.0f}, as of a CT in HU; expected an MR")
-    if modality == "CT" and low >= NO_CT_FROM:
-        raise WrongInputError(
-            f"{name}: its darkest values are {low:.0f}; expected a CT in HU with air near -1000"
-        )

@@ -11,6 +11,7 @@ from torch import Tensor
 from mrct.core.contracts import NORMALIZED_PAIRS, Direction, Split
 from mrct.core.errors import DataError, NotFoundError
 from mrct.core.files import open_array, read_json
+from mrct.imaging.training_domain import TrainingDomain
 from mrct.normalization.normalization import Normalization
 
 #: (patient, k): slice k of the patient's volumes.
@@ -54,11 +55,13 @@ class NormalizedData:
 
     Attributes:
         normalization: The normalization of the volumes to [-1, 1].
+        domain: What the images of the training patients are like.
         pairs: The table `NORMALIZED_PAIRS`.
         patients: By pseudonym.
     """
 
     normalization: Normalization
+    domain: TrainingDomain
     pairs: pd.DataFrame
     patients: dict[str, Patient]
 
@@ -102,10 +105,11 @@ def open_normalized(folder: Path) -> NormalizedData:
         NotFoundError: A file is missing; the text names it and the stage to run.
         DataError: The manifest or the table is not what the stage normalize writes.
     """
-    manifest_file = folder / "manifest.json"
-    if not manifest_file.is_file():
-        raise NotFoundError(f"{manifest_file}: missing; run the normalize stage first (dvc repro normalize)")
-    manifest = read_json(manifest_file)
+    files = [folder / "manifest.json", folder / "domain.json"]
+    for file in files:
+        if not file.is_file():
+            raise NotFoundError(f"{file}: missing; run the normalize stage first (dvc repro normalize)")
+    manifest, domain = map(read_json, files)
     patients = {
         name: Patient(
             name,
@@ -119,7 +123,12 @@ def open_normalized(folder: Path) -> NormalizedData:
         )
         for name, entry in manifest["patients"].items()
     }
-    return NormalizedData(Normalization.from_json(manifest), NORMALIZED_PAIRS.read(folder), patients)
+    return NormalizedData(
+        Normalization.from_json(manifest),
+        TrainingDomain.from_json(domain),
+        NORMALIZED_PAIRS.read(folder),
+        patients,
+    )
 
 
 def epoch_batches(pairs: list[SlicePair], batch_size: int, seed: int, epoch: int) -> list[list[SlicePair]]:

@@ -19,6 +19,7 @@ def save_model(
     weights: dict[str, Tensor],
     config: dict[str, Any],
     normalization: dict[str, Any],
+    domain: dict[str, Any],
 ) -> None:
     """Write one direction; equal content gives equal bytes.
 
@@ -29,8 +30,15 @@ def save_model(
         weights: The network's `state_dict`.
         config: What the method's `build_network` needs.
         normalization: The normalization of images to [-1, 1], as JSON values.
+        domain: What the images of the training are like (mrct/imaging/training_domain.py), as JSON values.
     """
-    header = {"method": method, "direction": direction, "config": config, "normalization": normalization}
+    header = {
+        "method": method,
+        "direction": direction,
+        "config": config,
+        "normalization": normalization,
+        "domain": domain,
+    }
     tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     with atomic_file(path) as partial:
         # One key, since safetensors keeps several in no fixed order. Written as bytes, since safetensors' own files can

@@ -189,10 +189,12 @@ def _write_model(
     facts: dict[str, Any],
 ) -> None:
     """Write <direction>.safetensors from the weights and configuration of each direction, and model.json."""
+    normalization, domain = data.normalization.to_json(), data.domain.to_json()
     for direction, (weights, config) in made.items():
         file = folder / f"{direction}.safetensors"
-        save_model(file, method, direction, dict(weights), config, data.normalization.to_json())
-    described = {"method": method, "normalization": data.normalization.to_json(), "n_pairs": data.pair_counts}
+        save_model(file, method, direction, dict(weights), config, normalization, domain)
+    described = {"method": method, "normalization": normalization, "domain": domain}
+    described |= {"n_pairs": data.pair_counts}
     write_json(folder / "model.json", described | facts)
 
 

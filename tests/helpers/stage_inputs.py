@@ -9,6 +9,7 @@ import pandas as pd
 import SimpleITK as sitk
 
 from helpers.series_factory import write_series
+from helpers.training_domain import selected_acquisitions
 from mrct.core import contracts, files, params
 from mrct.core.contracts import SelectionStatus
 from mrct.imaging import volumes
@@ -114,7 +115,8 @@ def pair_row(patient: str, k: int, split: str) -> dict[str, object]:
 
 
 def write_cohort(root: Path, trainable: bool = True) -> None:
-    """Write data/registered and data/pairs of three patients."""
+    """Write data/registered, data/pairs and data/selected/acquisitions.json of three patients."""
+    files.write_json(root / "selected/acquisitions.json", selected_acquisitions(list(PATIENTS)))
     for number, patient in enumerate(PATIENTS):
         write_registered(root / "registered" / patient, (48 + number, 60 - number), depth=1 + 2 * number)
     rows = [
@@ -131,4 +133,5 @@ def run_normalize(
     root: Path, settings: normalize.Params = NORMALIZE_PARAMS, image_size: int = 64, out: str = "out"
 ) -> dict[str, Any]:
     """Run the stage on what `write_cohort` has written."""
-    return normalize.run(settings, image_size, root / "registered", root / "pairs", root / out)
+    places = (root / "selected/acquisitions.json", root / "registered", root / "pairs", root / out)
+    return normalize.run(settings, image_size, *places)

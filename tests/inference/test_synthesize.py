@@ -9,22 +9,37 @@ import SimpleITK as sitk
 import torch
 from typer.testing import CliRunner
 
+from helpers.training_domain import domain
 from mrct.cli.main import app
 from mrct.core.contracts import Direction
-from mrct.core.errors import DataError
+from mrct.core.errors import DataError, OutputExistsError
 from mrct.dicom.write import write_synthetic_series
 from mrct.imaging.volumes import affine, read_volume
 from mrct.inference.model import Model, load_model
-from mrct.inference.synthesize import WrongInputError, synthesize, translate_volume
+from mrct.inference.source import Request, WrongInputError
+from mrct.inference.synthesize import Synthesized, translate_volume
+from mrct.inference.synthesize import synthesize as synthesize_request
 from mrct.methods.intensity_map import IntensityMapNetwork
 from mrct.networks.whole_volume import VolumeNetwork
 from mrct.normalization.intensity import MrScaling
 from mrct.normalization.normalization import Normalization
+from mrct.selection.parameters import Rules
 from mrct.training.model_file import save_model
 from virtual_hospital.geometry import Grid
 from virtual_hospital.images import to_multiframe
 
 NORMALIZATION = Normalization(64, 4.0, (-1024.0, 3000.0), MrScaling("percentile", (0.5, 99.5)))
+DOMAIN = domain(rules=Rules(), pixel_spacing_mm=3.0, field_mm=180.0)
+ORIGINAL = {
+    "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+    "Manufacturer": "SIEMENS",
+    "SeriesDescription": "x",
+}
+SCANNED = {
+    "MR": ORIGINAL
+    | {"EchoTime": 100.0, "RepetitionTime": 4000.0, "EchoTrainLength": 1, "ScanningSequence": "SE"},
+    "CT": ORIGINAL | {"ConvolutionKernel": "H31s"},
+}
 
 
 @pytest.fixture
@@ -35,7 +50,13 @@ def model_file(tmp_path) -> Path:
     network.table.copy_((hu + 1024) / 4024 * 2 - 1)
     file = tmp_path / "mr_to_ct.safetensors"
     save_model(
-        file, "intensity_map", "mr_to_ct", network.state_dict(), {"bins": 256}, NORMALIZATION.to_json()
+        file,
+        "intensity_map",
+        "mr_to_ct",
+        network.state_dict(),
+        {"bins": 256},
+        NORMALIZATION.to_json(),
+        DOMAIN.to_json(),
     )
     return file
 
@@ -56,11 +77,12 @@ def mr() -> sitk.Image:
 
 @pytest.mark.parametrize(
     "change",
-    [{"direction": "pet_to_ct"}, {"normalization": {"image_size": 64}}],
-    ids=["direction", "normalization"],
+    [{"direction": "pet_to_ct"}, {"normalization": {"image_size": 64}}, {"domain": {"selection": None}}],
+    ids=["direction", "normalization", "domain"],
 )
 def test_a_header_that_this_version_does_not_know_is_an_error_that_names_the_file(tmp_path, change):
-    header = {"direction": "mr_to_ct", "normalization": NORMALIZATION.to_json()} | change
+    header = {"direction": "mr_to_ct", "normalization": NORMALIZATION.to_json(), "domain": DOMAIN.to_json()}
+    header |= change
     save_model(tmp_path / "odd.safetensors", "intensity_map", weights={}, config={"bins": 2}, **header)
     with pytest.raises(DataError, match=r"odd\.safetensors: its header"):
         load_model(tmp_path / "odd.safetensors")
@@ -77,14 +99,24 @@ def test_synthetic_mr_lies_between_0_and_1000_on_the_voxels_of_the_ct(mr):
     assert values[5, 26, 28] == pytest.approx(1000 * 2 * 610 / 4024, rel=0.03)
 
 
-def _dicom(folder: Path, image: sitk.Image, modality: str) -> Path:
-    write_synthetic_series(image, None, folder, modality)
+def _dicom(folder: Path, image: sitk.Image, modality: str, **attributes) -> Path:
+    """Write a series as a scanner does; `attributes` change its headers."""
+    for file in write_synthetic_series(image, None, folder, modality):
+        header = pydicom.dcmread(file)
+        header.PatientID = "A1"
+        header.update(SCANNED[modality] | attributes)
+        del header.DerivationDescription
+        header.save_as(file)
     return folder
+
+
+def synthesize(path: Path, out: Path, model: Model, **options) -> Synthesized:
+    return synthesize_request(Request(path, **options), out, model)
 
 
 def test_nifti_keeps_the_grid_and_gives_hu(tmp_path, mr, model_file):
     sitk.WriteImage(mr, str(tmp_path / "mr.nii.gz"))
-    files, _ = synthesize(tmp_path / "mr.nii.gz", tmp_path / "ct.nii.gz", load_model(model_file))
+    files = synthesize(tmp_path / "mr.nii.gz", tmp_path / "ct.nii.gz", load_model(model_file)).files
     out, source = read_volume(files[0]), read_volume(tmp_path / "mr.nii.gz")
     assert out.GetSize() == source.GetSize()
     assert np.allclose(out.GetOrigin(), source.GetOrigin(), atol=1e-3)
@@ -109,7 +141,7 @@ def test_a_network_of_volumes_sees_the_whole_volume_and_how_far_apart_its_slices
 
 def test_dicom_in_dicom_out_at_the_same_places(tmp_path, mr, model_file):
     source = _dicom(tmp_path / "in", mr, "MR")
-    files, _ = synthesize(source, tmp_path / "out", load_model(model_file))
+    files = synthesize(source, tmp_path / "out", load_model(model_file)).files
     assert len(files) == 10
     headers = sorted((pydicom.dcmread(f) for f in files), key=lambda d: float(d.ImagePositionPatient[2]))
     reference = sorted(
@@ -142,8 +174,8 @@ def _enhanced(folder: Path, image: sitk.Image) -> Path:
 
 def test_an_enhanced_file_gives_what_its_slices_would(tmp_path, mr, model_file):
     source, model = _enhanced(tmp_path / "enhanced", mr), load_model(model_file)
-    files, _ = synthesize(source, tmp_path / "out", model)
-    reference, _ = synthesize(tmp_path / "classic", tmp_path / "expected", model)
+    files = synthesize(source, tmp_path / "out", model).files
+    reference = synthesize(tmp_path / "classic", tmp_path / "expected", model).files
     uids = {pydicom.dcmread(source / "enhanced.dcm").SOPInstanceUID}
     assert len(files) == len(reference) == 10
     for number, pair in enumerate(zip(files, reference, strict=True), 1):
@@ -155,7 +187,7 @@ def test_an_enhanced_file_gives_what_its_slices_would(tmp_path, mr, model_file):
         assert [item.ReferencedFrameNumber for item in found.SourceImageSequence] == [number]
         assert "ReferencedFrameNumber" not in expected.SourceImageSequence[0]
     # the path of the file is accepted as well
-    assert synthesize(source / "enhanced.dcm", tmp_path / "again", model)[0]
+    assert synthesize(source / "enhanced.dcm", tmp_path / "again", model).files
 
 
 def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, mr, model_file):
@@ -163,7 +195,7 @@ def test_a_multi_frame_file_that_does_not_place_its_frames_is_refused(tmp_path, 
     image = pydicom.dcmread(file)
     del image.PerFrameFunctionalGroupsSequence
     image.save_as(file)
-    with pytest.raises(WrongInputError, match="has no usable orientation of its slices or frames"):
+    with pytest.raises(WrongInputError, match="frames have no own geometry"):
         synthesize(file, tmp_path / "out", load_model(model_file))
 
 
@@ -177,20 +209,31 @@ def test_the_input_alone_decides(tmp_path, mr, model_file):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder, mr: _dicom(folder, mr, "CT"), "expected exactly one MR"),
+        (lambda folder, mr: _dicom(folder, mr, "CT"), "holds 1 CT series; expected MR"),
         (lambda folder, mr: _dicom(folder, _coronal(mr), "MR"), "coronal"),
-        (
-            lambda folder, mr: _dicom(_dicom(folder / "a", mr, "MR").parent / "b", mr + 1.0, "MR").parent,
-            "exactly one MR",
-        ),
         (lambda folder, mr: folder, "no such file"),
+        (lambda folder, mr: _with(folder, "notes.txt"), "no CT or MR image .files read: 1"),
+        (lambda folder, mr: _with(folder, "mr.nrrd") / "mr.nrrd", "no CT or MR image .files read: 1"),
+        (lambda folder, mr: folder.mkdir() or folder, "no CT or MR image .files read: 0"),
+        (
+            lambda folder, mr: (
+                _dicom(_dicom(folder / "a", mr, "MR").parent / "b", mr, "MR", PatientID="Q").parent
+            ),
+            "images of 2 PatientIDs; expected one patient",
+        ),
     ],
-    ids=["a CT given as MR", "coronal", "two series", "missing"],
+    ids=["a CT given as MR", "coronal", "missing", "no DICOM", "unknown suffix", "empty", "two patients"],
 )
 def test_wrong_input_is_refused_with_the_reason(tmp_path, mr, model_file, make, message):
     with pytest.raises(WrongInputError, match=message):
         synthesize(make(tmp_path / "in", mr), tmp_path / "out", load_model(model_file))
     assert not (tmp_path / "out").exists()
+
+
+def _with(folder: Path, name: str) -> Path:
+    folder.mkdir()
+    (folder / name).write_text("no image")
+    return folder
 
 
 def _coronal(image: sitk.Image) -> sitk.Image:
@@ -201,7 +244,7 @@ def _coronal(image: sitk.Image) -> sitk.Image:
 
 def test_a_ct_volume_given_as_mr_is_refused(tmp_path, mr, model_file):
     sitk.WriteImage(mr - 1024.0, str(tmp_path / "ct.nii.gz"))
-    with pytest.raises(WrongInputError, match="as of a CT"):
+    with pytest.raises(WrongInputError, match=r"as of a CT|a CT in HU"):
         synthesize(tmp_path / "ct.nii.gz", tmp_path / "out.nii.gz", load_model(model_file))
 
 
@@ -210,6 +253,36 @@ def test_a_full_output_folder_is_left_alone(tmp_path, mr, model_file):
     (tmp_path / "out/mine.txt").write_text("kept")
     with pytest.raises(FileExistsError, match="not empty"):
         synthesize(_dicom(tmp_path / "in", mr, "MR"), tmp_path / "out", load_model(model_file))
+
+
+@pytest.mark.parametrize("name", ["ct.nrrd", "ct.dcm", "ct.gz", "ct.NII.zip", "Dr.Smith"])
+def test_an_unknown_suffix_of_the_output_is_refused(tmp_path, mr, model_file, name):
+    with pytest.raises(DataError, match=r"is no suffix of a volume file.*\.nii\.gz, \.nii, \.mha, \.mhd"):
+        synthesize(_dicom(tmp_path / "in", mr, "MR"), tmp_path / name, load_model(model_file))
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["ct", "scan.2", "2024.05", ".ct"])
+def test_a_name_without_suffix_is_a_new_folder(tmp_path, mr, model_file, name):
+    synthesize(_dicom(tmp_path / "in", mr, "MR"), tmp_path / name, load_model(model_file))
+    assert len(list((tmp_path / name).glob("*.dcm"))) == 10
+
+
+@pytest.mark.parametrize("name", ["ct.NII.GZ", "CT.Nii", "ct.MHA"])
+def test_a_known_suffix_may_be_in_capitals(tmp_path, mr, model_file, name):
+    (file,) = synthesize(_dicom(tmp_path / "in", mr, "MR"), tmp_path / name, load_model(model_file)).files
+    assert file == tmp_path / name
+    assert read_volume(file).GetSize() == (60, 50, 10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "in", "mr_to_ct.safetensors"])
+
+
+def test_no_file_is_overwritten(tmp_path, mr, model_file):
+    path = tmp_path / "mr.nii.gz"
+    sitk.WriteImage(mr, str(path))
+    before = path.read_bytes()
+    with pytest.raises(OutputExistsError, match="exists"):
+        synthesize(path, path, load_model(model_file))
+    assert path.read_bytes() == before
 
 
 def test_command_line(tmp_path, mr, model_file):
