@@ -302,8 +302,9 @@ def test_a_slice_that_the_source_lacks_is_not_invented(tmp_path, mr, model_file)
     lost = sorted(source.iterdir())[4]
     level = pydicom.dcmread(lost).ImagePositionPatient
     lost.unlink()
-    files, notes = synthesize(source, tmp_path / "out", load_model(model_file))
-    assert "1 missing slice interpolated, never used as a pair" in notes
+    written = synthesize(source, tmp_path / "out", load_model(model_file))
+    files = written.files
+    assert "1 missing slice interpolated, never used as a pair" in written.notes
     real = {
         tuple(map(float, one.ImagePositionPatient)): one for one in map(pydicom.dcmread, source.iterdir())
     }
@@ -314,6 +315,6 @@ def test_a_slice_that_the_source_lacks_is_not_invented(tmp_path, mr, model_file)
     assert np.linalg.norm(at - np.array(level, float), axis=1).min() > 4.9
     sources = {one.SourceImageSequence[0].ReferencedSOPInstanceUID for one in made.values()}
     assert sources == {one.SOPInstanceUID for one in real.values()}
-    files, _ = synthesize(source, tmp_path / "ct.nii.gz", load_model(model_file))
+    files = synthesize(source, tmp_path / "ct.nii.gz", load_model(model_file)).files
     hu = sitk.GetArrayFromImage(read_volume(files[0]))
     assert np.flatnonzero((hu == -1024).all(axis=(1, 2))).tolist() == [4]
