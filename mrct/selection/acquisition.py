@@ -100,6 +100,26 @@ def echo_planar(instance: Instance) -> str:
     return "the scanning sequence EP" if "EP" in instance.scanning_sequence else named(instance, "epi")
 
 
+def fluid_attenuated(instance: Instance) -> str:
+    """Return why the instance is a FLAIR, as text for the reason, or ""."""
+    if weighting(instance) == "flair":
+        return f"FLAIR: inversion time {instance.ti_ms:.0f} ms suppresses CSF"
+    if "FLUID ATTENUATED" in instance.image_type:
+        return "FLAIR by its acquisition contrast"
+    found = "" if instance.modality != "MR" or instance.ti_ms else named(instance, "flair")
+    return f"FLAIR: {found}; the header holds no inversion time" if found else ""
+
+
+def without_fat(instance: Instance) -> str:
+    """Return why the instance shows no fat, as text for the reason, or ""."""
+    if weighting(instance) == "stir":
+        return f"STIR: inversion time {instance.ti_ms:.0f} ms suppresses fat"
+    if "FS" in instance.scan_options:  # fat saturation, PS3.3 C.8.3.1.1
+        return "fat suppressed by its scan options"
+    found = named(instance, "fat_suppressed")
+    return f"fat suppressed: {found}" if found else ""
+
+
 def turbo_spin_echo(instance: Instance) -> str:
     """Return the evidence of a turbo or fast spin echo as text for the reason, or "".
 

@@ -24,12 +24,14 @@ from mrct.selection.acquisition import (
     contrast_agent,
     diffusion,
     echo_planar,
+    fluid_attenuated,
     kernel_class,
     named,
     named_device,
     other_body_part,
     turbo_spin_echo,
     weighting,
+    without_fat,
 )
 from mrct.selection.parameters import Rules
 
@@ -250,16 +252,7 @@ def epi(series: Series, rules: Rules) -> str:
 
 
 def flair(series: Series, rules: Rules) -> str:
-    return _evidence(series, _fluid_attenuated)
-
-
-def _fluid_attenuated(image: Instance) -> str:
-    if weighting(image) == "flair":
-        return f"FLAIR: inversion time {image.ti_ms:.0f} ms suppresses CSF"
-    if "FLUID ATTENUATED" in image.image_type:
-        return "FLAIR by its acquisition contrast"
-    found = "" if image.modality != "MR" or image.ti_ms else named(image, "flair")
-    return f"FLAIR: {found}; the header holds no inversion time" if found else ""
+    return _evidence(series, fluid_attenuated)
 
 
 def t1(series: Series, rules: Rules) -> str:
@@ -280,16 +273,7 @@ def _weighted(series: Series, unwanted: str, words: str) -> str:
 
 
 def fat_suppressed(series: Series, rules: Rules) -> str:
-    return _evidence(series, _without_fat) if series.modality == "MR" else ""
-
-
-def _without_fat(image: Instance) -> str:
-    if weighting(image) == "stir":
-        return f"STIR: inversion time {image.ti_ms:.0f} ms suppresses fat"
-    if "FS" in image.scan_options:  # fat saturation, PS3.3 C.8.3.1.1
-        return "fat suppressed by its scan options"
-    found = named(image, "fat_suppressed")
-    return f"fat suppressed: {found}" if found else ""
+    return _evidence(series, without_fat) if series.modality == "MR" else ""
 
 
 def contrast(series: Series, rules: Rules) -> str:

@@ -88,60 +88,82 @@ EXPORTS = {
 }  # fmt: skip
 
 
-def run(source: Path, root: Path) -> list[tuple[str, int, str, str]]:
-    """Run anonymize and select; return (modality, slices, decision, rule) of each series, sorted."""
-    anonymize_export(source, root / "anonymized", demonstration(), Options(1000, False))
-    select.run(select_params(), root / "anonymized", root / "selected")
-    table = contracts.SELECTED_SERIES.read(root / "selected")
-    columns = ["modality", "n_slices", "decision", "rule"]
-    return sorted(map(tuple, table[columns].itertuples(index=False)))
+REFUSED = [("CT", 100, {"uid": "1.2.3.5"}), ("CT", 900, {"uid": "1.2.3.5"}), ("MR", 300, {})]
+HALVES = [("CT", 100, {"uid": "1.2.3.5"}), ("CT", 100, {"uid": "1.2.3.6", "first_mm": 5.0}), ("MR", 300, {})]
+PATIENTS = EXPORTS | {"two scans with one header": REFUSED, "base and vertex": HALVES}
 
 
-def checked(source: Path) -> list[tuple[str, int, str, str]]:
-    report = check(source, select_params().rules())
-    decisions = [one for choice in report.choices for one in choice.decisions]
-    return sorted(
-        (one.series.modality, len(one.series.instances), str(one.outcome), one.verdict.rule)
-        for one in decisions
-    )
+class Results:
+    """The outcome of `check` and of the stage for all exports, each of which is a patient."""
+
+    def __init__(self, root: Path) -> None:
+        for number, scans in enumerate(PATIENTS.values()):
+            for name, (modality, shift, attributes) in zip("cabd", scans, strict=False):
+                who = {"PatientID": f"70{number}", "StudyInstanceUID": f"1.2.{number}"}
+                uid = f"{attributes.get('uid', '1.2.3.4')}.{number}"
+                add(root / "raw" / str(number), name, modality, shift, **attributes | who | {"uid": uid})
+        anonymize_export(root / "raw", root / "anonymized", demonstration(), Options(1000, False))
+        select.run(select_params(), root / "anonymized", root / "selected")
+        self.folder = root / "selected"
+        self.table = contracts.SELECTED_SERIES.read(self.folder)
+        self.checked = check(root / "raw", select_params().rules()).choices
+
+    @staticmethod
+    def pseudonym(case: str) -> str:
+        return demonstration().patient(f"70{list(PATIENTS).index(case)}")
+
+    def volume(self, case: str, kind: str) -> sitk.Image:
+        return read_volume(self.folder / self.pseudonym(case) / f"{kind}.nii.gz")
+
+    def rows(self, case: str) -> list[tuple[str, int, str, str]]:
+        """Return (modality, slices, decision, rule) of each series of the stage's table, sorted."""
+        own = self.table[self.table["patient"] == self.pseudonym(case)]
+        columns = ["modality", "n_slices", "decision", "rule"]
+        return sorted(map(tuple, own[columns].itertuples(index=False)))
+
+    def rows_of_check(self, case: str) -> list[tuple[str, int, str, str]]:
+        """Return the same of the dry run, which orders patients by PatientID."""
+        choice = self.checked[list(PATIENTS).index(case)]
+        return sorted(
+            (one.series.modality, len(one.series.instances), str(one.outcome), one.verdict.rule)
+            for one in choice.decisions
+        )
 
 
-@pytest.mark.parametrize("scans", EXPORTS.values(), ids=EXPORTS)
-def test_each_volume_holds_one_scan_and_check_says_the_same(tmp_path: Path, scans: list) -> None:
-    for name, (modality, shift, attributes) in zip("cabd", scans, strict=False):
-        add(tmp_path / "raw", name, modality, shift, **attributes)
-    rows = run(tmp_path / "raw", tmp_path)
-    assert [row[:3] for row in rows if row[2] == "kept"] == [("CT", 9, "kept"), ("MR", 9, "kept")]
-    assert len(rows) == len(scans)
-    assert checked(tmp_path / "raw") == rows
-    [patient] = (tmp_path / "selected").glob("P*")
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return Results(tmp_path_factory.mktemp("mixed"))
+
+
+@pytest.mark.parametrize("case", EXPORTS)
+def test_each_volume_holds_one_scan(results: Results, case: str) -> None:
+    kept = [row[:3] for row in results.rows(case) if row[2] == "kept"]
+    assert kept == [("CT", 9, "kept"), ("MR", 9, "kept")]
+    assert len(results.rows(case)) == len(EXPORTS[case])
     for kind, shift, offset in (("ct", 100, -1024.0), ("mr", 300, 0.0)):
-        first_mm = next(a.get("first_mm", -40.0) for m, s, a in scans if s == shift)
-        volume = read_volume(patient / f"{kind}.nii.gz")
+        first_mm = next(changes.get("first_mm", -40.0) for _, own, changes in EXPORTS[case] if own == shift)
+        volume = results.volume(case, kind)
         assert volume.GetOrigin()[2] == first_mm
         expected = level_values(shift, first_mm=first_mm) + offset
         np.testing.assert_array_equal(sitk.GetArrayFromImage(volume), expected)
 
 
-def test_two_scans_that_nothing_tells_apart_are_refused_with_the_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", PATIENTS)
+def test_the_dry_run_says_the_same(results: Results, case: str) -> None:
+    assert results.rows_of_check(case) == results.rows(case)
+
+
+def test_two_scans_that_nothing_tells_apart_are_refused_with_the_reason(results: Results) -> None:
     """The instance numbers of both start at 1, and the time of day does not outlive de-identification."""
-    raw = tmp_path / "raw"
-    add(raw, "c", "CT", 100, uid="1.2.3.5")
-    add(raw, "d", "CT", 500, uid="1.2.3.6")
-    add(raw, "e", "CT", 900, uid="1.2.3.6")
-    add(raw, "m", "MR", 300)
-    assert ("CT", 18, "rejected", "geometry") in run(raw, tmp_path)
-    assert ("CT", 18, "rejected", "geometry") in checked(raw)
-    reasons = contracts.SELECTED_SERIES.read(tmp_path / "selected")["reason"]
-    assert reasons.str.contains("several scans in one series, which no header value tells apart").any()
+    assert results.rows("two scans with one header")[0] == ("CT", 18, "rejected", "geometry")
+    assert (
+        results.table["reason"]
+        .str.contains("several scans in one series, which no header value tells apart")
+        .any()
+    )
 
 
-def test_the_two_halves_of_a_head_are_listed_and_used(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    add(raw, "c", "CT", 100, uid="1.2.3.5")
-    add(raw, "d", "CT", 100, first_mm=5.0, uid="1.2.3.6")
-    add(raw, "m", "MR", 300)
-    assert run(raw, tmp_path)[:2] == [("CT", 9, "kept", "")] * 2
-    [patient] = (tmp_path / "selected").glob("P*")
-    volume = sitk.GetArrayFromImage(read_volume(patient / "ct.nii.gz"))
+def test_the_two_halves_of_a_head_are_listed_and_used(results: Results) -> None:
+    assert results.rows("base and vertex")[:2] == [("CT", 9, "kept", "")] * 2
+    volume = sitk.GetArrayFromImage(results.volume("base and vertex", "ct"))
     np.testing.assert_array_equal(volume, level_values(100, 18) - 1024.0)
