@@ -18,6 +18,7 @@ from mrct.cli.volume_check import VolumeCases, find_volume_cases, has_pair, insp
 from mrct.core.contracts import SelectionStatus
 from mrct.core.files import is_volume_file
 from mrct.core.parallel import map_processes
+from mrct.dicom.archives import advice
 from mrct.dicom.copies import without_copies
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.grouping import group
@@ -108,7 +109,7 @@ def check(source: Path, rules: Rules) -> CheckReport:
         expected_pairs=sum(_possible_pairs(choice) for choice in paired),
         disk_bytes=int(n_bytes * _DISK_FACTOR),
         seconds=_seconds(len(files), n_bytes, len(paired)),
-        problem="" if paired else _problem(choices, rules),
+        problem="" if paired else _problem(choices, rules) + advice(skipped),
     )
 
 

@@ -14,7 +14,7 @@ from helpers.phi_factory import person_dataset, save, secrets_in
 from mrct.core.files import read_json
 from mrct.deid import survey, writing
 from mrct.deid.deidentify import Options
-from mrct.deid.pseudonyms import Pseudonyms, demonstration
+from mrct.deid.pseudonyms import Pseudonyms, SamePersons, demonstration
 from mrct.deid.survey import Entry
 from mrct.deid.writing import Chunk, chunk_name
 from mrct.leaks.output_sweep import LeakError
@@ -168,7 +168,7 @@ def test_other_options_keys_joins_sources_values_and_code_have_other_names(tmp_p
         replace(chunk, options=Options(30, False)),
         replace(chunk, options=Options(365, True)),
         replace(chunk, pseudonyms=Pseudonyms(b"k" * 32)),
-        replace(chunk, pseudonyms=replace(KEYS, same_person={"a": "b"})),
+        replace(chunk, pseudonyms=replace(KEYS, same_persons=SamePersons({"a": "b"}))),
         replace(chunk, source=tmp_path / "other"),
         replace(chunk, entries=(Entry(1, tmp_path / "file"),)),
         *(replace(chunk, phi_values=PhiValues(**{kind.name: {"19571103": "PatientBirthDate"}}))
