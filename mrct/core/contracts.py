@@ -166,7 +166,7 @@ class SelectedSeries(Row):
 class SelectedPatient(Row):
     patient: str = Field(description="pseudonym")
     status: SelectionStatus = Field(description="whether the patient has both images")
-    days_between: int | None = Field(description="days between CT and MR; empty: a date is missing")
+    days_between: int | None = Field(description="days between CT and MR; empty: a date is unknown")
     same_frame: bool = Field(description="whether both headers name one frame of reference")
     reason: Text = Field(description="why the patient is not paired, or a remark")
 

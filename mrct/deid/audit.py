@@ -171,23 +171,20 @@ def write_export_audit(
         "already_deidentified_files": record.already_deidentified,
         "joined_patient_ids": joined_patient_ids,
     }
-    n_patients = len({verdict.output.split("/")[1] for verdict in record.kept})
-    _write_summary(folder, summary, record, n_patients, n_values)
+    _write_summary(folder, summary, record, n_values)
 
 
-def write_volume_audit(folder: Path, record: Record, layout: str, n_patients: int, n_values: int) -> None:
+def write_volume_audit(folder: Path, record: Record, layout: str, n_values: int) -> None:
     """Write the audit of a volume layout: audit/files.csv and audit/summary.json."""
     _write_files(folder, record)
-    _write_summary(folder, {"layout": layout}, record, n_patients, n_values)
+    _write_summary(folder, {"layout": layout}, record, n_values)
 
 
 def _write_files(folder: Path, record: Record) -> None:
     AUDITED_FILES.write(folder, (verdict._asdict() for verdict in sorted(record.verdicts)))
 
 
-def _write_summary(
-    folder: Path, summary: dict[str, object], record: Record, n_patients: int, n_values: int
-) -> None:
+def _write_summary(folder: Path, summary: dict[str, object], record: Record, n_values: int) -> None:
     """Write the summary with the entries that all layouts share; `hits` is 0: what has a hit is not published."""
     files: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
@@ -197,7 +194,7 @@ def _write_summary(
             reasons[verdict.action][general_reason(verdict.reason)] += 1
     summary |= {
         "sweep": {"files": len(record.kept), "bytes": record.bytes, "values": n_values, "hits": 0},
-        "patients": n_patients,
+        "patients": len({verdict.output.split("/")[1] for verdict in record.kept}),
         "files": files,
         "reasons": reasons,
     }

@@ -20,7 +20,7 @@ from mrct.core.parallel import map_processes
 from mrct.deid.allow_list import IODS
 from mrct.deid.pseudonyms import Pseudonyms, stripped
 from mrct.dicom.errors import Unreadable
-from mrct.dicom.identity import Person, read_patient_id, read_person, strip
+from mrct.dicom.identity import NO_PATIENT_ID, Person, read_patient_id, read_person, strip
 from mrct.dicom.read import find_files, read_dataset
 from mrct.leaks.phi_values import PhiValues
 
@@ -139,7 +139,7 @@ def _checked(entry: Entry, dataset: Dataset) -> Entry:
         kind = UID_dictionary[sop_class][0] if sop_class in UID_dictionary else "an unknown kind of object"
         return entry.excluded(FileAction.REJECTED, f"not a CT or MR image: {kind}")
     if not entry.patient_id:
-        return entry.excluded(FileAction.REJECTED, "no PatientID: CT and MR cannot be assigned to a patient")
+        return entry.excluded(FileAction.REJECTED, NO_PATIENT_ID)
     if not all(stripped(dataset, keyword) for keyword in _UIDS):
         return entry.excluded(FileAction.REJECTED, "no study, series or instance UID")
     burned = stripped(dataset, "BurnedInAnnotation").upper()

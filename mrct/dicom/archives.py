@@ -6,6 +6,10 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
+
+#: How much of a file tells what it is.
+HEAD_BYTES = 1 << 16
 
 _BEFORE = "not DICOM, but "
 _ADVICE = ": unpack it into the source folder"
@@ -38,7 +42,7 @@ def archive_reason(head: bytes) -> str:
     Office documents and compressed volumes are none.
 
     Args:
-        head: First 64 KiB of the file, or all of it.
+        head: First `HEAD_BYTES` of the file.
     """
     kind = next((name for first, name in _FIRST_BYTES.items() if head.startswith(first)), "")
     if kind == "a zip archive" and head[30:].startswith(_NO_EXPORT):
@@ -51,6 +55,17 @@ def archive_reason(head: bytes) -> str:
     if head.startswith(_DISC, _DISC_PLACE):
         kind = "a disc image"
     return f"{_BEFORE}{kind}{_ADVICE}" if kind else ""
+
+
+def archive_reason_of(path: Path) -> str:
+    """Return `archive_reason` of a file; "" for what is no file or cannot be read."""
+    if not path.is_file():  # opening a pipe would block
+        return ""
+    try:
+        with path.open("rb") as stream:
+            return archive_reason(stream.read(HEAD_BYTES))
+    except OSError:
+        return ""
 
 
 def _unpacked(head: bytes) -> bytes:
@@ -84,7 +99,5 @@ def advice(reasons: Mapping[str, int]) -> str:
     count = sum(n for reason, n in reasons.items() if reason.startswith(_BEFORE) and reason.endswith(_ADVICE))
     if not count:
         return ""
-    rest = "" if count == sum(reasons.values()) else f" of its {sum(reasons.values())} files"
-    return (
-        f"\nThe source holds {count} archives{rest}, which are not opened. Unpack them there, and run again."
-    )
+    files = sum(reasons.values())
+    return f"\n{count} of {files} files in the source are archives, which are not opened. Unpack them there and run again."

@@ -22,6 +22,9 @@ from pydicom.valuerep import TEXT_VR_DELIMS
 
 from mrct.dicom.dates import birth_digits
 
+#: Why an image without PatientID is not used.
+NO_PATIENT_ID = "no PatientID: CT and MR cannot be assigned to a patient"
+
 _PADDING = " \0\t\r\n"
 _ESCAPE = b"\x1b"
 _LOST = "\N{REPLACEMENT CHARACTER}"

@@ -18,6 +18,12 @@ def test_chains_end_at_one_id_and_padding_does_not_count(tmp_path):
     assert read_same_persons(path).joined == {"A1": "C3", "B2": "C3", "D4": "C3"}
 
 
+def test_one_id_twice_confirms_a_person_and_joins_nothing(tmp_path):
+    persons = read_same_persons(table(tmp_path, "patient_id,same_as\nA1,A1 \nA1,B2\nC3,C3\n"))
+    assert persons == SamePersons({"A1": "B2"}, frozenset({"A1", "C3"}))
+    assert "A1" not in repr(persons)
+
+
 def test_joined_ids_share_pseudonym_and_shift_and_others_keep_theirs():
     joined = Pseudonyms(b"k" * 32, SamePersons({"A1": "C3"}))
     alone = Pseudonyms(b"k" * 32)

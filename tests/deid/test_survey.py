@@ -84,7 +84,11 @@ def test_a_file_that_is_excluded_already_still_tells_whose_the_instance_is():
 
 def test_entries_do_not_show_whose_they_are():
     entry = Entry(
-        0, Path("Quenneville"), patient_id="Quenneville", person=Person(birth_date="Quenneville"), sop_uid="Quenneville"
+        0,
+        Path("Quenneville"),
+        patient_id="Quenneville",
+        person=Person(birth_date="Quenneville"),
+        sop_uid="Quenneville",
     )
     assert "Quenneville" not in repr(entry)
     assert exclude_mixed_patients([entry], ALONE) == [entry]
