@@ -100,4 +100,4 @@ def advice(reasons: Mapping[str, int]) -> str:
     if not count:
         return ""
     files = sum(reasons.values())
-    return f"\n{count} of {files} files in the source are archives, which are not opened. Unpack them there and run again."
+    return f"\n{count} of {files} files in the source are archives, which are not opened. Unpack them there."

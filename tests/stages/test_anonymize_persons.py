@@ -4,12 +4,12 @@ import csv
 import gzip
 import json
 import os
+import struct
 from pathlib import Path
 
 import pandas as pd
 import pydicom
 import pytest
-from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from helpers.phi_factory import person_dataset, save, secrets_in
@@ -17,6 +17,7 @@ from mrct.deid.pseudonyms import demonstration
 from stages.anonymize import Params, Source, run
 
 KEYS = demonstration()
+UNREADABLE = bytes(range(0xF8, 0x100))  # no text in UTF-8
 LATIN1_NAME = "M\udcfcller"  # the bytes of a file name in Latin-1, as Python shows them
 
 
@@ -38,15 +39,24 @@ def patients(table: pd.DataFrame) -> list[str]:
 
 
 def add(path: Path, modality="CT", instance=1, charset="ISO_IR 100", stored=None, **changes) -> Path:
-    """Save an image whose elements `stored` hold these bytes, in whatever character set is declared."""
+    """Save an image; in the file, the elements `stored` hold these bytes, in whatever character set is declared."""
     image = person_dataset(modality, instance, **changes)
     image.SpecificCharacterSet = charset
-    for keyword, value in (stored or {}).items():
-        tag = Tag(keyword)
+    marks = {}
+    for number, (keyword, value) in enumerate((stored or {}).items()):
         value += b" " * (len(value) % 2)
-        vr = pydicom.datadict.dictionary_VR(tag)
-        image._dict[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
-    return save(image, path)
+        mark = str(number) * len(value)
+        setattr(image, keyword, mark)
+        tag, vr = Tag(keyword), pydicom.datadict.dictionary_VR(keyword)
+        head = struct.pack("<HH2sH", tag.group, tag.element, vr.encode(), len(value))
+        marks[head + mark.encode()] = head + value
+    save(image, path)
+    content = path.read_bytes()
+    for mark, value in marks.items():
+        assert content.count(mark) == 1
+        content = content.replace(mark, value)
+    path.write_bytes(content)
+    return path
 
 
 def test_ids_that_no_decoder_reads_are_other_persons_if_their_bytes_differ(tmp_path):
@@ -76,10 +86,10 @@ def test_the_bytes_of_an_id_that_no_decoder_reads_are_searched_for(tmp_path, mon
     def leaky(dataset, path):
         honest(dataset, path)
         content = path.read_bytes()
-        path.write_bytes(content.replace(b"SIEMENS ", b"\xff\xfe774411"[:8]))
+        path.write_bytes(content.replace(b"SIEMENS ", UNREADABLE))
 
     monkeypatch.setattr(writing, "save_dataset", leaky)
-    add(tmp_path / "raw" / "a", charset="ISO_IR 192", stored={"PatientID": b"\xff\xfe774411"[:8]})
+    add(tmp_path / "raw" / "a", charset="ISO_IR 192", stored={"PatientID": UNREADABLE})
     with pytest.raises(ValueError, match="would hold the patient's PatientID"):
         anonymize(tmp_path)
 
