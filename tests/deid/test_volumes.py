@@ -391,3 +391,19 @@ def test_a_text_of_header_case_or_path_in_an_output_costs_that_case_alone(tmp_pa
     assert len(list((tmp_path / "out" / "images").iterdir())) == 1
     summary = json.loads((tmp_path / "out" / "audit" / "summary.json").read_text())
     assert (summary["patients"], summary["sweep"]["files"], summary["sweep"]["hits"]) == (1, 2, 0)
+
+
+def test_a_case_in_a_folder_whose_name_is_not_utf8_is_written_and_searched(tmp_path):
+    for case in ("M\udcfcller", "other"):
+        for name in ("ct", "mr"):
+            volume(tmp_path / "in" / "a" / f"{name}.nii.gz")
+        (tmp_path / "in" / "a").rename(tmp_path / "in" / case)
+    anonymize_volumes(tmp_path / "in", "synthrad", tmp_path / "out", KEYS)
+    rows = pd.read_csv(tmp_path / "out" / "audit" / "files.csv", keep_default_na=False)
+    assert rows.action.tolist() == ["kept"] * 4
+
+
+def test_a_source_of_archives_says_what_to_do(tmp_path):
+    (tmp_path / "Task1.zip").write_bytes(b"PK\x03\x04" * 10)
+    with pytest.raises(FileNotFoundError, match="1 of 1 files in the source are archives"):
+        anonymize_volumes(tmp_path, "synthrad", tmp_path / "out", KEYS)
