@@ -279,7 +279,7 @@ ATTRIBUTE_RULES = {
     ),
     "pseudonym": ("the patient's pseudonym takes its place", "images of one patient stay together"),
     "date": (
-        "moved by the patient's one shift; a partial or impossible date is emptied",
+        "moved by the patient's one shift; a partial or impossible date and a placeholder are emptied",
         "the days between examinations stay exact; `select` needs those between CT and MR",
     ),
     "date_time": ("the date is moved as above, the time of day goes", "as a date"),

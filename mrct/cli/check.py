@@ -18,9 +18,11 @@ from mrct.cli.volume_check import VolumeCases, find_volume_cases, has_pair, insp
 from mrct.core.contracts import SelectionStatus
 from mrct.core.files import is_volume_file
 from mrct.core.parallel import map_processes
+from mrct.dicom.archives import advice
 from mrct.dicom.copies import without_copies
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.grouping import group
+from mrct.dicom.identity import NO_PATIENT_ID
 from mrct.dicom.read import find_files
 from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.stack import plane
@@ -95,7 +97,8 @@ def check(source: Path, rules: Rules) -> CheckReport:
     if not paired and any(map(is_volume_file, paths)):
         cases = find_volume_cases(source, paths)
         if has_pair(cases) or not instances:
-            return _report_volumes(inspect_volumes(cases, len(paths)), len(paths))
+            report = _report_volumes(inspect_volumes(cases, len(paths)), len(paths))
+            return replace(report, notes=(*report.notes, *_notes(paths)))
     files = {instance.path for instance in instances}
     n_bytes = sum(path.stat().st_size for path in files)
     return CheckReport(
@@ -108,8 +111,27 @@ def check(source: Path, rules: Rules) -> CheckReport:
         expected_pairs=sum(_possible_pairs(choice) for choice in paired),
         disk_bytes=int(n_bytes * _DISK_FACTOR),
         seconds=_seconds(len(files), n_bytes, len(paired)),
-        problem="" if paired else _problem(choices, rules),
+        problem="" if paired else _problem(choices, rules) + advice(skipped),
+        notes=_notes(paths),
     )
+
+
+def _notes(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Warn of file names that this program reads and DVC does not (PEP 383: their bytes are surrogates in a str)."""
+    count = sum(not _is_utf8(path) for path in paths)
+    if not count:
+        return ()
+    return (
+        f"{count} paths are not UTF-8; `dvc repro` cannot track them. Rename them, for example with "
+        "`convmv -f latin1 -t utf-8 -r --notest FOLDER`.",
+    )
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _problem(choices: Sequence[Choice], rules: Rules) -> str:
@@ -140,6 +162,8 @@ def _read_one(path: Path) -> list[Instance] | str:
         return _BY_PRODUCT if is_volume_file(path) else error.reason
     if instances[0].sop_class_uid not in IMAGE_CLASSES:
         return "no CT or MR image (report, screen capture, plan, media directory ...)"
+    if not instances[0].patient_id:
+        return NO_PATIENT_ID
     return instances
 
 

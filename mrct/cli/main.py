@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="MR-CT synthesis of the brain. The pipeline itself runs with `dvc repro`.",
 )
+for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, TextIOWrapper):  # a file name may hold bytes that no terminal shows
+        stream.reconfigure(errors="backslashreplace")
 console = Console()
 errors = Console(stderr=True)
 

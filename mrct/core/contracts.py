@@ -4,6 +4,7 @@ Conventions: `patient` is a pseudonym (`P` and 10 hex digits), `series` a name w
 slice from the feet up, starting at 0. Positions are in mm in the patient's coordinate system (LPS).
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -113,6 +114,11 @@ class VirtualPair(Row):
     inside_ct: bool = Field(description="whether the CT covers the head in this slice")
 
 
+def general_reason(reason: str) -> str:
+    """Replace `file 12` in a reason by `another file`, so that equal reasons are counted as one."""
+    return re.sub(r"\bfile \d+", "another file", reason)
+
+
 class AuditedFile(Row):
     source_index: int = Field(
         description="place in the sorted listing of the source; file names may hold names"
@@ -160,7 +166,7 @@ class SelectedSeries(Row):
 class SelectedPatient(Row):
     patient: str = Field(description="pseudonym")
     status: SelectionStatus = Field(description="whether the patient has both images")
-    days_between: int | None = Field(description="days between CT and MR; empty: a date is missing")
+    days_between: int | None = Field(description="days between CT and MR; empty: a date is unknown")
     same_frame: bool = Field(description="whether both headers name one frame of reference")
     reason: Text = Field(description="why the patient is not paired, or a remark")
 

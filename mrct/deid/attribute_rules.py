@@ -22,15 +22,12 @@ from pydicom.valuerep import format_number_as_ds
 from mrct.core.contracts import AttributeAction
 from mrct.deid.allow_list import Rule
 from mrct.deid.pseudonyms import Pseudonyms
+from mrct.dicom.dates import parse_event
 from mrct.dicom.header import names_agent, written_numbers
 from mrct.leaks.vocabulary import clean
 
 Value = str | int | float | bytes
 
-# DA; the dots are the format of ACR-NEMA, which must still be read (PS3.5 6.2)
-_DATE = re.compile(r"(\d{4})(?:(\d{2})(\d{2})|\.(\d{2})\.(\d{2}))")
-# DT: at least a whole date; a time, a fraction and an offset from UTC may follow
-_DATE_TIME = re.compile(r"(\d{8})(?:\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?")
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _INTEGER = {"IS", "US", "UL", "SS", "SL", "UV", "SV", "AT"}
 # PS3.5 table 6.2-1: maximum length of a value in characters
@@ -59,6 +56,7 @@ class Context:
         patient: Pseudonym of the patient.
         shift_days: Shift of the dates; None if another tool has removed the dates, so that all dates are emptied.
         retain_age_and_sex: Whether age and sex are kept.
+        dates_moved: Whether another tool may have moved the dates, so that any year is possible.
         signed: Whether the stored pixels are signed.
     """
 
@@ -66,6 +64,7 @@ class Context:
     patient: str
     shift_days: int | None
     retain_age_and_sex: bool
+    dates_moved: bool
     signed: bool
 
 
@@ -133,35 +132,26 @@ def _pseudonym(value: Value, vr: str, context: Context) -> str:
 
 
 def _date(value: Value, vr: str, context: Context) -> str:
-    return "" if context.shift_days is None else shift_date(str(value), context.shift_days)
+    """Move a DA or DT value; the result is a whole date.
+
+    Time of day and time zone are removed: with a hospital's schedule they identify the patient. A date that cannot be
+    true is emptied: moved, a placeholder would look like a date.
+    """
+    found = parse_event(str(value), context.dates_moved)
+    if found is None or context.shift_days is None:
+        return ""
+    return shifted(found, context.shift_days)
 
 
-def _date_time(value: Value, vr: str, context: Context) -> str:
-    return "" if context.shift_days is None else shift_date_time(str(value), context.shift_days)
-
-
-def shift_date(text: str, days: int) -> str:
-    """Move a DA value (YYYYMMDD) by `days` on the calendar; "" for a partial, impossible or unrepresentable date.
+def shifted(day: date, days: int) -> str:
+    """Move a date by `days` on the calendar and write it as YYYYMMDD; "" if it cannot be represented.
 
     This implements the option Modified Dates of PS3.15 annex E: the days between two dates of a patient do not change.
     """
-    match = _DATE.fullmatch(text.strip())
-    if match is None:
-        return ""
-    year, month, day = (int(part) for part in match.groups() if part is not None)
     try:
-        return f"{date(year, month, day) + timedelta(days):%Y%m%d}".zfill(8)
-    except (ValueError, OverflowError):
+        return f"{day + timedelta(days):%Y%m%d}".zfill(8)
+    except OverflowError:
         return ""
-
-
-def shift_date_time(text: str, days: int) -> str:
-    """Convert a DT value to the shifted local date; "" as in `shift_date`.
-
-    Time of day and time zone are removed: with a hospital's schedule they identify the patient.
-    """
-    match = _DATE_TIME.fullmatch(text.strip())
-    return shift_date(match.group(1), days) if match else ""
 
 
 def _words(use: str) -> Callable[[Value, str, Context], str]:
@@ -237,7 +227,7 @@ _RULES: dict[str, Callable[[Value, str, Context], str | int | float | None]] = {
     "uid": _uid,
     "pseudonym": _pseudonym,
     "date": _date,
-    "date_time": _date_time,
+    "date_time": _date,
     "code": _words("code"),
     "descriptor": _words("descriptor"),
     "device": _words("device"),

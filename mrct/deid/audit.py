@@ -7,19 +7,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mrct.core.contracts import AUDITED_ATTRIBUTES, AUDITED_FILES, AttributeAction, FileAction
+from mrct.core.contracts import (
+    AUDITED_ATTRIBUTES,
+    AUDITED_FILES,
+    AttributeAction,
+    FileAction,
+    general_reason,
+)
 from mrct.core.errors import DataError
 from mrct.core.files import write_json
 from mrct.deid.allow_list import EDITION
 from mrct.deid.cleaner import Change
 from mrct.deid.deidentify import CODES, METHOD, Options
+from mrct.dicom.archives import advice
 from mrct.leaks.evidence import build_index
 from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
 
 _SHOWN_REASONS = 8
 # indices, counts and pseudonyms are written by this program; their digits may equal a value by chance
-_OURS = re.compile(rb"^\d+,|,\d+$|: \d+,?$|images/P[0-9a-f]{10}(?:/[0-9a-f]+)*/[a-z0-9.]+$", re.MULTILINE)
+_OURS = re.compile(
+    rb"^\d+,|,\d+$|: \d+,?$|\bfile \d+|images/P[0-9a-f]{10}(?:/[0-9a-f]+)*/[a-z0-9.]+$", re.MULTILINE
+)
 
 
 class Verdict(NamedTuple):
@@ -40,12 +49,14 @@ class Record:
         changes: Number of times that each change of an attribute was made in the images that are kept.
         already_deidentified: Number of kept images that another tool had de-identified.
         bytes: Total size of the kept images.
+        leak: Why nothing of these files' patient may be published; "" if all outputs are clean.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
     changes: Counter[Change] = field(default_factory=Counter)
     already_deidentified: int = 0
     bytes: int = 0
+    leak: str = ""
 
     @property
     def kept(self) -> list[Verdict]:
@@ -58,6 +69,20 @@ class Record:
         self.changes.update(other.changes)
         self.already_deidentified += other.already_deidentified
         self.bytes += other.bytes
+        self.leak = self.leak or other.leak
+
+    def withdrawn(self) -> "Record":
+        """Return the record of a patient of whom nothing is published: the files are rejected because of the leak."""
+        reason = (
+            f"{self.leak}: nothing of this patient was published; report the attribute, or take the file out of the "
+            "source"
+        )
+        published = (FileAction.KEPT, FileAction.DUPLICATE)
+        verdicts = [
+            Verdict(one.source_index, FileAction.REJECTED, reason) if one.action in published else one
+            for one in self.verdicts
+        ]
+        return Record(verdicts, leak=self.leak)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""
@@ -76,7 +101,7 @@ class Record:
                 for tag, keyword, profile, action, count in content["changes"]
             }
         )
-        return cls(verdicts, changes, content["already_deidentified"], content["bytes"])
+        return cls(verdicts, changes, content["already_deidentified"], content["bytes"], content["leak"])
 
 
 def require_kept(root: Path, record: Record) -> None:
@@ -87,13 +112,14 @@ def require_kept(root: Path, record: Record) -> None:
     """
     if record.kept:
         return
-    counts = Counter((verdict.action, verdict.reason) for verdict in record.verdicts)
+    counts = Counter((verdict.action, general_reason(verdict.reason)) for verdict in record.verdicts)
+    reasons = Counter(verdict.reason for verdict in record.verdicts)
     lines = [
         f"  {count} {action}: {reason}" for (action, reason), count in counts.most_common(_SHOWN_REASONS)
     ]
     raise DataError(
         f"{root}: none of its {len(record.verdicts)} files can be used; expected CT and MR images in the layout "
-        "named by the key `source_layout` (dicom | synthrad | rire)\n" + "\n".join(lines)
+        "named by the key `source_layout` (dicom | synthrad | rire)\n" + "\n".join(lines) + advice(reasons)
     )
 
 
@@ -145,33 +171,30 @@ def write_export_audit(
         "already_deidentified_files": record.already_deidentified,
         "joined_patient_ids": joined_patient_ids,
     }
-    n_patients = len({verdict.output.split("/")[1] for verdict in record.kept})
-    _write_summary(folder, summary, record, n_patients, n_values)
+    _write_summary(folder, summary, record, n_values)
 
 
-def write_volume_audit(folder: Path, record: Record, layout: str, n_patients: int, n_values: int) -> None:
+def write_volume_audit(folder: Path, record: Record, layout: str, n_values: int) -> None:
     """Write the audit of a volume layout: audit/files.csv and audit/summary.json."""
     _write_files(folder, record)
-    _write_summary(folder, {"layout": layout}, record, n_patients, n_values)
+    _write_summary(folder, {"layout": layout}, record, n_values)
 
 
 def _write_files(folder: Path, record: Record) -> None:
     AUDITED_FILES.write(folder, (verdict._asdict() for verdict in sorted(record.verdicts)))
 
 
-def _write_summary(
-    folder: Path, summary: dict[str, object], record: Record, n_patients: int, n_values: int
-) -> None:
-    """Write the summary with the entries that all layouts share; `hits` is 0, because any hit raises an error."""
+def _write_summary(folder: Path, summary: dict[str, object], record: Record, n_values: int) -> None:
+    """Write the summary with the entries that all layouts share; `hits` is 0: what has a hit is not published."""
     files: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
     for verdict in record.verdicts:
         files[verdict.action] += 1
         if verdict.action not in (FileAction.KEPT, FileAction.DUPLICATE):
-            reasons[verdict.action][verdict.reason] += 1
+            reasons[verdict.action][general_reason(verdict.reason)] += 1
     summary |= {
         "sweep": {"files": len(record.kept), "bytes": record.bytes, "values": n_values, "hits": 0},
-        "patients": n_patients,
+        "patients": len({verdict.output.split("/")[1] for verdict in record.kept}),
         "files": files,
         "reasons": reasons,
     }

@@ -21,8 +21,10 @@ from mrct.core.contracts import AttributeAction
 from mrct.deid.allow_list import IODS
 from mrct.deid.attribute_rules import Context
 from mrct.deid.cleaner import Change, Encoding, cleaner_for, encoded
-from mrct.deid.pseudonyms import Pseudonyms, strip, stripped
+from mrct.deid.pseudonyms import Pseudonyms, stripped
+from mrct.dicom.dates import may_be_moved
 from mrct.dicom.errors import Unreadable
+from mrct.dicom.identity import read_patient_id
 from mrct.dicom.pixels import native_pixels
 from mrct.leaks.vocabulary import clean
 
@@ -114,15 +116,16 @@ def _declared_dates(dataset: Dataset) -> str:
 
 def _context(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> Context:
     """Make the context; dates that another tool has shifted stay as they are, and dates that it removed are emptied."""
-    patient_id = strip(str(dataset.PatientID))
-    shift_days: int | None = pseudonyms.shift_days(patient_id, options.max_shift_days)
+    owner = read_patient_id(dataset)
+    shift_days: int | None = pseudonyms.shift_days(owner, options.max_shift_days)
     if is_deidentified(dataset):
         shift_days = None if _declared_dates(dataset) == "REMOVED" else 0
     return Context(
         pseudonyms=pseudonyms,
-        patient=pseudonyms.patient(patient_id),
+        patient=pseudonyms.patient(owner),
         shift_days=shift_days,
         retain_age_and_sex=options.retain_age_and_sex,
+        dates_moved=may_be_moved(dataset),
         signed=dataset.get("PixelRepresentation") == 1,
     )
 

@@ -1,7 +1,10 @@
 """De-identification of a whole DICOM export: survey, planning, writing with a search of every byte, audit."""
 
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mrct.core.files import output_folder
 from mrct.core.resume import map_resumable, work_folder
@@ -23,7 +26,9 @@ def anonymize_export(source: Path, out: Path, pseudonyms: Pseudonyms, options: O
 
     `out` gets images/<patient>/<study>/<series>/<instance>.dcm, audit/ and manifest.json, and appears only when it is
     complete. Each image is searched for the identifying values of its person, and the audit for those of all persons. A
-    stopped run leaves its finished chunks next to `out`, under keyed names and without header values. The next run
+    patient with a value in an image is rejected, and none of the patient's images is published.
+
+    A stopped run leaves its finished chunks next to `out`, under keyed names and without header values. The next run
     with the same code, options, key, source and values continues from them.
 
     Args:
@@ -37,7 +42,7 @@ def anonymize_export(source: Path, out: Path, pseudonyms: Pseudonyms, options: O
 
     Raises:
         DataError: No file can be used, or two patients got the same pseudonym.
-        LeakError: An output file holds an identifying value. Nothing is published, and the finished chunks are removed.
+        LeakError: The audit holds an identifying value. Nothing is published, and the finished chunks are removed.
         NotFoundError: `source` is no folder, or it is empty.
         RunError: Another run is writing the same output.
     """
@@ -47,8 +52,9 @@ def anonymize_export(source: Path, out: Path, pseudonyms: Pseudonyms, options: O
         people = survey.by_person(pseudonyms)
         chunks = _chunks(source, folder, survey.entries, people, pseudonyms, options)
         record = _excluded(survey.entries)
-        for result in map_resumable(write_and_sweep, chunks, _STAGE, work, chunk_name):
-            record.add(Record.from_json(result))
+        results = map_resumable(write_and_sweep, chunks, _STAGE, work, chunk_name)
+        for patient, written in _by_patient(chunks, results).items():
+            record.add(_publishable(written, folder / "images" / patient))
         audit.require_kept(source, record)
         audit.write_manifest(folder, "dicom", registered=False, mr_weighting="unknown")
         n_values = sum(map(len, people.values()))
@@ -60,9 +66,10 @@ def anonymize_export(source: Path, out: Path, pseudonyms: Pseudonyms, options: O
 
 def _count_joined(survey: Survey, pseudonyms: Pseudonyms) -> int:
     """Count the PatientIDs of the export that are joined to another one; warn about ids that only the table holds."""
-    joins = pseudonyms.same_person
+    persons = pseudonyms.same_persons
+    joins = persons.joined
     present = {entry.patient_id for entry in survey.entries}
-    absent = {*joins, *joins.values()} - present
+    absent = {*joins, *joins.values(), *persons.confirmed} - present
     if absent:
         print(f"anonymize.same_person: {len(absent)} of its ids do not occur in the source", file=sys.stderr)
     return len(present & joins.keys())
@@ -70,6 +77,24 @@ def _count_joined(survey: Survey, pseudonyms: Pseudonyms) -> int:
 
 def _excluded(entries: list[Entry]) -> Record:
     return Record([Verdict(one.index, one.action, one.reason) for one in entries if one.action is not None])
+
+
+def _by_patient(chunks: Sequence[Chunk], results: Sequence[dict[str, Any]]) -> dict[str, Record]:
+    """Join the records of each patient's chunks, by pseudonym; the first leak stands for all."""
+    records: dict[str, Record] = {}
+    for chunk, result in zip(chunks, results, strict=True):
+        patient = chunk.pseudonyms.patient(chunk.entries[0].patient_id)
+        records.setdefault(patient, Record()).add(Record.from_json(result))
+    return records
+
+
+def _publishable(record: Record, images: Path) -> Record:
+    """Return the record of a patient's files; if one of them leaks, remove all images of the patient."""
+    if not record.leak:
+        return record
+    shutil.rmtree(images, ignore_errors=True)
+    print(f"anonymize: {record.leak}; this patient is left out", file=sys.stderr)
+    return record.withdrawn()
 
 
 def _chunks(

@@ -19,6 +19,7 @@ from pydicom._uid_dict import UID_dictionary
 
 from mrct.core.errors import DataError
 from mrct.core.files import atomic_file, write_private_rows
+from mrct.dicom.identity import strip
 from mrct.dicom.uids import uid_from_digest
 
 #: Published on purpose: the virtual cohort holds no real person, and all clones of the repository get the same bytes.
@@ -38,9 +39,17 @@ class SamePersonError(DataError):
     """The table of same persons is missing, or one of its rows is ambiguous."""
 
 
-def strip(text: str) -> str:
-    """Remove the blanks and NULs that pad a DICOM value to an even length."""
-    return text.strip(" \0\t\r\n")
+@dataclass(frozen=True)
+class SamePersons:
+    """What the hospital's table says about its PatientIDs.
+
+    Attributes:
+        joined: PatientID -> the PatientID at the end of its chain, which stands for the same person.
+        confirmed: PatientIDs that belong to one person each, whatever the names and birth dates say.
+    """
+
+    joined: Mapping[str, str] = field(default_factory=dict, repr=False)
+    confirmed: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def stripped(dataset: Dataset, keyword: str) -> str:
@@ -54,31 +63,32 @@ class Pseudonyms:
 
     Attributes:
         key: The secret; `repr` hides it.
-        same_person: PatientID -> the PatientID that stands for the same person.
-        same_person_table: The file of the export from which `same_person` was read, if there is one.
+        same_persons: The PatientIDs that the hospital's table joins or confirms.
+        same_person_table: The file of the export from which `same_persons` was read, if there is one.
     """
 
     key: bytes = field(repr=False)
-    same_person: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    same_persons: SamePersons = field(default=SamePersons(), repr=False, hash=False)
     same_person_table: Path | None = field(default=None, repr=False, hash=False)
 
     def joined(self, root: Path, name: str) -> "Pseudonyms":
-        """Return this mapping with the PatientIDs joined by the table `name` in the export `root`.
+        """Return this mapping with the PatientIDs joined and confirmed by the table `name` in the export `root`.
 
         Raises:
             SamePersonError: There is no such table inside `root`, or one of its rows is ambiguous.
         """
         table = _find_same_person_table(root, name)
-        return replace(self, same_person=read_same_person(table), same_person_table=table)
+        return replace(self, same_persons=read_same_persons(table), same_person_table=table)
 
     def digest(self, label: str, value: str) -> bytes:
         """Return 32 bytes of HMAC-SHA256 under the key."""
-        return hmac.digest(self.key, f"{label}\0{value}".encode(), "sha256")
+        text = f"{label}\0{value}".encode("utf-8", "surrogatepass")  # of file names that are not UTF-8
+        return hmac.digest(self.key, text, "sha256")
 
     def person(self, patient_id: str) -> str:
         """Return the PatientID that stands for the person, without padding; only the table joins ids."""
         patient_id = strip(patient_id)
-        return self.same_person.get(patient_id, patient_id)
+        return self.same_persons.joined.get(patient_id, patient_id)
 
     def patient(self, patient_id: str) -> str:
         """Map a PatientID to "P" and 10 hexadecimal digits.
@@ -185,7 +195,7 @@ def is_new_key(memory: Path, pseudonyms: Pseudonyms, source: Path) -> bool:
 
     The folder `memory` holds one file per source. Its content is a keyed hash, from which the key cannot be computed.
     """
-    place = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
+    place = hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16]
     record, mark = memory / f"key-{place}", pseudonyms.digest("key", "").hex()
     before = record.read_text() if record.is_file() else mark
     with atomic_file(record) as partial:
@@ -210,11 +220,11 @@ class _Target(NamedTuple):
     row: int
 
 
-def read_same_person(path: Path) -> dict[str, str]:
-    """Read the table in which the hospital joins PatientIDs of one person: CSV in UTF-8, patient_id and same_as.
+def read_same_persons(path: Path) -> SamePersons:
+    r"""Read the table of same persons: CSV in UTF-8, patient_id and same_as.
 
-    Returns:
-        Each joined PatientID -> the PatientID at the end of its chain, without padding.
+    A row joins two PatientIDs of one person. A row that names one id twice confirms that its files show one person. An
+    id that is no text is written as `mrct.dicom.identity.read_patient_id` spells it, with \xNN for a byte.
 
     Raises:
         SamePersonError: The table is not such a CSV, or a row is ambiguous. The message names the row (the header is
@@ -235,16 +245,25 @@ def read_same_person(path: Path) -> dict[str, str]:
             f"{len(found)}, {unknown} of them unknown; correct the table's first row"
         )
     targets: dict[str, _Target] = {}
+    confirmed = set()
     for number, row in rows:
-        _add_join(targets, row, number)
-    return {patient_id: _end_of_chain(patient_id, targets) for patient_id in targets}
+        patient_id, same_as = _two_ids(row, number)
+        if patient_id == same_as:
+            confirmed.add(patient_id)
+        else:
+            _add_join(targets, patient_id, same_as, number)
+    joined = {patient_id: _end_of_chain(patient_id, targets) for patient_id in targets}
+    return SamePersons(joined, frozenset(confirmed))
 
 
-def _add_join(targets: dict[str, _Target], row: Mapping[str | None, object], number: int) -> None:
-    values = [strip(str(row[column] or "")) for column in _SAME_PERSON_COLUMNS]
-    if None in row or not all(values):
+def _two_ids(row: Mapping[str | None, object], number: int) -> tuple[str, str]:
+    patient_id, same_as = (strip(str(row[column] or "")) for column in _SAME_PERSON_COLUMNS)
+    if None in row or not patient_id or not same_as:
         raise SamePersonError(f"anonymize.same_person, row {number}: expected two ids")
-    patient_id, same_as = values
+    return patient_id, same_as
+
+
+def _add_join(targets: dict[str, _Target], patient_id: str, same_as: str, number: int) -> None:
     target = targets.setdefault(patient_id, _Target(same_as, number))
     if target.patient_id != same_as:
         raise SamePersonError(

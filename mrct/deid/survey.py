@@ -4,10 +4,10 @@ Each file gets a verdict or remains a candidate; reasons hold no header value. T
 all files of a person as well, because each image of the person is searched for all of them.
 """
 
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,17 +18,15 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from mrct.core.contracts import FileAction
 from mrct.core.parallel import map_processes
 from mrct.deid.allow_list import IODS
-from mrct.deid.pseudonyms import Pseudonyms, strip, stripped
+from mrct.deid.pseudonyms import Pseudonyms, stripped
 from mrct.dicom.errors import Unreadable
+from mrct.dicom.identity import NO_PATIENT_ID, Person, read_patient_id, read_person, strip
 from mrct.dicom.read import find_files, read_dataset
 from mrct.leaks.phi_values import PhiValues
 
 _UIDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _FEWEST, _MOST, _CHUNKS = 16, 256, 64
-_MIXED = (
-    "two different persons under one PatientID (names or birth dates differ): the patient is stopped; "
-    "correct the export"
-)
+_MOST_SHOWN = 5
 _SHARED = (
     "the same SOP Instance UID under two PatientIDs: it is not known whose image it is; correct the export"
 )
@@ -47,9 +45,8 @@ class Entry:
         path: The file.
         action: The verdict; None while the file is a candidate.
         reason: Why the file is not kept.
-        patient_id: PatientID without padding.
-        name: Words of PatientName in its alphabetic form, case folded.
-        birth_date: PatientBirthDate.
+        patient_id: PatientID (`mrct.dicom.identity`).
+        person: Name and birth date.
         sop_uid: SOPInstanceUID.
     """
 
@@ -58,8 +55,7 @@ class Entry:
     action: FileAction | None = None
     reason: str = ""
     patient_id: str = field(default="", repr=False)
-    name: tuple[str, ...] = field(default=(), repr=False)
-    birth_date: str = field(default="", repr=False)
+    person: Person = field(default=Person(), repr=False)
     sop_uid: str = field(default="", repr=False)
 
     def excluded(self, action: FileAction, reason: str) -> "Entry":
@@ -101,7 +97,7 @@ def survey_export(root: Path, pseudonyms: Pseudonyms) -> Survey:
     for part in map_processes(inspect, chunked(list(enumerate(find_files(root)))), "read headers"):
         survey.add(part)
     entries = [_unless_table(entry, pseudonyms.same_person_table) for entry in survey.entries]
-    survey.entries = exclude_shared_instances(exclude_mixed_patients(entries), pseudonyms)
+    survey.entries = exclude_shared_instances(exclude_mixed_patients(entries, pseudonyms), pseudonyms)
     return survey
 
 
@@ -122,25 +118,15 @@ def inspect(files: Iterable[tuple[int, Path]]) -> Survey:
 def _inspect_file(entry: Entry, phi_values: dict[str, PhiValues]) -> Entry:
     try:
         dataset = read_dataset(entry.path, pixels=False)
-        patient_id = stripped(dataset, "PatientID")
-        phi_values.setdefault(patient_id, PhiValues()).add_dataset(dataset)
-        return _checked(_identified(entry, patient_id, dataset), dataset)
+        # identity comes from the stored bytes, which are lost when the values to search for are collected
+        identified = replace(entry, patient_id=read_patient_id(dataset), person=read_person(dataset))
+        phi_values.setdefault(identified.patient_id, PhiValues()).add_dataset(dataset)
+        identified = replace(identified, sop_uid=stripped(dataset, "SOPInstanceUID"))
+        return _checked(identified, dataset)
     except Unreadable as error:
         return entry.excluded(FileAction.QUARANTINED if error.damaged else FileAction.SKIPPED, error.reason)
     except Exception:  # pydicom converts values on access, and fails in many ways on damaged values
         return entry.excluded(FileAction.QUARANTINED, "damaged DICOM: its identity cannot be parsed")
-
-
-def _identified(entry: Entry, patient_id: str, dataset: Dataset) -> Entry:
-    alphabetic = str(dataset.get("PatientName", "") or "").split("=")[0]
-    name = unicodedata.normalize("NFKC", alphabetic).casefold().replace("^", " ").split()
-    return replace(
-        entry,
-        patient_id=patient_id,
-        name=tuple(name),
-        birth_date=stripped(dataset, "PatientBirthDate"),
-        sop_uid=stripped(dataset, "SOPInstanceUID"),
-    )
 
 
 def _checked(entry: Entry, dataset: Dataset) -> Entry:
@@ -153,7 +139,7 @@ def _checked(entry: Entry, dataset: Dataset) -> Entry:
         kind = UID_dictionary[sop_class][0] if sop_class in UID_dictionary else "an unknown kind of object"
         return entry.excluded(FileAction.REJECTED, f"not a CT or MR image: {kind}")
     if not entry.patient_id:
-        return entry.excluded(FileAction.REJECTED, "no PatientID: CT and MR cannot be assigned to a patient")
+        return entry.excluded(FileAction.REJECTED, NO_PATIENT_ID)
     if not all(stripped(dataset, keyword) for keyword in _UIDS):
         return entry.excluded(FileAction.REJECTED, "no study, series or instance UID")
     burned = stripped(dataset, "BurnedInAnnotation").upper()
@@ -172,23 +158,58 @@ def _is_derived(dataset: Dataset) -> bool:
     return any(str(kind).strip().upper() in ("DERIVED", "SECONDARY") for kind in kinds[:2])
 
 
-def exclude_mixed_patients(entries: Sequence[Entry]) -> list[Entry]:
-    """Reject all files of a PatientID under which two different persons appear."""
+def exclude_mixed_patients(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> list[Entry]:
+    """Reject all files of a PatientID under which two persons appear, unless the table of same persons confirms it."""
     people: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        if entry.patient_id:
+        if entry.patient_id and entry.patient_id not in pseudonyms.same_persons.confirmed:
             people[entry.patient_id].append(entry)
-    mixed = {patient_id for patient_id, members in people.items() if _are_two_persons(members)}
+    mixed = {owner: reason for owner, members in people.items() if (reason := _two_persons(members))}
     return [
-        entry.excluded(FileAction.REJECTED, _MIXED) if entry.patient_id in mixed else entry
+        entry.excluded(FileAction.REJECTED, mixed[entry.patient_id]) if entry.patient_id in mixed else entry
         for entry in entries
     ]
 
 
-def _are_two_persons(entries: Sequence[Entry]) -> bool:
-    names = {entry.name for entry in entries if entry.name}
-    births = {entry.birth_date for entry in entries if entry.birth_date}
-    return len(names) > 1 or len(births) > 1
+def _two_persons(entries: Sequence[Entry]) -> str:
+    """Return why the files of a PatientID are not of one person, by their numbers; "" if nothing says so."""
+    first: dict[Person, int] = {}
+    for entry in entries:
+        first.setdefault(entry.person, entry.index)
+    names = _disagreeing(first, Person.has_another_name)
+    births = _disagreeing(first, Person.has_another_birth_date)
+    if not names and not births:
+        return ""
+    name = (
+        "the names differ"
+        if names
+        else "the names agree"
+        if any(p.name for p in first)
+        else "no name is known"
+    )
+    birth = (
+        "the birth dates differ"
+        if births
+        else "the birth dates agree"
+        if any(p.birth_date for p in first)
+        else "no birth date is known"
+    )
+    files = " and ".join(f"file {index}" for index in sorted({*names, *births})[:_MOST_SHOWN])
+    return (
+        f"two different persons under one PatientID, or two spellings of one: {name}, {birth} (see {files} of the "
+        "sorted listing): the patient is stopped; correct the export, or confirm the PatientID as one person in the "
+        "table anonymize.same_person"
+    )
+
+
+def _disagreeing(first: dict[Person, int], differ: Callable[[Person, Person], bool]) -> list[int]:
+    """Return the files of persons that all disagree with each other: at least two, or none."""
+    pair = next((pair for pair in combinations(first, 2) if differ(*pair)), ())
+    found = list(pair)
+    for one in first if pair else ():
+        if all(differ(one, other) for other in found):
+            found.append(one)
+    return [first[one] for one in found]
 
 
 def exclude_shared_instances(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> list[Entry]:

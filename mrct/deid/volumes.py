@@ -7,6 +7,8 @@ searched for the texts of the source's headers and paths.
 """
 
 import gzip
+import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +23,11 @@ from mrct.core.parallel import map_processes
 from mrct.deid import audit
 from mrct.deid.audit import Record, Verdict
 from mrct.deid.pseudonyms import Pseudonyms
+from mrct.dicom.archives import advice, archive_reason_of
 from mrct.dicom.read import find_files
 from mrct.imaging.stored_volume import VolumeError
 from mrct.imaging.volume_files import read_volume_file
-from mrct.leaks.output_sweep import LeakError, find_leak
+from mrct.leaks.output_sweep import find_leak
 from mrct.leaks.phi_values import PhiValues
 from mrct.leaks.value_sources import add_header
 
@@ -99,7 +102,6 @@ def anonymize_volumes(source: Path, layout: Layout, out: Path, pseudonyms: Pseud
 
     Raises:
         DataError: No file can be used, or two patients got the same pseudonym.
-        LeakError: An output file holds a text of the source. Nothing is published.
         NotFoundError: `source` is no folder, or it holds no volume of this layout.
     """
     files = find_files(source)
@@ -114,12 +116,14 @@ def anonymize_volumes(source: Path, layout: Layout, out: Path, pseudonyms: Pseud
             n_values += written.n_values
         listed = {verdict.source_index for verdict in record.verdicts}
         others = (index for index in range(len(files)) if index not in listed)
-        reason = "not part of the layout"
-        record.verdicts += [Verdict(index, FileAction.SKIPPED, reason) for index in others]
+        record.verdicts += [
+            Verdict(index, FileAction.SKIPPED, archive_reason_of(files[index]) or "not part of the layout")
+            for index in others
+        ]
         audit.require_kept(source, record)
         weighting = weightings.pop() if len(weightings) == 1 else "any"
         audit.write_manifest(folder, "volumes", layout == "synthrad", weighting)
-        audit.write_volume_audit(folder, record, layout, len(cases), n_values)
+        audit.write_volume_audit(folder, record, layout, n_values)
 
 
 def find_cases(root: Path, layout: Layout, files: Sequence[Path]) -> list[Case]:
@@ -138,6 +142,7 @@ def find_cases(root: Path, layout: Layout, files: Sequence[Path]) -> list[Case]:
         expected = "<case>/{mr,ct,mask}.nii.gz" if layout == "synthrad" else "<case>/{mr_*,ct}.nii.gz"
         raise NotFoundError(
             f"{root}: no volume of the layout {layout}; it should hold {expected} (or .nii, .mha)"
+            + advice(Counter(map(archive_reason_of, files)))
         )
     if len({case.identity for case in cases}) < len(cases):
         raise DataError(
@@ -177,8 +182,7 @@ def _case(root: Path, folder: Path, files: Sequence[tuple[Role, SourceFile]]) ->
 def write_case(task: VolumeTask) -> WrittenCase:
     """Write the volumes of one case, or record why they cannot be used.
 
-    Raises:
-        LeakError: An output file holds a text of the source.
+    If an output still holds a text of the source, no file of the case stays.
     """
     case, written = task.case, WrittenCase()
     record = written.record
@@ -196,10 +200,14 @@ def write_case(task: VolumeTask) -> WrittenCase:
         path = task.out / output
         path.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(image, str(path), useCompression=True)
-        _sweep(path, output, patient, phi_values)
         record.bytes += path.stat().st_size
         record.verdicts.append(Verdict(case.files[role].index, FileAction.KEPT, output=output))
     written.n_values = len(phi_values)
+    record.leak = _find_leak(record.kept, task.out, patient, phi_values)
+    if record.leak:
+        shutil.rmtree(task.out / "images" / patient)
+        written.record = record.withdrawn()
+        return written
     written.weighting = weighting_of(case.files["mr"].path)
     return written
 
@@ -239,11 +247,15 @@ def _missing(case: Case) -> str:
     return f"no {' and no '.join(absent)} volume in this case" if absent else ""
 
 
-def _sweep(path: Path, output: str, patient: str, phi_values: PhiValues) -> None:
-    content = path.read_bytes()
-    data = gzip.decompress(content)
-    header, voxels = data[:_NIFTI_HEADER_BYTES], data[_NIFTI_HEADER_BYTES:]
-    names = output.encode() + b"\0" + content[:32]
-    keyword = find_leak(names + header, voxels, phi_values, _WORDS_OF_NIFTI | {patient.lower(), "images"})
-    if keyword is not None:
-        raise LeakError(f"{output}: the output holds the text of the header's {keyword}")
+def _find_leak(written: Sequence[Verdict], out: Path, patient: str, phi_values: PhiValues) -> str:
+    """Search the written files, and return which of them holds which text of the source; "" if none does."""
+    for verdict in written:
+        content = (out / verdict.output).read_bytes()
+        data = gzip.decompress(content)
+        header, voxels = data[:_NIFTI_HEADER_BYTES], data[_NIFTI_HEADER_BYTES:]
+        names = verdict.output.encode() + b"\0" + content[:32]
+        ours = _WORDS_OF_NIFTI | {patient.lower(), "images"}
+        keyword = find_leak(names + header, voxels, phi_values, ours)
+        if keyword is not None:
+            return f"the output of file {verdict.source_index} would hold a text of the source: {keyword}"
+    return ""

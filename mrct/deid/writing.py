@@ -56,7 +56,7 @@ def chunk_name(chunk: Chunk, code: str) -> str:
     their indices, sizes and times, and the values to search for. Without the key, a guess of what was hashed cannot be
     tested.
     """
-    joins = [f"{one}\0{other}" for one, other in sorted(chunk.pseudonyms.same_person.items())]
+    joins = [f"{one}\0{other}" for one, other in sorted(chunk.pseudonyms.same_persons.joined.items())]
     values = [sorted(map(repr, kind)) for kind in astuple(chunk.phi_values)]
     files = []
     for entry in chunk.entries:
@@ -94,11 +94,15 @@ class Written:
 def write_and_sweep(chunk: Chunk) -> dict[str, Any]:
     """Write the images of a chunk, search them, and return the result as `Record.to_json` does.
 
-    Raises:
-        LeakError: A header still holds a value of the person.
+    If a header still holds a value of the person, no image of the chunk stays, and `leak` says why.
     """
     written = write_images(chunk)
-    sweep_images(written, chunk)
+    try:
+        sweep_images(written, chunk)
+    except LeakError as error:
+        for image in written.images:
+            image.path.unlink(missing_ok=True)
+        written.record.leak = str(error)
     _remove_empty_folders(chunk.out)
     return written.record.to_json()
 
@@ -205,11 +209,7 @@ def sweep_images(written: Written, chunk: Chunk) -> None:
         name = image.path.relative_to(chunk.out).as_posix()
         keyword = find_leak(name.encode() + b"\0" + content[:end], b"", chunk.phi_values, ours)
         if keyword is not None:
-            raise LeakError(
-                f"{name}: the output holds the patient's {keyword}; nothing was published. It is made from "
-                f"file {image.index} of the source's sorted listing, counted from 0: report it, and to go on, take "
-                "it out of the export"
-            )
+            raise LeakError(f"the output of file {image.index} would hold the patient's {keyword}")
         if find_leak(b"", content[end:], chunk.phi_values, ours) is not None:
             _withdraw(image, written.record, len(content))
 

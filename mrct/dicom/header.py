@@ -10,7 +10,6 @@ classic names, so that one set of rules reads both.
 
 import re
 from collections.abc import Iterable
-from datetime import date, datetime
 from typing import Any
 
 from pydicom import DataElement, Dataset
@@ -176,16 +175,6 @@ def names_source_images(dataset: Dataset) -> bool:
     return any(
         text(item, "ReferencedSOPClassUID") in IMAGE_CLASSES for item in sources if isinstance(item, Dataset)
     )
-
-
-def acquisition_date(dataset: Dataset) -> date | None:
-    """Return the first valid date among those of the acquisition, the series and the study."""
-    for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
-        try:
-            return datetime.strptime(text(dataset, keyword), "%Y%m%d").date()
-        except ValueError:
-            continue
-    return None
 
 
 def frame_count(dataset: Dataset) -> int:

@@ -16,6 +16,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from mrct.core.errors import NotFoundError
+from mrct.dicom.archives import HEAD_BYTES, archive_reason
 from mrct.dicom.decoding import make_native
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.uids import STANDARD_UID_ROOT
@@ -27,7 +28,6 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 _PREFIX_BYTES = 132
-_HEAD_BYTES = 1 << 16
 _SYNTAX_TAG = b"\x02\x00\x10\x00UI"
 # deflate shrinks data to 1/1032 at best (RFC 1951), and images of a scanner to about 1/3
 _MAX_INFLATION = 100
@@ -55,7 +55,9 @@ def find_files(root: Path) -> list[Path]:
             "or change the key `source`"
         )
     if not root.is_dir():
-        raise NotFoundError(f"{root}: got a file, expected a folder of images; change the key `source`")
+        raise NotFoundError(
+            f"{root}: got a file, expected a folder of images; unpack an archive, or change the key `source`"
+        )
     found: list[Path] = []
     closed: list[OSError] = []
     for place, folders, files in os.walk(root, onerror=closed.append):
@@ -120,8 +122,10 @@ def _require_content(path: Path) -> None:
 
 def _parse(path: Path, stop_before_pixels: bool) -> Dataset:
     with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
+        head = stream.read(HEAD_BYTES)
     prefixed = head[:_PREFIX_BYTES].endswith(b"DICM")
+    if not prefixed and (reason := archive_reason(head)):
+        raise Unreadable(reason)
     try:
         source = _inflated(path) if prefixed and _is_deflated(path, head) else path
         dataset = pydicom.dcmread(source, force=not prefixed, stop_before_pixels=stop_before_pixels)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from mrct.dicom.dates import acquisition_date
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.header import (
     Numbers,
-    acquisition_date,
     frame_count,
     frame_dataset,
     has_agent,
@@ -28,6 +28,7 @@ from mrct.dicom.header import (
     time_point_count,
     vendor_name,
 )
+from mrct.dicom.identity import read_patient_id
 from mrct.dicom.read import read_dataset
 
 Position = tuple[float, ...] | None
@@ -40,7 +41,8 @@ TIME_POINTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Header values of one image. Text is in upper case without surrounding blanks, except `description`.
+    """Header values of one image. Text is in upper case without surrounding blanks, except `patient_id` and
+    `description`.
 
     A value that is missing or malformed is None or empty. `frame` is the index (from 0) of the image in a multi-frame
     file whose functional groups were read, else None.
@@ -157,9 +159,11 @@ def instances_of(dataset: Dataset, path: Path) -> list[Instance]:
     count = frame_count(dataset)
     if not count:
         return [instance_of(dataset, path)]
+    owner, times = read_patient_id(dataset), time_point_count(dataset)  # before the frames convert the header
     frames = [instance_of(frame_dataset(dataset, index), path) for index in range(count)]
-    times = time_point_count(dataset)
-    return [replace(frame, frame=index, time_points=times) for index, frame in enumerate(frames)]
+    return [
+        replace(frame, frame=index, patient_id=owner, time_points=times) for index, frame in enumerate(frames)
+    ]
 
 
 def instance_of(dataset: Dataset, path: Path) -> Instance:
@@ -167,7 +171,7 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
     number = Numbers(dataset)
     return Instance(
         path=path,
-        patient_id=text(dataset, "PatientID"),
+        patient_id=read_patient_id(dataset),
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
         sop_instance_uid=text(dataset, "SOPInstanceUID"),

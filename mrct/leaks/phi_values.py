@@ -4,6 +4,7 @@ Values that consist of known words (vocabulary.txt), such as "AXIAL" or "CT 3", 
 single letters.
 """
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -109,6 +110,11 @@ class PhiValues:
             keyword: Name of the attribute that a finding shows.
             shortest_part: Parts with fewer letters count as `short`.
         """
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            # a file name that is not UTF-8 (PEP 383): its bytes, and their text in Latin-1
+            for stored in _stored_parts(os.fsencode(value)):
+                self.raw.setdefault(stored, keyword)
+            value = os.fsencode(value).decode("latin-1")
         value = value.strip().lower()
         digits = re.sub(r"[\s()+/.\-]", "", value)
         if digits.isdecimal() and digits.isascii() and len(digits) >= SHORTEST_NUMBER:

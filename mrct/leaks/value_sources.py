@@ -19,6 +19,7 @@ import pydicom
 from mrct.core.files import is_volume_file, volume_stem, volume_suffix
 from mrct.core.parallel import map_processes
 from mrct.dicom.errors import Unreadable
+from mrct.dicom.identity import read_patient_id
 from mrct.dicom.read import read_dataset
 from mrct.leaks.phi_values import PhiValues
 
@@ -81,8 +82,8 @@ def _read_chunk(files: list[Path]) -> dict[str, PhiValues]:
                 _add_table(path, patients)
             else:
                 dataset = read_dataset(path, pixels=False)
-                patient = str(dataset.get("PatientID", "") or path)
-                patients.setdefault(patient.strip(" \0"), PhiValues()).add_dataset(dataset)
+                patient = read_patient_id(dataset) or str(path)
+                patients.setdefault(patient, PhiValues()).add_dataset(dataset)
         except Unreadable:
             # The file is not DICOM and holds no header.
             continue

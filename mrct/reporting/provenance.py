@@ -1,6 +1,5 @@
 """Provenance of the data: counts of each stage with their reasons, and the account of the de-identification."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from mrct.core.contracts import (
     SelectionStatus,
     SeriesVerdict,
     Split,
+    general_reason,
 )
 from mrct.reporting.inputs import Audit, Inputs
 
@@ -265,15 +265,10 @@ def verdict_rows(files: pd.DataFrame) -> list[VerdictRow]:
     """Make one row per verdict that occurs; only kept files have no reasons."""
     rows = []
     for name, n in count(files["action"], list(VERDICTS)).items():
-        given = files.loc[files["action"] == name, "reason"].map(_without_index)
+        given = files.loc[files["action"] == name, "reason"].map(general_reason)
         reasons = [] if name == FileAction.KEPT else list(count(given).items())
         rows.append(VerdictRow(name, n, VERDICTS[FileAction(name)], reasons, REASONS_ON_PAPER))
     return rows
-
-
-def _without_index(reason: str) -> str:
-    """Replace `file 12` in a reason by `another file`, so that equal reasons are counted as one."""
-    return re.sub(r"\bfile \d+", "another file", reason)
 
 
 def attribute_content(attributes: pd.DataFrame) -> Attributes:

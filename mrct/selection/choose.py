@@ -269,7 +269,7 @@ def _not_chosen(why: str, winner: Series) -> Verdict:
 
 
 def _days_between(one: Series | None, other: Series | None) -> int | None:
-    """Return the whole days between the two acquisitions, or None if a date is missing."""
+    """Return the whole days between the two acquisitions, or None if one is unknown."""
     if one is None or other is None or one.first.acquired is None or other.first.acquired is None:
         return None
     return abs((one.first.acquired - other.first.acquired).days)
@@ -288,7 +288,10 @@ def _status(
         lacking = " and ".join(name for name, item in (("CT", ct), ("MR", mr)) if item is None)
         return SelectionStatus.UNPAIRED, f"no usable {lacking}"
     if rules.max_days_between and days is None:  # de-identified exports often come without dates
-        return SelectionStatus.PAIRED, "the days between CT and MR are unknown: a date is missing"
+        return (
+            SelectionStatus.PAIRED,
+            "the days between CT and MR are unknown: a date is missing or cannot be true",
+        )
     if rules.max_days_between and days is not None and days > rules.max_days_between:
         reason = f"CT and MR are {days} days apart, more than {rules.max_days_between}"
         return SelectionStatus.LEFT_OUT, reason

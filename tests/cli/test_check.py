@@ -167,6 +167,38 @@ def test_a_broken_volume_is_no_patient_and_its_case_is_not_shown(
     assert "Quillfeather" not in shown(report) + "".join(capfd.readouterr())
 
 
+def test_persons_are_told_apart_as_anonymize_does(tmp_path: Path) -> None:
+    for folder, patient in (
+        ("a", "ab1"),
+        ("b", "AB1"),
+        ("c", "A B1"),
+        ("d", "A  B1"),
+        ("e", "AB1 "),
+        ("f", " "),
+    ):
+        write_series(tmp_path / folder, SeriesInstanceUID=f"1.{ord(folder)}", PatientID=patient)
+    report = check(tmp_path, Rules())
+    assert report.n_patients == 4
+    assert report.skipped == {"no PatientID: CT and MR cannot be assigned to a patient": 6}
+
+
+def test_archives_are_named_and_a_folder_of_archives_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04" * 10)
+    report = check(tmp_path, Rules())
+    assert report.skipped == {"not DICOM, but a zip archive: unpack it into the source folder": 1}
+    assert "1 of 1 files in the source are archives" in report.problem
+    write_series(tmp_path / "ct")
+    assert check(tmp_path, Rules()).skipped == report.skipped
+
+
+def test_file_names_that_are_not_utf8_are_read_counted_and_not_shown(tmp_path: Path) -> None:
+    write_series(tmp_path / "M\udcfcller")
+    report = check(tmp_path, Rules())
+    assert report.n_patients == 1
+    assert "6 paths are not UTF-8" in report.notes[0]
+    assert "\udcfc" not in shown(report)
+
+
 def test_a_folder_without_images_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("hello")
     assert "no CT or MR" in check(tmp_path, Rules()).problem

@@ -1,6 +1,6 @@
 """De-identification of a dataset: what is kept and what is removed."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from pydicom.uid import JPEGLSLossless
 
 from helpers.phi_factory import person_dataset, secrets_in
 from mrct.deid.allow_list import read_allow_list
-from mrct.deid.attribute_rules import shift_date, shift_date_time
+from mrct.deid.attribute_rules import _DUMMIES, shifted
 from mrct.deid.deidentify import Options, deidentify
 from mrct.deid.pseudonyms import demonstration
+from mrct.dicom.dates import parse_date
 from mrct.dicom.read import Unreadable
 from mrct.dicom.write import save_dataset
 from mrct.leaks.vocabulary import clean
@@ -130,25 +131,44 @@ def test_the_interval_between_ct_and_mr_is_kept():
         ("202003", 1, ""),
         ("2020", 1, ""),
         ("20201345", 1, ""),
-        ("00010101", -1, ""),
+        ("00010102", -2, ""),
+        ("99991230", 2, ""),
         ("Quenneville", 1, ""),
     ],
 )
 def test_dates_move_on_the_real_calendar_and_what_is_no_date_is_emptied(text, days, expected):
-    assert shift_date(text, days) == expected
+    found = parse_date(text)
+    assert (shifted(found, days) if found else "") == expected
 
 
 @given(st.dates(date(1900, 1, 1), date(2100, 1, 1)), st.integers(-3650, 3650))
 def test_a_shift_and_its_opposite_give_the_date_back(day, days):
-    text = f"{day:%Y%m%d}"
-    assert shift_date(shift_date(text, days), -days) == text
+    there = datetime.strptime(shifted(day, days), "%Y%m%d").date()
+    assert there - day == timedelta(days)
+    assert shifted(there, -days) == f"{day:%Y%m%d}"
 
 
-@pytest.mark.parametrize("zone", ["", "+0900", "-0500"])
-@pytest.mark.parametrize("time", ["", "23", "2330", "233059", "233059.123456"])
-def test_date_times_move_by_their_local_date(zone, time):
-    assert shift_date_time(f"20191231{time}{zone}", 60) == "20200229"
-    assert shift_date_time(f"201912{zone}", 60) == ""
+@pytest.mark.parametrize(
+    "placeholder", ["19000101", "00000000", "20200231", "99991231", "19600203", "20991231"]
+)
+def test_a_date_that_cannot_be_true_is_emptied_and_never_moved_into_a_plausible_one(placeholder):
+    result = cleaned(person_dataset(StudyDate=placeholder, AcquisitionDateTime=f"{placeholder}101112"))
+    assert not result.StudyDate
+    assert not result.get("AcquisitionDateTime")
+    assert result.SeriesDate == f"{date(2020, 2, 29) + SHIFT:%Y%m%d}"
+
+
+@pytest.mark.parametrize(("stored", "kept"), [("19040909", True), ("21500310", True), ("19000101", False)])
+def test_dates_that_another_tool_may_have_moved_may_lie_in_any_year(stored, kept):
+    moved = cleaned(person_dataset(StudyDate=stored, PatientIdentityRemoved="YES")).StudyDate
+    assert bool(moved) == kept
+    if kept:
+        assert moved == f"{datetime.strptime(stored, '%Y%m%d').date() + SHIFT:%Y%m%d}"
+
+
+def test_a_placeholder_of_our_own_is_read_as_unknown():
+    """A type 1 date without a value gets the dummy of `_DUMMIES`."""
+    assert parse_date(_DUMMIES["DA"]) is None
 
 
 def test_dates_that_another_tool_has_moved_are_not_moved_again():

@@ -100,7 +100,7 @@ def test_coded_strings_of_the_standard_survive_as_they_are(pair):
     ],
 )
 def test_defined_terms_pass_the_vocabulary(keyword, value):
-    context = Context(KEYS, "P0", 1, False, False)
+    context = Context(KEYS, "P0", 1, False, False, False)
     rule = Rule("code", 1)
     assert apply_rule(rule, DataElement(tag_for_keyword(keyword), "CS", value), context)[1] == "kept"
     joined = DataElement(tag_for_keyword(keyword), "CS", f"{value} HOLLYOAK")

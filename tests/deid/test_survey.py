@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrct.core.contracts import FileAction
-from mrct.deid.pseudonyms import Pseudonyms
+from mrct.deid.pseudonyms import Pseudonyms, SamePersons
 from mrct.deid.survey import (
     Entry,
     chunk_size,
@@ -16,6 +16,7 @@ from mrct.deid.survey import (
     exclude_shared_instances,
     plan_chunks,
 )
+from mrct.dicom.identity import Person
 
 ALONE = Pseudonyms(b"k" * 32)
 
@@ -68,7 +69,7 @@ def test_an_instance_of_two_persons_is_excluded_unless_they_are_joined():
     verdicts = exclude_shared_instances([*pair, alone], ALONE)
     assert [entry.action for entry in verdicts] == ["rejected", "rejected", None]
     assert "two PatientIDs" in verdicts[0].reason
-    assert exclude_shared_instances(pair, Pseudonyms(b"k" * 32, {"b": "a"})) == pair
+    assert exclude_shared_instances(pair, Pseudonyms(b"k" * 32, SamePersons({"b": "a"}))) == pair
 
 
 def test_a_file_that_is_excluded_already_still_tells_whose_the_instance_is():
@@ -83,7 +84,11 @@ def test_a_file_that_is_excluded_already_still_tells_whose_the_instance_is():
 
 def test_entries_do_not_show_whose_they_are():
     entry = Entry(
-        0, Path("Quenneville"), patient_id="Quenneville", name=("Quenneville",), sop_uid="Quenneville"
+        0,
+        Path("Quenneville"),
+        patient_id="Quenneville",
+        person=Person(birth_date="Quenneville"),
+        sop_uid="Quenneville",
     )
     assert "Quenneville" not in repr(entry)
-    assert exclude_mixed_patients([entry]) == [entry]
+    assert exclude_mixed_patients([entry], ALONE) == [entry]

@@ -1,20 +1,21 @@
 """Volumes are found by layout, rewritten without the text of their headers, and listed if they cannot be used."""
 
 import gzip
+import json
 import struct
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 import SimpleITK as sitk
 
 from mrct.core.errors import DataError
 from mrct.deid.pseudonyms import demonstration
-from mrct.deid.volumes import VolumeTask, find_cases, weighting_of, write_case
+from mrct.deid.volumes import VolumeTask, anonymize_volumes, find_cases, weighting_of, write_case
 from mrct.dicom.read import find_files
-from mrct.leaks.output_sweep import LeakError
 from mrct.leaks.phi_values import PhiValues
 from mrct.leaks.value_sources import add_header
 
@@ -369,9 +370,10 @@ def test_no_text_of_a_nifti_source_passes(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("secret", ["Quenneville", "Ottoline", "Brightwater"])
-def test_the_sweep_of_volumes_fails_on_a_text_of_header_case_or_path(tmp_path, monkeypatch, secret):
+def test_a_text_of_header_case_or_path_in_an_output_costs_that_case_alone(tmp_path, monkeypatch, secret):
     for role in ("ct", "mr"):
         nifti(tmp_path / "in" / "Ottoline" / "Brightwater" / f"{role}.nii.gz", descrip="Quenneville")
+        nifti(tmp_path / "in" / "Somewhere" / f"{role}.nii.gz")
     write = sitk.WriteImage
 
     def leaky(image, path, **options):
@@ -381,6 +383,27 @@ def test_the_sweep_of_volumes_fails_on_a_text_of_header_case_or_path(tmp_path, m
         Path(path).write_bytes(gzip.compress(bytes(content)))
 
     monkeypatch.setattr(sitk, "WriteImage", leaky)
-    with pytest.raises(LeakError) as error:
-        write_all(tmp_path / "in", "synthrad", tmp_path / "out")
-    assert secret not in str(error.value)
+    anonymize_volumes(tmp_path / "in", "synthrad", tmp_path / "out", KEYS)
+    rows = pd.read_csv(tmp_path / "out" / "audit" / "files.csv", keep_default_na=False)
+    assert rows.action.tolist() == ["rejected"] * 2 + ["kept"] * 2
+    assert rows.reason[0].startswith("the output of file 0 would hold a text of the source: ")
+    assert secret not in rows.reason[0]
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 1
+    summary = json.loads((tmp_path / "out" / "audit" / "summary.json").read_text())
+    assert (summary["patients"], summary["sweep"]["files"], summary["sweep"]["hits"]) == (1, 2, 0)
+
+
+def test_a_case_in_a_folder_whose_name_is_not_utf8_is_written_and_searched(tmp_path):
+    for case in ("M\udcfcller", "other"):
+        for name in ("ct", "mr"):
+            volume(tmp_path / "in" / "a" / f"{name}.nii.gz")
+        (tmp_path / "in" / "a").rename(tmp_path / "in" / case)
+    anonymize_volumes(tmp_path / "in", "synthrad", tmp_path / "out", KEYS)
+    rows = pd.read_csv(tmp_path / "out" / "audit" / "files.csv", keep_default_na=False)
+    assert rows.action.tolist() == ["kept"] * 4
+
+
+def test_a_source_of_archives_says_what_to_do(tmp_path):
+    (tmp_path / "Task1.zip").write_bytes(b"PK\x03\x04" * 10)
+    with pytest.raises(FileNotFoundError, match="1 of 1 files in the source are archives"):
+        anonymize_volumes(tmp_path, "synthrad", tmp_path / "out", KEYS)

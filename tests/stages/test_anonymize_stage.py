@@ -12,7 +12,7 @@ from pydicom.uid import EncapsulatedPDFStorage, MediaStorageDirectoryStorage
 
 from helpers.phi_factory import person_dataset, save, secrets_in
 from mrct.core import params as parameters
-from mrct.deid import writing
+from mrct.deid import survey, writing
 from mrct.deid.pseudonyms import DEMONSTRATION_KEY, KeyRefusedError, Pseudonyms, demonstration
 from mrct.dicom.read import Unreadable
 from mrct.leaks.output_sweep import LeakError
@@ -291,19 +291,67 @@ def test_own_output_is_recognized_and_its_dates_stay(export, tmp_path):
     assert summary["already_deidentified_files"] == 4
 
 
-def test_a_leak_fails_the_stage_names_the_attribute_only_and_publishes_nothing(export, tmp_path, monkeypatch):
+@pytest.fixture
+def leaky(monkeypatch):
+    """Make the stage write the name into the comments of instance 2 of the patient MRN-774411."""
     honest = writing.deidentify
 
-    def leaky(dataset, *rest):
+    def deidentify(dataset, *rest):
         result = honest(dataset, *rest)
-        result.dataset.ImageComments = "for quenneville"
+        if (dataset.PatientID, dataset.InstanceNumber) == ("MRN-774411", 2):
+            result.dataset.ImageComments = "for quenneville"
         return result
 
-    monkeypatch.setattr(writing, "deidentify", leaky)
-    with pytest.raises(LeakError, match="PatientName") as error:
+    monkeypatch.setattr(writing, "deidentify", deidentify)
+
+
+def test_a_leak_of_the_only_patient_fails_the_stage_names_the_attribute_only_and_publishes_nothing(
+    export, tmp_path, leaky, capfd
+):
+    with pytest.raises(ValueError, match="would hold the patient's PatientName") as error:
         anonymize(export, tmp_path / "out")
-    assert secrets_in(str(error.value).encode()) == []
-    assert not (tmp_path / "out").exists()
+    assert secrets_in((str(error.value) + "".join(capfd.readouterr())).encode()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.work", "raw", "work"]
+    assert list((tmp_path / ".out.work").rglob("*.dcm")) == []
+
+
+def test_a_leak_costs_its_patient_alone_with_all_files_and_counts(
+    export, tmp_path, leaky, capfd, monkeypatch
+):
+    """The leak is in one chunk of the patient; the other chunks are clean."""
+    monkeypatch.setattr(survey, "chunk_size", lambda n_files: 1)
+    others = export.parent / "others"
+    for instance in (1, 2):
+        for root in (export, others):
+            image = person_dataset("CT", instance, PatientID="b", SOPInstanceUID=f"1.9.{instance}")
+            save(image, root / f"z{instance}")
+    save(person_dataset("CT", 1), export / "Quenneville" / "CT1 copy")
+    table = anonymize(export, tmp_path / "out")
+    assert table.action.tolist() == ["rejected"] * 5 + ["kept"] * 2
+    assert (
+        table.reason[:5].str.contains(r"the output of file [24] would hold the patient's PatientName").all()
+    )
+    assert table.reason[:5].str.contains("nothing of this patient was published").all()
+    assert [path.name for path in (tmp_path / "out" / "images").iterdir()] == [KEYS.patient("b")]
+    assert "this patient is left out" in capfd.readouterr().err
+    # all else is as if the patient had not been there
+    anonymize(others, tmp_path / "alone")
+    for name in ("audit/attributes.csv", "manifest.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    ours, theirs = (
+        json.loads((tmp_path / name / "audit" / "summary.json").read_text()) for name in ("out", "alone")
+    )
+    assert ours["patients"] == theirs["patients"] == 1
+    for key in ("files", "bytes", "hits"):
+        assert ours["sweep"][key] == theirs["sweep"][key], key
+
+
+def test_an_id_that_equals_a_measurement_costs_that_patient_alone(export, tmp_path):
+    """No defect is needed: six digits may be an id and a number of the image."""
+    save(person_dataset("CT", 3, PatientID="451234", SOPInstanceUID="1.9", KVP="451234"), export / "x")
+    table = anonymize(export, tmp_path / "out")
+    assert table.action.tolist() == ["kept"] * 4 + ["rejected"]
+    assert "would hold the patient's PatientID" in table.reason.iloc[-1]
 
 
 def test_a_name_among_the_pixels_costs_that_image_and_not_the_run(export, tmp_path):
