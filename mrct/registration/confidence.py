@@ -60,17 +60,19 @@ def half_distances_mm(fixed: Head, moving: Head, pose: np.ndarray) -> np.ndarray
     here, there, pivot = fixed.at(LEVEL.spacing_mm), moving.at(LEVEL.spacing_mm), Pivot.of(fixed)
     back, whole = np.linalg.inv(pose), _binned(here)
     places, others = _places_mm(here), transform_points(back, _places_mm(there))
-    head = places[to_array(here.region) > 0]
+    voxels = places[to_array(here.region) > 0]
     covered = sampled(whole, _binned(there), pose)[0]
-    middle = np.median(head[covered] if covered.any() else head, axis=0)
+    middle = np.median(voxels[covered] if covered.any() else voxels, axis=0)
     distances = []
     for start, (axis, upper) in zip(STARTS, product(range(3), (False, True)), strict=True):
         end = moved(pose, start, *pivot)
-        sides = [(points[..., axis] > middle[axis]) == upper for points in (places, others)]
-        halves = [one.part(side) for one, side in zip((here, there), sides, strict=True)]
-        if all(half.n_voxels() for half in halves):
-            end = climb(*(_binned(half) for half in halves), end, pivot, LEVEL, ROUNDS)
-        distances.append(np.linalg.norm(transform_points(back @ end, head) - head, axis=1).mean())
+        one, other = (
+            head.part((points[..., axis] > middle[axis]) == upper)
+            for head, points in ((here, places), (there, others))
+        )
+        if one.n_voxels() and other.n_voxels():
+            end = climb(_binned(one), _binned(other), end, pivot, LEVEL, ROUNDS)
+        distances.append(np.linalg.norm(transform_points(back @ end, voxels) - voxels, axis=1).mean())
     return np.array(distances)
 
 
