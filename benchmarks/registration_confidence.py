@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=401)
     parser.add_argument("--patients", type=int, default=10)
     parser.add_argument("--variants", type=int, default=10)
-    parser.add_argument("--limit", type=float, default=4.0)
+    parser.add_argument("--limit", type=float, default=3.5)
     parser.add_argument("--table", type=Path)
     arguments = parser.parse_args()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

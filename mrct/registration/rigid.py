@@ -46,7 +46,8 @@ ORTHOGONALITY = 1e-6
 
 # many narrow bins: values that share a wide bin cannot be told apart, which shifts the optimum
 REFINEMENT_BINS = 96
-ROUNDS = 12
+# a head that lacks a part starts up to 40 mm off; most end after less than 12
+ROUNDS = 40
 
 
 @dataclass(frozen=True)
