@@ -43,6 +43,7 @@ class Params(params.Section):
     min_overlap: float = Field(ge=0, le=1)
     min_similarity: float = Field(ge=0)
     max_residual_mm: float = Field(ge=0)
+    max_spread_mm: float = Field(ge=0)
     deface: bool
 
 
@@ -142,6 +143,12 @@ def _require_good_fit(quality: RegistrationQuality, settings: Params) -> None:
             f"the skin lies {quality.residual_edge_mm:.1f} mm apart in CT and MR, register.max_residual_mm "
             f"allows {settings.max_residual_mm:g} mm: the registration is wrong, or one of the two is distorted"
         )
+    if 0 < settings.max_spread_mm < quality.spread_mm:
+        raise RegistrationError(
+            f"registrations from other starts and parts of the head end {quality.spread_mm:.1f} mm apart, "
+            f"register.max_spread_mm allows {settings.max_spread_mm:g} mm: the images do not determine one "
+            "alignment; look at them, or raise the limit"
+        )
 
 
 def _without_face(
@@ -199,7 +206,7 @@ def _require_registered(rows: list[RegisteredPatient]) -> None:
     raise DataError(
         f"registration failed for all {len(rows)} patients:\n{reasons}\n"
         "check these volumes in data/selected; "
-        "register.min_overlap, min_similarity and max_residual_mm relax the checks"
+        "register.min_overlap, min_similarity, max_residual_mm and max_spread_mm relax the checks"
     )
 
 

@@ -181,6 +181,11 @@ class RegisteredPatient(Row):
     residual_edge_mm: float | None = Field(
         default=None, description="90th percentile of the distance from the skin in CT to the skin in MR, mm"
     )
+    spread_mm: float | None = Field(
+        default=None,
+        description="mean distance over the head between the result and where a half of the head ends that is "
+        "registered alone from another start; median of six halves, mm; empty: registered already",
+    )
     rotation_deg: float | None = Field(
         default=None, description="rotation of the CT by the registration, degrees"
     )

@@ -4,6 +4,7 @@ The fixed image keeps its voxels. The other image is blurred to the resolution o
 resampled.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ import SimpleITK as sitk
 from mrct.core.contracts import AIR_HU
 from mrct.imaging import masks, volumes
 from mrct.imaging.mutual_information import mattes_mutual_information
+from mrct.registration.confidence import spread_mm
 from mrct.registration.head import Head, ct_head, mr_head, window_ct, window_mr
 from mrct.registration.residual import outline_distance_mm
 from mrct.registration.rigid import register_rigid
@@ -65,10 +67,15 @@ class HeadPair:
 
 @dataclass(frozen=True)
 class RigidRegistration:
-    """Rigid registration: `ct_to_mr` is 4x4, points of the CT to points of the MR, LPS mm; `fixed` keeps its grid."""
+    """Rigid registration: `ct_to_mr` is 4x4, points of the CT to points of the MR, LPS mm; `fixed` keeps its grid.
+
+    `spread_mm` says how far from this registration other starts and halves of the head end
+    (mrct/registration/confidence.py); NaN if nothing was registered.
+    """
 
     ct_to_mr: np.ndarray
     fixed: Modality
+    spread_mm: float = math.nan
 
     @classmethod
     def identity(cls, fixed: Modality) -> "RigidRegistration":
@@ -125,12 +132,14 @@ class RegistrationQuality:
 
     `similarity`: Mattes mutual information in the head, nats. `overlap`: volume where both images show head over that
     of the smaller head. `residual_edge_mm`: distance between the skin in both images, NaN if no slice shows both.
+    `spread_mm`: that of the registration, NaN if the images were registered already.
     `rotation_deg`, `translation_mm`: how the registration moves the CT and the center of its head.
     """
 
     similarity: float
     overlap: float
     residual_edge_mm: float
+    spread_mm: float
     rotation_deg: float
     translation_mm: float
 
@@ -167,13 +176,18 @@ def register_pair(pair: HeadPair, fixed: Modality) -> RigidRegistration:
     Raises:
         RegistrationError: The images cannot be registered.
     """
-    ct, mr = _prepared_heads(pair)
-    if fixed == "mr":
-        return RigidRegistration(register_rigid(fixed=mr, moving=ct), fixed)
-    return RigidRegistration(np.linalg.inv(register_rigid(fixed=ct, moving=mr)), fixed)
+    ct, mr = prepared_heads(pair)
+    here, there = (mr, ct) if fixed == "mr" else (ct, mr)
+    to_fixed = register_rigid(fixed=here, moving=there)
+    to_moving = np.linalg.inv(to_fixed)
+    return RigidRegistration(
+        ct_to_mr=to_fixed if fixed == "mr" else to_moving,
+        fixed=fixed,
+        spread_mm=spread_mm(here, there, to_moving),
+    )
 
 
-def _prepared_heads(pair: HeadPair) -> tuple[Head, Head]:
+def prepared_heads(pair: HeadPair) -> tuple[Head, Head]:
     in_ct, in_mr = (volumes.to_array(scan.head) > 0 for scan in (pair.ct, pair.mr))
     ct = ct_head(volumes.coarsened(pair.ct.volume, WORK_SPACING_MM), in_ct)
     mr = mr_head(volumes.coarsened(pair.mr.volume, WORK_SPACING_MM), in_mr)
@@ -234,6 +248,7 @@ def measure(pair: HeadPair, registration: RigidRegistration, aligned: AlignedPai
         residual_edge_mm=outline_distance_mm(
             aligned.ct_head, aligned.mr_head, aligned.coverage, volumes.spacing_kji_mm(aligned.grid)[1:]
         ),
+        spread_mm=registration.spread_mm,
         rotation_deg=registration.rotation_deg,
         translation_mm=registration.displacement_mm(volumes.centroid_mm(pair.ct.head)),
     )

@@ -46,6 +46,10 @@ class Head:
         image = coarsened(self.image, spacing_mm)
         return Head(image, resample_onto(self.region, image, np.eye(4), 0.0, nearest=True))
 
+    def part(self, side: np.ndarray) -> "Head":
+        """Keep the voxels of the region where `side` (D, H, W) holds; the image stays."""
+        return Head(self.image, like((to_array(self.region) > 0) & side, self.image))
+
     def n_voxels(self) -> int:
         """Count the voxels of the region."""
         return int(np.count_nonzero(to_array(self.region)))
@@ -132,11 +136,17 @@ def information(one: BinnedHead, other: BinnedHead, pose: np.ndarray) -> tuple[f
     Returns:
         The mutual information in nats, and the share (0..1) of the region that `other` covers.
     """
+    inside, met = sampled(one, other, pose)
+    joint = binned_histogram(one.codes[inside], met, (one.bins, other.bins))
+    return mutual_information(joint), float(inside.mean())
+
+
+def sampled(one: BinnedHead, other: BinnedHead, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find which voxels (n,) of the region of `one` lie in `other`, and the bins of `other` there."""
     placed = sitk.Resample(other.image, one.image, to_transform(pose), sitk.sitkLinear, OUTSIDE)
     values = to_array(placed)[one.region]
     inside = values >= 0.0
-    joint = binned_histogram(one.codes[inside], _binned(values[inside], other.bins), (one.bins, other.bins))
-    return mutual_information(joint), float(inside.mean())
+    return inside, _binned(values[inside], other.bins)
 
 
 def _binned(values: np.ndarray, bins: int) -> np.ndarray:

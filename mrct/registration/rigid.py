@@ -46,7 +46,8 @@ ORTHOGONALITY = 1e-6
 
 # many narrow bins: values that share a wide bin cannot be told apart, which shifts the optimum
 REFINEMENT_BINS = 96
-ROUNDS = 12
+# a head that lacks a part starts up to 40 mm off; most end after less than 12
+ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -198,19 +199,33 @@ def _euler(matrix: np.ndarray, center_mm: np.ndarray) -> sitk.Euler3DTransform:
 def _refine(fixed: Head, moving: Head, pose: np.ndarray) -> np.ndarray:
     """Find the pose with the highest mutual information within a few mm."""
     for level in LEVELS:
-        pose = _climb(fixed, moving, pose, level)
+        here, there = (BinnedHead.of(head.at(level.spacing_mm), REFINEMENT_BINS) for head in (fixed, moving))
+        pose = climb(here, there, pose, Pivot.of(fixed), level)
     return pose
 
 
-def _climb(fixed: Head, moving: Head, pose: np.ndarray, level: Level) -> np.ndarray:
-    here, there = (BinnedHead.of(head.at(level.spacing_mm), REFINEMENT_BINS) for head in (fixed, moving))
-    center, radius_mm = fixed.centroid_mm(), np.sqrt(fixed.mean_square_radius_mm2())
+class Pivot(NamedTuple):
+    """Center about which a head is rotated, (3,) LPS mm, and the radius that converts angles to mm."""
+
+    center_mm: np.ndarray
+    radius_mm: float
+
+    @classmethod
+    def of(cls, head: Head) -> "Pivot":
+        """Take the centroid and the radius of a head."""
+        return cls(head.centroid_mm(), float(np.sqrt(head.mean_square_radius_mm2())))
+
+
+def climb(
+    fixed: BinnedHead, moving: BinnedHead, pose: np.ndarray, pivot: Pivot, level: Level, rounds: int = ROUNDS
+) -> np.ndarray:
+    """Find the pose with the highest mutual information by paraboloids, as far as `rounds` of them lead."""
     reach_mm = level.first_reach_mm
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         steps = reach_mm * DESIGN
-        scores = [_similarity(here, there, moved(pose, step, center, radius_mm)) for step in steps]
+        scores = [similarity(fixed, moving, moved(pose, step, *pivot)) for step in steps]
         step = quadratic_maximum(steps, np.array(scores), reach_mm)
-        pose = moved(pose, step, center, radius_mm)
+        pose = moved(pose, step, *pivot)
         length_mm = float(np.linalg.norm(step))
         if length_mm < level.converged_mm:
             break
@@ -219,7 +234,7 @@ def _climb(fixed: Head, moving: Head, pose: np.ndarray, level: Level) -> np.ndar
     return pose
 
 
-def _similarity(fixed: BinnedHead, moving: BinnedHead, pose: np.ndarray) -> float:
+def similarity(fixed: BinnedHead, moving: BinnedHead, pose: np.ndarray) -> float:
     """Average the mutual information in nats with either image interpolated; interpolating only one is biased."""
     return (information(fixed, moving, pose)[0] + information(moving, fixed, np.linalg.inv(pose))[0]) / 2
 

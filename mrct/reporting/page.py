@@ -28,6 +28,7 @@ REGISTRATION = {
     "similarity": ("mutual information, nats", 2),
     "overlap": ("shared head", 2),
     "residual_edge_mm": ("skin CT to MR, mm", 1),
+    "spread_mm": ("distance of other starts and halves, mm", 1),
     "rotation_deg": ("rotation, °", 1),
     "translation_mm": ("translation, mm", 1),
 }

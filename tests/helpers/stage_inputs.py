@@ -40,7 +40,7 @@ def add_series(source: Path, patient: str, series: str, modality: str, **attribu
 def register_params(**changes: Any) -> register.Params:
     """Make the parameters of register for images that are registered already."""
     values = {"method": "none", "grid": "mr", "min_overlap": 0.5, "min_similarity": 0.1}
-    values |= {"max_residual_mm": 6.0, "deface": False, **changes}
+    values |= {"max_residual_mm": 6.0, "max_spread_mm": 0.0, "deface": False, **changes}
     return params.parse(register.Params, values, "register")
 
 

@@ -40,6 +40,7 @@ def test_registered_source_passes_through_unchanged(tmp_path):
     assert row["similarity"] > 0.5
     assert row["overlap"] > 0.95
     assert row["rotation_deg"] == row["translation_mm"] == 0.0
+    assert np.isnan(row["spread_mm"])  # nothing was registered
 
 
 def test_one_slice_passes(tmp_path):
@@ -150,6 +151,7 @@ def test_the_real_patient_end_to_end_twice_with_the_same_bytes(tmp_path):
     matrix = np.array(json.loads((tmp_path / "one/P01/ct_to_mr.json").read_text())["matrix"])
     truth = rire.read_standard(SAMPLE / "ct_T1.standard")
     assert rire.corner_error_mm(matrix, *truth).mean() <= 2.5
+    assert 0 < patients(tmp_path / "one").loc["P01", "spread_mm"] < 2.5
     mask, coverage = read(tmp_path / "one", "P01", "mask") > 0, read(tmp_path / "one", "P01", "coverage") > 0
     covered = [(coverage[k] & mask[k]).sum() / mask[k].sum() for k in range(26)]
     assert min(covered[:16]) > 0.95
@@ -177,9 +179,11 @@ def real_pair():
     return [volumes.read_volume(SAMPLE / f"{name}.nii.gz") for name in ("ct", "mr_t1")]
 
 
-def register_as(monkeypatch, folder, matrix, same_frame=False, **changes):
+def register_as(monkeypatch, folder, matrix, same_frame=False, spread_mm=0.5, **changes):
     """Return the row of the real patient as if the registration had found `matrix`; write `folder`/P01."""
-    monkeypatch.setattr(alignment, "register_pair", lambda pair, fixed: RigidRegistration(matrix, fixed))
+    monkeypatch.setattr(
+        alignment, "register_pair", lambda pair, fixed: RigidRegistration(matrix, fixed, spread_mm)
+    )
     source = write_selected(folder / "selected", {"P01": real_pair()}, registered=False)
     chosen = register_params(
         method="rigid", min_similarity=0.0, min_overlap=0.0, **{"max_residual_mm": 1000.0, **changes}
@@ -261,3 +265,20 @@ def test_skin_that_lies_too_far_apart_is_listed(tmp_path, monkeypatch):
     assert row["status"] == RegistrationStatus.FAILED
     assert row["residual_edge_mm"] > 6.0
     assert "register.max_residual_mm allows 6 mm" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("limit_mm", "status"),
+    [
+        (3.5, RegistrationStatus.FAILED),
+        (4.2, RegistrationStatus.REGISTERED),
+        (0.0, RegistrationStatus.REGISTERED),
+    ],
+)
+def test_registration_that_other_starts_do_not_confirm_is_listed(tmp_path, monkeypatch, limit_mm, status):
+    row = register_as(monkeypatch, tmp_path, np.eye(4), spread_mm=4.123456, max_spread_mm=limit_mm)
+    assert row["status"] == status
+    assert row["spread_mm"] == 4.1235
+    assert (tmp_path / "P01").exists() is (status == RegistrationStatus.REGISTERED)
+    said = "from other starts and parts of the head end 4.1 mm apart, register.max_spread_mm allows 3.5 mm"
+    assert (said in row["reason"]) is (status == RegistrationStatus.FAILED)

@@ -170,10 +170,11 @@ def test_defaced_images_are_said_to_be_so_and_where_faces_still_are(tmp_path: Pa
 
 def test_registration_shows_how_far_apart_the_skin_lies(tmp_path: Path) -> None:
     folders = write_inputs(tmp_path / "in", n_test=1)
-    table = REGISTERED_PATIENTS.read(folders.registered).assign(residual_edge_mm=2.7)
+    table = REGISTERED_PATIENTS.read(folders.registered).assign(residual_edge_mm=2.7, spread_mm=1.4)
     REGISTERED_PATIENTS.write(folders.registered, table)
     text = text_only(make(folders, tmp_path / "out", patients=0))
     assert "skin CT to MR, mm 2.7 2.7 2.7" in " ".join(text.split())
+    assert "distance of other starts and halves, mm 1.4 1.4 1.4" in " ".join(text.split())
 
 
 def test_every_series_is_shown_with_its_fate(made: tuple[Folders, Path, str]) -> None:
