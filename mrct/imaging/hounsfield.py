@@ -34,6 +34,8 @@ BONE_SHARE = 0.005
 _FILLED_SURFACE = 0.5
 # the skin of a phantom may have one value as well; what is filled in around a head is larger
 _FILLED_VOLUME = 0.1
+# and lies on all sides, in at least half of the rows and columns; a table lies on one
+_FILLED_SIDES = 0.5
 # noise around one value, beside hundreds of HU at the surface of a head
 _NOISE_HU, _UNIFORM_SHARE = 60.0, 0.8
 # a slice without air is odd where the other slices have so much
@@ -70,12 +72,14 @@ def why_not_hu(hu: np.ndarray) -> str:
 
 
 def is_surely_hu(hu: np.ndarray) -> bool:
-    """Return whether the values are HU of a whole head: air around it, mostly soft tissue, and bone."""
+    """Return whether the values are HU of a whole head: air around it, mostly soft tissue in most slices, and bone."""
     rest = hu[hu > AIR_BELOW_HU]
     return (
         not why_not_hu(hu)
         and _share(rest, SOFT_HU) >= _SURE_SOFT_SHARE
         and _share(rest, WATERY_HU) >= _SURE_WATERY_SHARE
+        and float(np.median([_share(plane[plane > AIR_BELOW_HU], WATERY_HU) for plane in hu]))
+        >= _WATERY_SHARE
         and float((rest > BONE_HU).mean()) >= BONE_SHARE
     )
 
@@ -126,7 +130,9 @@ def filling(hu: np.ndarray) -> np.ndarray | None:
     around = binary_propagation(face & (hu == value), _IN_PLANE, mask=hu == value)
     edge = _edge(hu.shape)
     is_skin = value > 0 and (around & edge).sum() < _FILLED_SURFACE * edge.sum()
-    return None if is_skin or around.sum() < _FILLED_VOLUME * (hu > AIR_BELOW_HU).sum() else around
+    is_table = min(around.any(axis=axes).mean() for axes in ((0, 1), (0, 2))) < _FILLED_SIDES
+    is_small = around.sum() < _FILLED_VOLUME * (hu > AIR_BELOW_HU).sum()
+    return None if is_skin or is_table or is_small else around
 
 
 def shown(value: float) -> str:

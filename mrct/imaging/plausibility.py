@@ -30,6 +30,9 @@ NO_MR_BELOW = -500.0
 # Offsets of stored values: 1000 and 1024 keep air positive, 8192 belongs to extended scales. Twice that is an intercept
 # with the wrong sign, and the negative ones are an intercept applied twice.
 _OFFSETS = (1024, 1000, 2048, 2000, 8192, -1024, -1000)
+# half of the difference between the first two
+_NEAR_0 = 12.0
+_BRAIN_HU = 35.0
 _FACTORS = (10.0, 100.0, 1000.0, 0.1, 0.01, 0.001)
 # largest sample of slices, rows and columns: a large volume takes a fraction of a second
 _MOST = (64, 256, 256)
@@ -122,18 +125,23 @@ def _changes(hu: np.ndarray) -> Iterator[_Change]:
 def _offsets(hu: np.ndarray) -> Iterator[_Change]:
     """Yield the offsets, the one that fits the air best first.
 
-    Air of one value lies at the offset less 1000, or it was cut off at the offset less 1024. Both may fit it, and then
-    the reason names both.
+    Air at 0 is either -1000 with an offset of 1000, or it was cut off at -1024 and has an offset of 1024. Then the
+    brain decides: its middle is near 35 HU. It also decides where the offset is negative.
     """
     air = hu[surface(hu)]
     level = float(np.median(air)) if air.size else 0.0
-    ordered = sorted(_OFFSETS, key=lambda offset: abs(level - offset + 1000.0))
-    if level == 0 and np.ptp(air) == 0 and all(is_surely_hu(hu - offset) for offset in ordered[:2]):
-        advice = "subtract the one that brings brain to 20 to 45"
-        yield _Change(partial(_shifted, offset=ordered[0]), "HU with an offset of 1000 or 1024", advice)
+    by_brain = sorted(_OFFSETS, key=lambda offset: _off_brain(hu - offset))
+    ordered = sorted(by_brain, key=lambda offset: 0.0 if offset < 0 else abs(level - offset + 1000.0))
+    if abs(level) < _NEAR_0:
+        ordered = by_brain
     for offset in ordered:
         advice = f"subtract {offset}" if offset > 0 else f"add {-offset}"
         yield _Change(partial(_shifted, offset=offset), f"HU with an offset of {offset}", advice)
+
+
+def _off_brain(hu: np.ndarray) -> float:
+    tissue = hu[(hu >= WATERY_HU[0]) & (hu <= WATERY_HU[1])]
+    return abs(float(np.median(tissue)) - _BRAIN_HU) if tissue.size else np.inf
 
 
 def _shifted(values: np.ndarray, offset: float) -> np.ndarray:

@@ -16,7 +16,8 @@ def series_row(decision: Decision) -> SelectedSeries:
     try:
         return _full_row(decision)
     except Exception:
-        item, bare = decision.series, dict[str, Any].fromkeys(SelectedSeries.model_fields)
+        item = decision.series
+        bare: dict[str, Any] = dict.fromkeys(SelectedSeries.model_fields)
         bare |= {"patient": item.patient, "series": item.name, "modality": item.modality}
         bare |= {"decision": decision.outcome, "rule": decision.verdict.rule, "reason": decision.reason}
         return SelectedSeries(**bare)
