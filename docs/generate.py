@@ -296,6 +296,10 @@ ATTRIBUTE_RULES = {
         "known words only, else AGENT or NONE",
         "whether a contrast agent was given decides on the use of a series",
     ),
+    "unit": (
+        "a defined term only, else OTHER",
+        "values in another unit than HU must not pass as HU",
+    ),
     "number": (
         "a finite number that is small enough to be a measurement; an id or a date is dropped",
         "geometry, timing, dose and scaling of the image",

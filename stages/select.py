@@ -1,15 +1,17 @@
 """select: one CT and one MR series per patient, all others listed.  data/anonymized -> data/selected
 
 For DICOM, rules reject series (mrct/selection/classify.py), one CT and one MR of the others are chosen
-(mrct/selection/choose.py), and volumes are built (mrct/dicom/volume.py). A source of volumes already has one CT and one
-MR per patient. They are reoriented and accepted if the source declares the wanted weighting.
+(mrct/selection/choose.py), and their volumes are built. A series whose volume cannot be built, or whose values are no
+HU (CT) or no signal (MR), gives way to the next best (mrct/selection/chosen.py). A source of volumes already has one CT
+and one MR per patient. They are reoriented and accepted if their values are HU and a signal, and if the source declares
+the wanted weighting.
 
 Writes `<patient>/{ct,mr,mask}.nii.gz` for paired patients, `{ct,mr}_filled.nii.gz` where slices are missing,
 series.csv, patients.csv, thumbnails/, manifest.json and acquisitions.json.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,19 +24,18 @@ from mrct.core.contracts import SelectedPatient, SelectedSeries, SelectionStatus
 from mrct.core.errors import DataError
 from mrct.core.parallel import map_processes
 from mrct.core.runner import run_stage
-from mrct.dicom.errors import GeometryError, Unreadable
-from mrct.dicom.grouping import group
+from mrct.dicom.errors import Unreadable
 from mrct.dicom.series import Instance, Series, read_instances
-from mrct.dicom.volume import build_volume, filled_slices
 from mrct.imaging.stored_volume import VolumeError
 from mrct.imaging.training_domain import Acquisition, Extent, SelectedAcquisitions
 from mrct.imaging.volumes import read_volume, write_volume
-from mrct.selection.choose import Choice, choose
-from mrct.selection.classify import UNREADABLE
+from mrct.selection.choose import Choice, Measured, choose
+from mrct.selection.chosen import Chosen, Grouped, choose_and_build, group_tolerantly, read_and_judge
+from mrct.selection.classify import failed
 from mrct.selection.explain import explain_empty
 from mrct.selection.parameters import Preference, RejectRule, Rules
 from mrct.selection.table import series_row
-from mrct.selection.thumbnail import save_thumbnail, series_thumbnail, thumbnail
+from mrct.selection.thumbnail import blank, save_thumbnail, series_thumbnail, thumbnail
 
 
 class Params(params.Section):
@@ -67,11 +68,11 @@ class Task:
 
 
 class Outcome(BaseModel):
-    """The rows of a patient in series.csv and patients.csv, and series -> reason for unusable pixels."""
+    """The rows of a patient in series.csv and patients.csv, and series -> what it turned out to be when it was read."""
 
     series: list[SelectedSeries]
     patient: SelectedPatient
-    broken: dict[str, str] = {}
+    measured: dict[str, Measured] = {}
 
 
 def main() -> None:
@@ -148,24 +149,18 @@ def select_dicom(task: Task) -> dict[str, Any]:
     Returns:
         An `Outcome` as JSON values.
     """
-    series, unreadable = _read_series(task)
-    broken: dict[str, str] = {}
-    while True:
-        choice = choose(task.patient, series, task.rules, broken)
-        chosen = [item for item in (choice.ct, choice.mr) if item is not None]
-        images: dict[str, sitk.Image] = {}
-        for item in chosen:
-            try:
-                images[item.modality.lower()], _ = build_volume(item)
-            except GeometryError as error:
-                broken[item.name] = str(error)
-        if len(images) == len(chosen):
-            break
+    grouped, unreadable = _read_series(task)
+    chosen = choose_and_build(task.patient, grouped, task.rules)
+    choice = chosen.choice
     if choice.status == SelectionStatus.PAIRED:
-        for item in chosen:
-            _write(task.out / task.patient, item, images[item.modality.lower()])
-    for item in series:
-        save_thumbnail(_thumbnail_path(task, item.name), series_thumbnail(item))
+        for modality, volume in chosen.volumes.items():
+            _write(task.out / task.patient, modality.lower(), volume, chosen.filled.get(modality))
+    rows = []
+    for decision in choice.decisions:
+        picture, problem = _picture(decision.series, chosen)
+        save_thumbnail(_thumbnail_path(task, decision.series.name), picture)
+        row = series_row(decision)
+        rows.append(row.model_copy(update={"reason": _joined([row.reason, problem])}))
     patient = SelectedPatient(
         patient=task.patient,
         status=choice.status,
@@ -173,20 +168,28 @@ def select_dicom(task: Task) -> dict[str, Any]:
         same_frame=choice.same_frame,
         reason=_joined([choice.reason, f"{unreadable} unreadable files" if unreadable else ""]),
     )
-    rows = [series_row(decision) for decision in choice.decisions]
-    return Outcome(series=rows, patient=patient, broken=broken).model_dump(mode="json")
+    return Outcome(series=rows, patient=patient, measured=dict(chosen.measured)).model_dump(mode="json")
 
 
-def _write(folder: Path, item: Series, image: sitk.Image) -> None:
+def _write(folder: Path, name: str, volume: sitk.Image, filled: sitk.Image | None) -> None:
     """Write the volume of a series and, where slices are missing, which of its voxels are interpolated."""
-    name = item.modality.lower()
-    write_volume(folder / f"{name}.nii.gz", image)
-    filled = filled_slices(item, image)
+    write_volume(folder / f"{name}.nii.gz", volume)
     if filled is not None:
         write_volume(folder / f"{name}_filled.nii.gz", filled)
 
 
-def _read_series(task: Task) -> tuple[list[Series], int]:
+def _picture(item: Series, chosen: Chosen) -> tuple[np.ndarray, str]:
+    """Return the thumbnail of a series, or a black one and why it cannot be drawn."""
+    picture = chosen.pictures.get(item.name)
+    if picture is not None:
+        return picture, ""
+    try:
+        return series_thumbnail(item), ""
+    except Exception as error:
+        return blank(), f"no picture: {failed(error).reason}"
+
+
+def _read_series(task: Task) -> tuple[list[Grouped], int]:
     """Return the series of the patient, and the number of unreadable files."""
     instances: list[Instance] = []
     unreadable = 0
@@ -195,7 +198,7 @@ def _read_series(task: Task) -> tuple[list[Series], int]:
             instances += read_instances(path)
         except Unreadable:
             unreadable += 1
-    return group(instances, lambda instance: (task.patient, instance.path.parent.name)), unreadable
+    return group_tolerantly(instances, lambda instance: (task.patient, instance.path.parent.name)), unreadable
 
 
 def select_volumes(task: Task) -> dict[str, Any]:
@@ -205,25 +208,32 @@ def select_volumes(task: Task) -> dict[str, Any]:
         An `Outcome` as JSON values.
     """
     rows, images, problems = [], {}, []
-    for name in ("ct", "mr"):
+    for modality in ("CT", "MR"):
+        name = modality.lower()
         path = task.source / f"{name}.nii.gz"
         if not path.is_file():
-            problems.append(f"no {name.upper()}")
+            problems.append(f"no {modality}")
             continue
+        image, measured = read_and_judge(path, modality)
+        if image is not None:
+            try:
+                _save_volume_thumbnail(task, name, image)
+            except Exception as error:
+                image, measured = None, Measured(failed(error))
+        rows.append(_volume_row(task, name, image, measured))
+        if image is None:
+            problems.append(f"{modality}: {measured.verdict.reason}")
+        else:
+            images[name] = image
+    mask = task.source / "mask.nii.gz"
+    if not problems and mask.is_file():
         try:
-            images[name] = read_volume(path)
+            images["mask"] = sitk.Cast(read_volume(mask) > 0, sitk.sitkUInt8)
         except VolumeError as error:
-            problems.append(str(error))
-            rows.append(_volume_row(task, name, None, str(error)))
-            continue
-        rows.append(_volume_row(task, name, images[name], ""))
-        _save_volume_thumbnail(task, name, images[name])
+            problems.append(f"mask: {error}")
     if not problems:
         for name, image in images.items():
             write_volume(task.out / task.patient / f"{name}.nii.gz", image)
-        if (task.source / "mask.nii.gz").is_file():
-            mask = sitk.Cast(read_volume(task.source / "mask.nii.gz") > 0, sitk.sitkUInt8)
-            write_volume(task.out / task.patient / "mask.nii.gz", mask)
     patient = SelectedPatient(
         patient=task.patient,
         status=SelectionStatus.UNPAIRED if problems else SelectionStatus.PAIRED,
@@ -238,12 +248,14 @@ def _joined(reasons: Sequence[str]) -> str:
     return "; ".join(filter(None, reasons))
 
 
-def _volume_row(task: Task, name: str, image: sitk.Image | None, problem: str) -> SelectedSeries:
+def _volume_row(task: Task, name: str, image: sitk.Image | None, measured: Measured) -> SelectedSeries:
     row: dict[str, Any] = dict.fromkeys(SelectedSeries.model_fields)
     row |= {"patient": task.patient, "series": name, "modality": name.upper()}
     row |= {"weighting": task.declared_weighting if name == "mr" else "", "decision": SeriesVerdict.KEPT}
+    row |= {"reason": _joined(measured.notes)}
     if image is None:
-        row |= {"decision": SeriesVerdict.REJECTED, "rule": UNREADABLE.name, "reason": problem}
+        rule, reason, _ = astuple(measured.verdict)
+        row |= {"decision": SeriesVerdict.REJECTED, "rule": rule, "reason": reason}
         return SelectedSeries(**row)
     x_mm, y_mm, z_mm = image.GetSpacing()
     normal = np.reshape(image.GetDirection(), (3, 3))[:, 2]
@@ -265,14 +277,15 @@ def _thumbnail_path(task: Task, series: str) -> Path:
 
 def _explain(tasks: list[Task], outcomes: list[Outcome], rules: Rules) -> str:
     """Explain why no DICOM patient is paired; the headers are read again, because successful runs do not keep them."""
-    broken = [outcome.broken for outcome in outcomes]
-    choices = map_processes(_choose_again, list(zip(tasks, broken, strict=True)), "explain")
+    measured = [outcome.measured for outcome in outcomes]
+    choices = map_processes(_choose_again, list(zip(tasks, measured, strict=True)), "explain")
     return explain_empty(choices, rules)
 
 
-def _choose_again(task_and_broken: tuple[Task, dict[str, str]]) -> Choice:
-    task, broken = task_and_broken
-    return choose(task.patient, _read_series(task)[0], task.rules, broken)
+def _choose_again(task_and_measured: tuple[Task, dict[str, Measured]]) -> Choice:
+    task, measured = task_and_measured
+    series = [item for item, _ in _read_series(task)[0]]
+    return choose(task.patient, series, task.rules, measured)
 
 
 def _explain_volumes(outcomes: list[Outcome]) -> str:

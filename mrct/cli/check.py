@@ -1,8 +1,9 @@
 """The dry run `mrct check`: the content of a folder, rejected series with reasons, and the number of pairs to expect.
 
-It reads the headers of raw DICOM, and volumes to their end, and writes nothing. Its report shows numbers, vendors and
-words of this program, never the text of a header; patients and series are numbered. The rules and the choice are those
-of the stage `select`, but de-identification may reject more images.
+It reads the headers of raw DICOM, the pixels of the chosen series, and volumes to their end, and writes nothing. Its
+report shows numbers, vendors and words of this program, never the text of a header; patients and series are numbered.
+The rules, the choice and the tests of the values are those of the stage `select`, but de-identification may reject more
+images.
 """
 
 from collections import Counter
@@ -21,14 +22,14 @@ from mrct.core.parallel import map_processes
 from mrct.dicom.archives import advice
 from mrct.dicom.copies import without_copies
 from mrct.dicom.errors import Unreadable
-from mrct.dicom.grouping import group
 from mrct.dicom.identity import NO_PATIENT_ID
 from mrct.dicom.read import find_files
-from mrct.dicom.series import Instance, Series, read_instances
+from mrct.dicom.series import Instance, read_instances
 from mrct.dicom.stack import plane
 from mrct.dicom.uids import IMAGE_CLASSES
 from mrct.selection.acquisition import weighting
-from mrct.selection.choose import Choice, choose
+from mrct.selection.choose import Choice
+from mrct.selection.chosen import Grouped, choose_and_build, group_tolerantly
 from mrct.selection.explain import explain_empty
 from mrct.selection.parameters import Rules
 
@@ -167,18 +168,32 @@ def _read_one(path: Path) -> list[Instance] | str:
     return instances
 
 
+@dataclass(frozen=True)
+class _Patient:
+    """The images of a patient, the number that stands for the patient, and the parameters of the selection."""
+
+    number: str
+    instances: tuple[Instance, ...]
+    rules: Rules
+
+
 def _choices(instances: Sequence[Instance], rules: Rules) -> list[Choice]:
-    """Choose the series of each patient; patients and series are numbered, and their ids stay in this function."""
-    series = group(instances, lambda instance: (instance.patient_id, instance.series_uid))
-    patients: dict[str, list[Series]] = {}
-    for item in series:
-        patients.setdefault(item.patient, []).append(item)
-    result = []
-    for number, items in enumerate(patients.values(), 1):
-        patient = str(number)
-        numbered = [replace(one, patient=patient, name=f"{number}.{n}") for n, one in enumerate(items, 1)]
-        result.append(choose(patient, numbered, rules))
-    return result
+    """Choose the series of each patient as the stage does, their pixels included."""
+    patients: dict[str, list[Instance]] = {}
+    for instance in sorted(instances, key=lambda one: one.patient_id):
+        patients.setdefault(instance.patient_id, []).append(instance)
+    tasks = [_Patient(str(n), tuple(members), rules) for n, members in enumerate(patients.values(), 1)]
+    return map_processes(_choose, tasks, "check series")
+
+
+def _choose(task: _Patient) -> Choice:
+    """Choose the series of one patient; the series are numbered, and their ids stay in this function."""
+    grouped = group_tolerantly(task.instances, lambda instance: (task.number, instance.series_uid))
+    numbered = [
+        Grouped(replace(one, name=f"{task.number}.{n}"), measured)
+        for n, (one, measured) in enumerate(grouped, 1)
+    ]
+    return choose_and_build(task.number, numbered, task.rules).choice
 
 
 def _seconds(n_files: int, n_bytes: int, n_paired: int) -> float:

@@ -11,7 +11,9 @@ from pathlib import Path
 from mrct.core.errors import NotFoundError
 from mrct.core.parallel import map_processes
 from mrct.deid.volumes import Case, find_cases, read_case
+from mrct.imaging.volumes import to_lps
 from mrct.leaks.phi_values import PhiValues
+from mrct.selection.chosen import judge
 
 
 @dataclass(frozen=True)
@@ -70,4 +72,9 @@ def inspect_volumes(cases: Sequence[Case], n_files: int) -> VolumeCases:
 
 
 def _refusals(case: Case) -> list[str]:
-    return [verdict.reason for verdict in read_case(case, PhiValues())[1]]
+    """Return why a case cannot be used: its files cannot, or their values are no HU and no signal, as in `select`."""
+    images, verdicts = read_case(case, PhiValues())
+    values = [] if verdicts else [judge(to_lps(images["ct"]), "CT"), judge(to_lps(images["mr"]), "MR")]
+    return [verdict.reason for verdict in verdicts] + [
+        one.verdict.reason for one in values if one.verdict.rule
+    ]

@@ -59,6 +59,7 @@ _MEETS: dict[str, set[str]] = {
     "descriptor": _CLEAN,
     "device": _CLEAN,
     "agent": _CLEAN,
+    "unit": _CLEAN,
     "number": set(),
     "pointer": set(),
     "padding": set(),

@@ -37,6 +37,7 @@ _LONGEST = {"CS": 16, "SH": 16, "LO": 64, "ST": 1024, "LT": 10240}
 _TOO_LARGE, _TOO_SMALL, _TWO_LETTERS = 1e6, 1e-9, 0x2020
 _POSITIONAL = {Tag("ImageType"), Tag("FrameType")}
 # defined terms whose words are also names: they are kept only as the whole value
+_UNITS = {"HU", "US", "HU_MOD", "OD", "MGML", "Z_EFF", "ED", "EDW", "PCT"}
 _WHOLE_TERMS = {
     *("BOTH", "LINE", "REST", "STATIC FIELD", "ELECTRIC_FIELD", "FILTER_BACK_PROJ", "MAX_IP", "MIN_IP"),
     *("T2_STAR", "TRUE_COLOR"),
@@ -172,6 +173,12 @@ def _agent(value: Value, vr: str, context: Context) -> str:
     return clean(text, "descriptor") or "AGENT"
 
 
+def _unit(value: Value, vr: str, context: Context) -> str:
+    """Keep a defined term of RescaleType (PS3.3 C.11.1.1.2); that there is another unit than HU must not be lost."""
+    text = str(value).strip().upper()
+    return text if text in _UNITS or not text else "OTHER"
+
+
 def _number(value: Value, vr: str, context: Context) -> str | int | float | None:
     """Keep a finite number in the form of its VR; a text VR may hold three digits at most.
 
@@ -232,6 +239,7 @@ _RULES: dict[str, Callable[[Value, str, Context], str | int | float | None]] = {
     "descriptor": _words("descriptor"),
     "device": _words("device"),
     "agent": _agent,
+    "unit": _unit,
     "number": _number,
     "pointer": _pointer,
     "padding": _padding,

@@ -26,6 +26,7 @@ from mrct.dicom.dates import may_be_moved
 from mrct.dicom.errors import Unreadable
 from mrct.dicom.identity import read_patient_id
 from mrct.dicom.pixels import native_pixels
+from mrct.dicom.rescale import has_rescale
 from mrct.leaks.vocabulary import clean
 
 #: The entry of this program in DeidentificationMethod.
@@ -93,6 +94,14 @@ def deidentify(dataset: Dataset, pseudonyms: Pseudonyms, options: Options) -> De
     iods = IODS.get(stripped(dataset, "SOPClassUID"))
     if iods is None:
         raise Unreadable("not a CT or MR image by its SOP class")
+    if (
+        dataset.get("ModalityLUTSequence")
+        and not has_rescale(dataset)
+        and stripped(dataset, "Modality") == "MR"
+    ):
+        raise Unreadable(
+            "a modality LUT, which is not kept, in place of a rescale slope; export the MR without it"
+        )
     context = _context(dataset, pseudonyms, options)
     result, changes = cleaner_for(context, iods, _encoding(dataset)).clean(dataset)
     native_pixels(dataset, into=result)

@@ -148,13 +148,6 @@ def vendor_name(manufacturer: str) -> str:
     return next((name for word, name in _VENDORS.items() if maker.startswith(word)), OTHER_VENDOR)
 
 
-def has_rescale(dataset: Dataset) -> bool:
-    """Return whether the header holds slope and intercept, or a modality LUT (PS3.3 C.11.1)."""
-    numbers = Numbers(dataset)
-    both = numbers.one("RescaleSlope") is not None and numbers.one("RescaleIntercept") is not None
-    return both or bool(dataset.get("ModalityLUTSequence"))
-
-
 def has_agent(dataset: Dataset) -> bool:
     """Return whether the header names a contrast agent (PS3.3 C.7.6.4)."""
     return names_agent(text(dataset, "ContrastBolusAgent")) or bool(dataset.get("ContrastBolusAgentSequence"))

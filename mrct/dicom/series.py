@@ -21,7 +21,6 @@ from mrct.dicom.header import (
     frame_count,
     frame_dataset,
     has_agent,
-    has_rescale,
     names_source_images,
     text,
     texts,
@@ -30,6 +29,7 @@ from mrct.dicom.header import (
 )
 from mrct.dicom.identity import read_patient_id
 from mrct.dicom.read import read_dataset
+from mrct.dicom.rescale import has_rescale, rescale_fault
 
 Position = tuple[float, ...] | None
 
@@ -76,6 +76,7 @@ class Instance:
     frames: int = 1
     thickness_mm: float | None = None
     has_rescale: bool = False
+    rescale_fault: str = ""
     inverted: bool = False
     te_ms: float | None = None
     tr_ms: float | None = None
@@ -197,6 +198,7 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
         frames=number.whole("NumberOfFrames") or 1,
         thickness_mm=number.one("SliceThickness"),
         has_rescale=has_rescale(dataset),
+        rescale_fault=rescale_fault(dataset, text(dataset, "Modality")),
         inverted=text(dataset, "PhotometricInterpretation") == "MONOCHROME1",
         te_ms=number.one("EchoTime"),
         tr_ms=number.one("RepetitionTime"),

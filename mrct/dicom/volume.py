@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from pydicom import Dataset
-from pydicom.pixels.processing import apply_modality_lut
-from scipy.ndimage import binary_propagation, shift
+from scipy.ndimage import shift
 
 from mrct.core.contracts import AIR_HU
 from mrct.dicom.decoding import decode_pixels
 from mrct.dicom.errors import GeometryError, Unreadable
 from mrct.dicom.header import frame_dataset
 from mrct.dicom.read import read_dataset
+from mrct.dicom.rescale import Rescale, inverted, padding, read_rescale
 from mrct.dicom.series import Instance, Series
 from mrct.dicom.stack import Stack, stack
 
-#: HU where a CT has no data; also the least HU of a volume.
 #: Signal where an MR has no data.
 MR_BACKGROUND = 0.0
 
@@ -76,14 +75,14 @@ def filled_slices(series: Series, volume: sitk.Image) -> sitk.Image | None:
 def read_slice(instance: Instance, modality: str) -> np.ndarray:
     """Read one image as float32 (rows, columns).
 
-    A CT is in HU and at least -1024; an MR is rescaled, with 0 where the image is padded. If the frame of a multi-frame
-    file is unknown, the middle frame is read (for thumbnails).
+    A CT is in HU and at least -1024; an MR is rescaled, with 0 where the image is padded. This serves thumbnails: if
+    the frame of a multi-frame file is unknown, the middle frame is read, and without a usable rescale, stored values.
 
     Raises:
         Unreadable: The pixels cannot be decoded.
     """
     dataset, stored = _decoded(instance.path)
-    return _measured(dataset, stored, instance.frame, modality)
+    return _measured(dataset, stored, instance.frame, modality, strict=False)
 
 
 def _decoded(path: Path) -> tuple[Dataset, np.ndarray]:
@@ -96,38 +95,22 @@ def _decoded(path: Path) -> tuple[Dataset, np.ndarray]:
     return dataset, stored if stored.ndim == 3 else stored[None]
 
 
-def _measured(dataset: Dataset, frames: np.ndarray, frame: int | None, modality: str) -> np.ndarray:
-    """Return the stored values of one frame after its own rescale."""
+def _measured(
+    dataset: Dataset, frames: np.ndarray, frame: int | None, modality: str, strict: bool = True
+) -> np.ndarray:
+    """Return the stored values of one frame after its own rescale; Unreadable if `strict` and it is not told."""
     header = dataset if frame is None else frame_dataset(dataset, frame)
     stored = frames[len(frames) // 2 if frame is None else frame]
-    values = np.asarray(apply_modality_lut(_inverted(stored, header), header), np.float32)
+    try:
+        rescale = read_rescale(header, modality)
+    except Unreadable:
+        if strict:
+            raise
+        rescale = Rescale()
+    values = rescale.apply(inverted(stored, header, rescale))
     background = AIR_HU if modality == "CT" else MR_BACKGROUND
     values = np.where(padding(stored, header), np.float32(background), values)
     return np.maximum(values, np.float32(AIR_HU)) if modality == "CT" else values
-
-
-def padding(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Return where the image is padded: pixels with the padding value (or range), connected to the edge of the image.
-
-    Padding fills a grayscale image to a rectangle (PS3.3 C.7.5.1.1.2). The same value inside the head is signal: some
-    headers declare 0 as padding although 0 is water.
-
-    Args:
-        stored: Stored values (rows, columns).
-        dataset: Header, possibly with PixelPaddingValue and PixelPaddingRangeLimit.
-
-    Returns:
-        Bool (rows, columns).
-    """
-    bound = dataset.get("PixelPaddingValue")
-    if bound is None or isinstance(bound, bytes | str):
-        return np.zeros(stored.shape, bool)
-    other = dataset.get("PixelPaddingRangeLimit", bound)
-    low, high = sorted(_as_stored(int(value), dataset) for value in (bound, other))
-    candidates = (stored >= low) & (stored <= high)
-    edge = np.ones(stored.shape, bool)
-    edge[1:-1, 1:-1] = False
-    return binary_propagation(edge & candidates, mask=candidates)
 
 
 def straighten(array: np.ndarray, layout: Stack, background: float) -> tuple[np.ndarray, np.ndarray]:
@@ -192,24 +175,3 @@ def _image(array: np.ndarray, layout: Stack, origin: np.ndarray) -> sitk.Image:
     image.SetOrigin(origin.tolist())
     image.SetDirection(np.stack([layout.row, layout.column, layout.normal], axis=1).ravel().tolist())
     return image
-
-
-def _inverted(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Invert MONOCHROME1 within the range of BitsStored, so that more signal is a higher value.
-
-    A negative rescale slope inverts the values already.
-    """
-    slope = float(dataset.get("RescaleSlope", 1) or 1)
-    if dataset.get("PhotometricInterpretation") != "MONOCHROME1" or slope < 0:
-        return stored
-    signed = int(dataset.get("PixelRepresentation", 0) or 0) == 1
-    return -1 - stored if signed else (2 ** int(dataset.BitsStored) - 1 - stored.astype(np.int64))
-
-
-def _as_stored(value: int, dataset: Dataset) -> int:
-    """Convert a padding value that is written in the other representation: 63536 for -2000 in 16 signed bits."""
-    bits = int(dataset.BitsAllocated)
-    signed = int(dataset.get("PixelRepresentation", 0) or 0) == 1
-    if signed and value >= 2 ** (bits - 1):
-        return value - 2**bits
-    return value + 2**bits if not signed and value < 0 else value

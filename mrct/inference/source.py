@@ -27,6 +27,7 @@ from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.stack import plane
 from mrct.dicom.uids import IMAGE_CLASSES
 from mrct.dicom.volume import build_volume, filled_slices
+from mrct.imaging.plausibility import examine
 from mrct.imaging.training_domain import Extent
 from mrct.imaging.volumes import read_volume, to_array
 from mrct.inference.model import Model
@@ -41,11 +42,8 @@ from mrct.inference.suitability import (
 )
 from mrct.normalization.normalization import Modality
 from mrct.selection.acquisition import weighting
-from mrct.selection.choose import Decision, choose
-from mrct.selection.classify import NOT_CHOSEN
-
-#: Limits for the first percentile of a volume: an MR does not lie below the first, a CT in HU lies below the second.
-NO_MR_BELOW, NO_CT_FROM = -500.0, 0.0
+from mrct.selection.choose import Decision, Measured, choose
+from mrct.selection.classify import NOT_CHOSEN, PIXELS, rejected
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,8 @@ def _read_series(request: Request, model: Model) -> Source:
     kinds = {one.name: reason for one in wanted if (reason := compare_kind(one, model))}
     failed: dict[str, str] = {}
     while True:
-        choice = choose("", wanted, rules, kinds | failed)
+        unusable = {name: Measured(rejected(PIXELS, reason)) for name, reason in (kinds | failed).items()}
+        choice = choose("", wanted, rules, unusable)
         shown = tuple(_shown(one, request.path, model) for one in choice.decisions)
         chosen = choice.mr if model.source == "MR" else choice.ct
         if chosen is None:
@@ -322,11 +321,7 @@ def _image_headers(series: Series) -> list[Dataset]:
 
 
 def _require_plausible(array: np.ndarray, modality: Modality, name: str) -> None:
-    """Raise WrongInputError for a CT given as MR and for an MR given as CT, by the darkest values."""
-    low = float(np.percentile(array, 1))
-    if modality == "MR" and low < NO_MR_BELOW:
-        raise WrongInputError(f"{name}: its darkest values are {low:.0f}, as of a CT in HU; expected an MR")
-    if modality == "CT" and low >= NO_CT_FROM:
-        raise WrongInputError(
-            f"{name}: its darkest values are {low:.0f}; expected a CT in HU with air near -1000"
-        )
+    """Raise WrongInputError for a CT that is not in HU, and for an MR that is a CT or constant, as `select` does."""
+    fault = examine(array, modality).fault
+    if fault:
+        raise WrongInputError(f"{name}, given as {modality}: {fault}")

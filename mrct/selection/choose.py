@@ -18,7 +18,16 @@ from mrct.dicom.errors import GeometryError
 from mrct.dicom.series import Series
 from mrct.dicom.stack import Stack, plane, stack
 from mrct.selection.acquisition import kernel_class
-from mrct.selection.classify import BY_NAME, NOT_CHOSEN, PIXELS, Verdict, classify, classify_stack, rejected
+from mrct.selection.classify import (
+    ACCEPTED,
+    BY_NAME,
+    NOT_CHOSEN,
+    Verdict,
+    classify,
+    classify_stack,
+    failed,
+    rejected,
+)
 from mrct.selection.join import COVERAGE_TOLERANCE_MM, WHOLE_HEAD_MM, Block, find_joins
 from mrct.selection.parameters import Rules
 
@@ -29,6 +38,14 @@ _ABOUT_HEIGHT = ("", "coverage")
 _TILT_TOLERANCE_DEG = 15.0
 # smaller differences of pixels and slices come from rounding the same prescription
 _TENTH = float(np.log(1.1))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a series turned out to be when it was read: a verdict, whose rule is empty if it is usable, and remarks."""
+
+    verdict: Verdict = ACCEPTED
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,7 @@ CRITERIA: dict[str, Criterion] = {
 
 
 def choose(
-    patient: str, series: Sequence[Series], rules: Rules, broken: Mapping[str, str] | None = None
+    patient: str, series: Sequence[Series], rules: Rules, measured: Mapping[str, Measured] | None = None
 ) -> Choice:
     """Classify all series of a patient and choose one CT and one MR.
 
@@ -180,14 +197,19 @@ def choose(
         patient: Name of the patient that may be shown.
         series: All series of the patient.
         rules: The parameters of the selection.
-        broken: Series name -> reason, for series whose pixels turned out to be unusable.
+        measured: Series name -> what it turned out to be, for series that were read.
     """
+    known = measured or {}
     stacks: dict[str, Stack] = {}
-    broken = broken or {}
-    verdicts = {item.name: _verdict(item, rules, broken, stacks) for item in series}
+    verdicts = {item.name: _verdict(item, rules, known, stacks) for item in series}
     blocks = [Block(item, stacks[item.name]) for item in series if verdicts[item.name].rule in _ABOUT_HEIGHT]
-    found = find_joins(blocks)
-    joins = {one.series.name: one for one in found if not _verdict(one.series, rules, broken, stacks).rule}
+    joins = {}
+    for join in find_joins(blocks):
+        verdict = _verdict(join.series, rules, known, stacks)
+        if not verdict.rule:
+            joins[join.series.name] = join
+        elif join.series.name in known:
+            verdicts |= {part.name: verdict for part in join.parts if verdicts[part.name].rule}
     joined = {part.name for join in joins.values() for part in join.parts}
     usable = [item for item in series if not verdicts[item.name].rule and item.name not in joined]
     usable += [join.series for join in joins.values()]
@@ -208,9 +230,11 @@ def choose(
         verdicts |= {loser: _not_chosen(reason, winner.series) for loser, reason in lost.items()}
     ct, mr = chosen["CT"], chosen["MR"]
     whole = {part: item.name for item in (ct, mr) if item for part in _part_names(item.name, joins)}
-    verdicts |= dict.fromkeys(whole, Verdict("", "", ()))
+    verdicts |= dict.fromkeys(whole, ACCEPTED)
+    names = [whole.get(item.name, item.name) for item in series]
     decisions = tuple(
-        _decision(item, verdicts[item.name], stacks.get(whole.get(item.name, item.name))) for item in series
+        _decision(item, verdicts[item.name], stacks.get(name), known.get(name, Measured()))
+        for item, name in zip(series, names, strict=True)
     )
     days = _days_between(ct, mr)
     status, reason = _status(ct, mr, days, rules)
@@ -244,24 +268,28 @@ def best(candidates: Sequence[Candidate], prefer: Sequence[str]) -> tuple[Candid
     return left[0], why
 
 
-def _verdict(item: Series, rules: Rules, broken: Mapping[str, str], stacks: dict[str, Stack]) -> Verdict:
-    verdict = classify(item, rules)
-    if verdict.rule:
-        return verdict
+def _verdict(
+    item: Series, rules: Rules, measured: Mapping[str, Measured], stacks: dict[str, Stack]
+) -> Verdict:
+    """Apply the rules, then what the series turned out to be; a rule that fails on a header rejects that series."""
     try:
+        verdict = classify(item, rules)
+        if verdict.rule:
+            return verdict
         stacks[item.name] = stack(item)
+        verdict = classify_stack(item, stacks[item.name], rules)
     except GeometryError as error:
         return rejected(BY_NAME["geometry"], str(error))
-    verdict = classify_stack(item, stacks[item.name], rules)
-    if not verdict.rule and item.name in broken:
-        return rejected(PIXELS, broken[item.name])
-    return verdict
+    except Exception as error:
+        return failed(error)
+    return measured[item.name].verdict if not verdict.rule and item.name in measured else verdict
 
 
-def _decision(item: Series, verdict: Verdict, layout: Stack | None) -> Decision:
+def _decision(item: Series, verdict: Verdict, layout: Stack | None, measured: Measured) -> Decision:
     if layout is None:
         return Decision(item, verdict, notes=item.notes)
-    return Decision(item, verdict, round(layout.slice_spacing_mm, 4), layout.notes)
+    spacing_mm = round(layout.slice_spacing_mm, 4)
+    return Decision(item, verdict, spacing_mm, (*layout.notes, *measured.notes))
 
 
 def _not_chosen(why: str, winner: Series) -> Verdict:

@@ -7,6 +7,8 @@ of an empty cohort can say which single rule rejects most series.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mrct.core.errors import RunError
+from mrct.core.runner import explain
 from mrct.dicom.series import Series
 from mrct.dicom.stack import Stack
 from mrct.selection import rules as check
@@ -46,10 +48,13 @@ class StackRule(Rule):
 class Verdict:
     """The result of the rules. `rule` and `reason` are empty for a usable series; `matches` are all that apply."""
 
-    rule: str
-    reason: str
-    matches: tuple[str, ...]
+    rule: str = ""
+    reason: str = ""
+    matches: tuple[str, ...] = ()
 
+
+#: The verdict on a series to which no rule applies.
+ACCEPTED = Verdict()
 
 # The order matters: first images that form no volume, then the body part, the CT technique, the plane, the contrast,
 # and last the readout.
@@ -64,7 +69,7 @@ HEADER_RULES = (
     HeaderRule("fieldmap", "field, phase or parameter map", check.fieldmap),
     HeaderRule("phase", "phase, or another part of the complex signal, without magnitude", check.phase),
     HeaderRule("geometry", "no usable geometry in the header, or slices that form no volume", check.geometry),
-    HeaderRule("rescale", "CT without rescale slope and intercept: its numbers are not HU", check.rescale),
+    HeaderRule("rescale", "rescale that is malformed or, for a CT, missing or not to HU", check.rescale),
     HeaderRule("body_part", "another part of the body, or only a part of the head", check.body_part),
     HeaderRule("cone_beam", "cone-beam CT, whose numbers are not HU", check.cone_beam),
     HeaderRule("low_dose", "low-dose CT, as for attenuation correction", check.low_dose),
@@ -93,10 +98,17 @@ STACK_RULES = (
     StackRule("spacing", "slices further apart than `select.max_spacing_mm`", check.spacing, limit="max_spacing_mm"),
 )  # fmt: skip
 PIXELS = Rule("pixels", "pixels that cannot be decoded, or are not finite")
+HOUNSFIELD = Rule(
+    "hounsfield", "CT whose values are not HU of a head: no air around it, no soft tissue, one value"
+)
+SIGNAL = Rule("signal", "MR whose values are HU of a CT, or one value")
+FAILED = Rule("failed", "the program failed on the series: a defect to report")
 NOT_CHOSEN = Rule("not_chosen", "usable, but `select.prefer` chose another series of the patient")
 UNREADABLE = Rule("unreadable", "a volume file that cannot be read, in a source of volumes")
 #: All rules, in the order in which they are applied.
-RULES: tuple[Rule, ...] = (*HEADER_RULES, *STACK_RULES, PIXELS, NOT_CHOSEN, UNREADABLE)
+RULES: tuple[Rule, ...] = (
+    *HEADER_RULES, *STACK_RULES, PIXELS, HOUNSFIELD, SIGNAL, FAILED, NOT_CHOSEN, UNREADABLE,
+)  # fmt: skip
 BY_NAME = {rule.name: rule for rule in RULES}
 
 
@@ -121,9 +133,20 @@ def classify_stack(series: Series, stack: Stack, rules: Rules) -> Verdict:
     for rule in STACK_RULES:
         if rules.holds(rule.name) and (reason := rule.function(series, stack, rules)):
             return rejected(rule, reason)
-    return Verdict("", "", ())
+    return ACCEPTED
 
 
 def rejected(rule: Rule, reason: str) -> Verdict:
     """Return the verdict of a single rule."""
     return Verdict(rule.name, reason, (rule.name,))
+
+
+def failed(error: Exception) -> Verdict:
+    """Return the verdict of a series on which the program failed; its reason holds nothing that a file says.
+
+    Raises:
+        RunError: The error is not about the series.
+    """
+    if isinstance(error, RunError):
+        raise error
+    return rejected(FAILED, str(explain(error, private=True)))

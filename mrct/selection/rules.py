@@ -156,9 +156,16 @@ def geometry(series: Series, rules: Rules) -> str:
 
 
 def rescale(series: Series, rules: Rules) -> str:
-    if series.modality != "CT" or all(instance.has_rescale for instance in series.instances):
+    """Reject a series unless the header of every slice says how to turn stored values into HU, or into one signal."""
+    total = len(series.instances)
+    faults = Counter(item.rescale_fault for item in series.instances if item.rescale_fault)
+    if faults:
+        fault, count = faults.most_common(1)[0]
+        return fault if count == total else f"{count} of {total} slices: {fault}"
+    told = sum(item.has_rescale for item in series.instances)
+    if told == total or (series.modality != "CT" and told == 0):
         return ""
-    return "CT without rescale slope and intercept: its numbers are not HU"
+    return f"a rescale slope in only {told} of {total} slices"
 
 
 def body_part(series: Series, rules: Rules) -> str:

@@ -26,7 +26,12 @@ def series_thumbnail(series: Series) -> np.ndarray:
     try:
         return thumbnail(read_slice(middle, series.modality), middle.pixel_spacing_mm, series.modality)
     except Unreadable:
-        return np.zeros((HEIGHT_PX, HEIGHT_PX), np.float32)
+        return blank()
+
+
+def blank() -> np.ndarray:
+    """Return the black picture of what cannot be shown."""
+    return np.zeros((HEIGHT_PX, HEIGHT_PX), np.float32)
 
 
 def thumbnail(plane: np.ndarray, pixel_spacing_mm: tuple[float, ...] | None, modality: str) -> np.ndarray:
@@ -39,7 +44,7 @@ def thumbnail(plane: np.ndarray, pixel_spacing_mm: tuple[float, ...] | None, mod
     """
     between_rows, between_columns = pixel_spacing_mm or (1.0, 1.0)
     low, high = _CT_WINDOW_HU if modality == "CT" else np.percentile(plane, _MR_PERCENTILES)
-    gray = np.clip((plane - low) / max(high - low, 1e-6), 0.0, 1.0)
+    gray = np.clip((plane - low) / (high - low or 1.0), 0.0, 1.0)
     ratio = plane.shape[1] * between_columns / (plane.shape[0] * between_rows)
     width = int(np.clip(round(HEIGHT_PX * ratio), 1, _MAX_WIDTH_PX))
     return np.clip(resize(gray, (HEIGHT_PX, width), order=1, anti_aliasing=True), 0.0, 1.0)

@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 from rich.console import Console
 
 from helpers import series_factory, volume_factory
-from helpers.series_factory import smooth, stack_positions, write_series
+from helpers.series_factory import head_ct, smooth, stack_positions, write_series
 from helpers.volume_factory import affine_ras, metaimage, nifti
 from mrct.cli.check import check, render
 from mrct.selection.parameters import REJECTABLE, Rules
@@ -149,6 +150,29 @@ def test_volume_cases_are_counted_with_reasons(tmp_path: Path) -> None:
     assert (report.layout, report.n_files, report.n_patients, report.n_paired) == ("volumes", 7, 3, 2)
     assert report.skipped == {"no MR volume in this case": 1, "not part of the layout": 1}
     assert "2 of 3 patients" in shown(report)
+
+
+def test_the_values_of_volumes_are_judged(tmp_path: Path) -> None:
+    hu, signal = head_ct(6) - 1024, smooth(6)
+    for case, (ct, mr) in {"a": (hu, signal), "b": (hu + 1024, signal), "c": (signal, hu)}.items():
+        (tmp_path / case).mkdir()
+        sitk.WriteImage(sitk.GetImageFromArray(ct), str(tmp_path / case / "ct.nii.gz"))
+        sitk.WriteImage(sitk.GetImageFromArray(mr), str(tmp_path / case / "mr.nii.gz"))
+    report = check(tmp_path, Rules())
+    assert (report.layout, report.n_patients, report.n_paired) == ("volumes", 3, 1)
+    reasons = " ".join(report.skipped)
+    assert "subtract 1024" in reasons
+    assert "a CT in HU, not an MR" in reasons
+
+
+def test_a_ct_that_is_not_in_hu_gives_way_to_the_next_best(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", SeriesInstanceUID="1.1", values=head_ct(6) + 1024)
+    write_series(tmp_path / "b", SeriesInstanceUID="1.2", PixelSpacing=[2.0, 2.0])
+    write_series(tmp_path / "mr", "MR", SeriesInstanceUID="1.3")
+    report = check(tmp_path, Rules())
+    assert report.n_paired == 1
+    rules = {d.series.name: d.verdict.rule for choice in report.choices for d in choice.decisions}
+    assert rules == {"1.1": "hounsfield", "1.2": "", "1.3": ""}
 
 
 def test_a_broken_volume_is_no_patient_and_its_case_is_not_shown(

@@ -97,7 +97,11 @@ def test_the_volume_of_a_tilted_series_has_each_pixel_where_its_slice_has_it(tmp
     """Each pixel of a slice, looked up in the volume by its point, has the slice's value."""
     positions, orientation = gantry_tilted([5.0 * k for k in range(7)])
     paths = write_series(
-        tmp_path / "s", positions=positions, ImageOrientationPatient=orientation, PixelSpacing=[0.5, 0.8]
+        tmp_path / "s",
+        values=smooth(7),
+        positions=positions,
+        ImageOrientationPatient=orientation,
+        PixelSpacing=[0.5, 0.8],
     )
     image, [note] = build_volume(one_series(tmp_path / "s"))
     assert note == "gantry tilt of 18.5° (from positions) sheared back"
@@ -286,7 +290,7 @@ def test_spacing_is_that_of_the_positions(tmp_path: Path, wrong: dict[str, Any])
 
 
 def test_45_instance_numbers_and_file_order_do_not_matter(tmp_path: Path) -> None:
-    write_series(tmp_path / "a", InstanceNumber=1)
+    write_series(tmp_path / "a", values=smooth(6), InstanceNumber=1)
     order = [3, 0, 5, 1, 4, 2]
     write_series(
         tmp_path / "b",

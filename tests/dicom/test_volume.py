@@ -74,7 +74,8 @@ def test_same_voxels_at_the_same_points_as_simpleitk(
 def test_axes_run_to_left_posterior_superior_whatever_the_stack(tmp_path: Path) -> None:
     """The volume is LPS even if the series is written feet first and mirrored, and each point keeps its value."""
     flipped = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    write_series(tmp_path, ImageOrientationPatient=list(flipped), positions=stack_positions(6)[::-1])
+    places = stack_positions(6)[::-1]
+    write_series(tmp_path, values=smooth(6), ImageOrientationPatient=list(flipped), positions=places)
     image, _ = build_volume(series_in(tmp_path))
     np.testing.assert_allclose(np.reshape(image.GetDirection(), (3, 3)), np.eye(3), atol=1e-12)
     x, y, z = np.moveaxis(points_of(image), -1, 0)

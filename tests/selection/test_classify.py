@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mrct.dicom.series import Instance, Series
 from mrct.dicom.stack import plane
 from mrct.selection.acquisition import contrast_agent, kernel_class, turbo_spin_echo, weighting
-from mrct.selection.choose import choose
-from mrct.selection.classify import RULES, classify
+from mrct.selection.choose import Measured, choose
+from mrct.selection.classify import PIXELS, RULES, classify, rejected
 from mrct.selection.explain import explain_empty
 from mrct.selection.parameters import REJECTABLE, Rules
 
@@ -380,7 +380,7 @@ def test_the_ct_nearest_in_time_is_chosen_and_a_broken_one_gives_way() -> None:
     far = series(CT, name="F", count=9, acquired=date(2020, 3, 1))
     choice = choose("P", [mr, near, far], Rules())
     assert (choice.ct, choice.days_between) == (near, 1)
-    again = choose("P", [mr, near, far], Rules(), {"N": "truncated pixels"})
+    again = choose("P", [mr, near, far], Rules(), {"N": Measured(rejected(PIXELS, "truncated pixels"))})
     assert (again.ct, again.days_between) == (far, 51)
     limited = choose("P", [mr, far], Rules(max_days_between=50))
     assert limited.status == "left_out"
@@ -432,7 +432,7 @@ def test_an_accepted_rule_does_not_hold_whatever_the_list_of_refused_kinds() -> 
 
 def test_the_table_holds_every_rule_once_with_its_meaning() -> None:
     names = [rule.name for rule in RULES]
-    assert len(names) == len(set(names)) == 38
+    assert len(names) == len(set(names)) == 41
     assert set(REJECTABLE) < set(names)
     assert all(rule.meaning and "\n" not in rule.meaning for rule in RULES)
     assert {rule.limit for rule in RULES} - {""} == {"min_coverage_mm", "min_field_mm", "max_spacing_mm"}

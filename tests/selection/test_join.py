@@ -13,7 +13,8 @@ from helpers.series_factory import stack_positions, write_series
 from mrct.dicom.grouping import group
 from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.volume import build_volume
-from mrct.selection.choose import Choice, choose
+from mrct.selection.choose import Choice, Measured, choose
+from mrct.selection.classify import PIXELS, rejected
 from mrct.selection.parameters import Rules
 
 CT = Instance(
@@ -149,9 +150,8 @@ def test_of_two_vertices_one_is_joined_and_the_other_says_why_not() -> None:
 
 def test_if_the_joined_pixels_are_unusable_the_parts_are_candidates_again() -> None:
     vertex = block("vertex", 70.0, 20)
-    choice = choose(
-        "P", [BASE, vertex], Rules(), {"base+vertex": "slice 3 of 34: damaged", "base": "damaged"}
-    )
+    damaged = Measured(rejected(PIXELS, "slice 3 of 34: damaged"))
+    choice = choose("P", [BASE, vertex], Rules(), {"base+vertex": damaged, "base": damaged})
     assert choice.ct == vertex
 
 

@@ -8,7 +8,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from typer.testing import CliRunner
 
-from helpers.series_factory import smooth, stack_positions, write_series
+from helpers.series_factory import stack_positions, write_series
 from mrct.cli.main import app
 from mrct.core import contracts
 from mrct.core.contracts import SelectionStatus
@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MRCT_KEY", "a key for the tests of this project alone")
     shutil.copy(ROOT / "params.yaml", tmp_path)
     apply_overrides(tmp_path / "params.yaml", ["source=data/raw"])
-    head = {"values": smooth(13), "positions": stack_positions(13), "PixelSpacing": [8.0, 8.0]}
+    head = {"positions": stack_positions(13), "PixelSpacing": [8.0, 8.0]}
     for n in range(PATIENTS):
         patient = {"PatientID": f"Q{n}77112", "StudyInstanceUID": f"1.{n + 1}"} | head
         folder = tmp_path / "data/raw" / str(n)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from helpers.series_factory import smooth, stack_positions
+from helpers.series_factory import head_ct, smooth, stack_positions
 from helpers.stage_inputs import add_series, select_params
 from mrct.core import contracts, files, params
 from mrct.selection.parameters import DEFAULT_PREFER, REJECTABLE
@@ -78,7 +78,7 @@ def test_outputs_follow_the_contract(source: Path, tmp_path: Path) -> None:
     assert files.read_json(out / "manifest.json") == {"registered": False}
     image = sitk.ReadImage(str(out / "P0000000001" / "ct.nii.gz"))
     assert image.GetPixelID() == sitk.sitkFloat32
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), smooth(6) - 1024.0)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), head_ct(6) - 1024.0)
     assert image.GetOrigin() == pytest.approx((-20.0, -15.0, -40.0))
 
 
@@ -139,12 +139,13 @@ def volumes(tmp_path: Path) -> Path:
         "Pc": (4, (1, 1)),
         "Pd": (4, (1, 1)),
     }.items():
-        image = sitk.GetImageFromArray(smooth(depth))
-        image.SetSpacing((1.0, 1.5, 3.0))
-        image.SetDirection((direction[0], 0, 0, 0, direction[1], 0, 0, 0, 1))
+        ct, image = (sitk.GetImageFromArray(array) for array in (head_ct(depth) - 1024, smooth(depth)))
+        for one in (ct, image):
+            one.SetSpacing((1.0, 1.5, 3.0))
+            one.SetDirection((direction[0], 0, 0, 0, direction[1], 0, 0, 0, 1))
         folder = root / "images" / case
         folder.mkdir(parents=True)
-        sitk.WriteImage(image, str(folder / "ct.nii.gz"))
+        sitk.WriteImage(ct, str(folder / "ct.nii.gz"))
         if case != "Pc":
             sitk.WriteImage(image + 1, str(folder / "mr.nii.gz"))
         if case == "Pa":
