@@ -143,7 +143,7 @@ class SelectedSeries(Row):
     series: str = Field(
         description="name of the series; parts of it end in a letter and a number, such as -e1 (echo) or -s1 (scan)"
     )
-    modality: str = Field(description="CT or MR")
+    modality: Text = Field(description="CT or MR; empty if the header names none")
     description: Text = Field(description="known words of SeriesDescription")
     manufacturer: Text = Field(description="short name of a known vendor, or other")
     plane: Text = Field(description="axial, coronal, sagittal or oblique")

@@ -54,7 +54,9 @@ ARCHIVES = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "content"), [(kind, one) for kind, many in ARCHIVES.items() for one in many]
+    ("kind", "content"),
+    [(kind, one) for kind, many in ARCHIVES.items() for one in many],
+    ids=lambda value: value if isinstance(value, str) else "file",  # the bytes hold the time of the test
 )
 def test_an_archive_is_named_with_what_to_do_under_any_file_name(tmp_path, kind, content):
     path = tmp_path / "IM0001"
@@ -83,6 +85,7 @@ NIFTI = struct.pack("<i", 348).ljust(344, b"\0") + b"n+1\0" + bytes(200)
         bytes(600),
         bytes(128) + b"DICM" + bytes(400),
     ],
+    ids=lambda content: "file",
 )  # fmt: skip
 def test_documents_volumes_and_other_files_are_no_archives(content):
     assert archive_reason(content) == ""
