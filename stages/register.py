@@ -17,7 +17,7 @@ from pydantic import Field
 from mrct.core import contracts, files, params, resume
 from mrct.core.contracts import RegisteredPatient, RegistrationStatus, SelectionStatus
 from mrct.core.errors import DataError
-from mrct.core.runner import run_stage
+from mrct.core.runner import run_stage, unexpected_reason
 from mrct.imaging import volumes
 from mrct.imaging.masks import MaskError
 from mrct.imaging.stored_volume import VolumeError
@@ -101,6 +101,8 @@ def register_patient(job: Job) -> dict[str, str | float | None]:
             row = row.model_copy(update={"removed_face_percent": round(percent, 2)})
     except (VolumeError, MaskError, RegistrationError, DefaceError) as error:
         return row.model_copy(update={"reason": str(error)}).model_dump()
+    except Exception as error:  # one patient never ends a run over hundreds
+        return row.model_copy(update={"reason": unexpected_reason(error)}).model_dump()
     _write(job.out, aligned, registration)
     verdict = {"status": RegistrationStatus.REGISTERED.value, "reason": _doubts(row, job.same_frame)}
     return row.model_copy(update=verdict).model_dump()

@@ -6,7 +6,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from mrct.core.errors import MrctError
+from mrct.core.errors import MrctError, RunError
 from mrct.core.parallel import running
 from mrct.core.params import Execution, load
 
@@ -46,6 +46,17 @@ def explain(error: Exception, private: bool) -> str | None:
     where = ", ".join(f"{_shown(path)}:{line}" for path, line in filter(_is_ours, _places(error)))
     text = f" ({error.strerror})" if isinstance(error, OSError) and system else ""
     return f"{type(error).__name__}{text} at {where}; its text is not shown, because it may name a patient"
+
+
+def unexpected_reason(error: Exception) -> str:
+    """Return the reason to list for a series or patient on which the program failed; it holds nothing that a file says.
+
+    Raises:
+        RunError: The error is about the run, not about these data.
+    """
+    if isinstance(error, RunError):
+        raise error
+    return str(explain(error, private=True))
 
 
 def _places(error: Exception) -> list[Place]:

@@ -7,8 +7,7 @@ of an empty cohort can say which single rule rejects most series.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mrct.core.errors import RunError
-from mrct.core.runner import explain
+from mrct.core.runner import unexpected_reason
 from mrct.dicom.series import Series
 from mrct.dicom.stack import Stack
 from mrct.selection import rules as check
@@ -147,6 +146,4 @@ def failed(error: Exception) -> Verdict:
     Raises:
         RunError: The error is not about the series.
     """
-    if isinstance(error, RunError):
-        raise error
-    return rejected(FAILED, str(explain(error, private=True)))
+    return rejected(FAILED, unexpected_reason(error))
