@@ -30,7 +30,14 @@ from mrct.imaging.stored_volume import VolumeError
 from mrct.imaging.training_domain import Acquisition, Extent, SelectedAcquisitions
 from mrct.imaging.volumes import read_volume, write_volume
 from mrct.selection.choose import Choice, Measured, choose
-from mrct.selection.chosen import Chosen, Grouped, choose_and_build, group_tolerantly, read_and_judge
+from mrct.selection.chosen import (
+    Chosen,
+    Grouped,
+    choose_and_build,
+    group_tolerantly,
+    judge_case,
+    read_and_judge,
+)
 from mrct.selection.classify import failed
 from mrct.selection.explain import explain_empty
 from mrct.selection.parameters import Preference, RejectRule, Rules
@@ -231,6 +238,8 @@ def select_volumes(task: Task) -> dict[str, Any]:
             images["mask"] = sitk.Cast(read_volume(mask) > 0, sitk.sitkUInt8)
         except VolumeError as error:
             problems.append(f"mask: {error}")
+    if not problems:
+        problems = judge_case(images["ct"], images["mr"], images.get("mask"), task.rules)
     if not problems:
         for name, image in images.items():
             write_volume(task.out / task.patient / f"{name}.nii.gz", image)

@@ -98,7 +98,7 @@ def check(source: Path, rules: Rules) -> CheckReport:
     if not paired and any(map(is_volume_file, paths)):
         cases = find_volume_cases(source, paths)
         if has_pair(cases) or not instances:
-            report = _report_volumes(inspect_volumes(cases, len(paths)), len(paths))
+            report = _report_volumes(inspect_volumes(cases, paths, rules), len(paths))
             return replace(report, notes=(*report.notes, *_notes(paths)))
     files = {instance.path for instance in instances}
     n_bytes = sum(path.stat().st_size for path in files)

@@ -6,14 +6,17 @@ Every volume is read to its end, because its header does not tell whether the fi
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mrct.core.errors import NotFoundError
 from mrct.core.parallel import map_processes
 from mrct.deid.volumes import Case, find_cases, read_case
+from mrct.dicom.archives import archive_reason_of
 from mrct.imaging.volumes import to_lps
 from mrct.leaks.phi_values import PhiValues
-from mrct.selection.chosen import judge
+from mrct.selection.chosen import judge, judge_case
+from mrct.selection.parameters import Rules
 
 
 @dataclass(frozen=True)
@@ -48,20 +51,21 @@ def has_pair(cases: Sequence[Case]) -> bool:
     return any({"ct", "mr"} <= set(case.files) for case in cases)
 
 
-def inspect_volumes(cases: Sequence[Case], n_files: int) -> VolumeCases:
+def inspect_volumes(cases: Sequence[Case], paths: Sequence[Path], rules: Rules) -> VolumeCases:
     """Read the volumes of all cases.
 
     Args:
         cases: The cases of a folder.
-        n_files: Number of all files in the folder.
+        paths: All files in the folder.
+        rules: The parameters of the selection.
     """
-    reasons = map_processes(_refusals, list(cases), "read volumes")
+    reasons = map_processes(partial(_refusals, rules), list(cases), "read volumes")
     skipped = Counter(reason for one in reasons for reason in one)
     skipped.update(verdict.reason for case in cases for verdict in case.repeated)
     volumes = [file.path for case in cases for file in case.files.values()]
-    others = n_files - len(volumes) - sum(len(case.repeated) for case in cases)
-    if others:
-        skipped["not part of the layout"] = others
+    repeated = {verdict.source_index for case in cases for verdict in case.repeated}
+    known = set(volumes) | {path for index, path in enumerate(paths) if index in repeated}
+    skipped.update(archive_reason_of(path) or "not part of the layout" for path in paths if path not in known)
     return VolumeCases(
         n_cases=len(cases),
         n_paired=sum(not one for one in reasons),
@@ -71,10 +75,11 @@ def inspect_volumes(cases: Sequence[Case], n_files: int) -> VolumeCases:
     )
 
 
-def _refusals(case: Case) -> list[str]:
-    """Return why a case cannot be used: its files cannot, or their values are no HU and no signal, as in `select`."""
+def _refusals(rules: Rules, case: Case) -> list[str]:
+    """Return why a case cannot be used: its files, their values or their size do not allow it, as in `select`."""
     images, verdicts = read_case(case, PhiValues())
-    values = [] if verdicts else [judge(to_lps(images["ct"]), "CT"), judge(to_lps(images["mr"]), "MR")]
-    return [verdict.reason for verdict in verdicts] + [
-        one.verdict.reason for one in values if one.verdict.rule
-    ]
+    if verdicts:
+        return [verdict.reason for verdict in verdicts]
+    ct, mr = (to_lps(images[role]) for role in ("ct", "mr"))
+    found = [one.verdict.reason for one in (judge(ct, "CT"), judge(mr, "MR")) if one.verdict.rule]
+    return found or judge_case(ct, mr, images.get("mask"), rules)

@@ -74,10 +74,14 @@ def rescale_fault(dataset: Dataset, modality: str) -> str:
         return ""
     if any(_is_empty(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")):
         return "no rescale slope and intercept: its numbers are not HU"
-    kinds = [kind for kind in texts(dataset, "RescaleType") if kind]
-    if HU_TYPES.issuperset(kinds):
-        return ""
-    return f"its rescale type says {_OTHER_TYPES.get(kinds[0], 'another unit')}, not HU"
+    other = next((_OTHER_TYPES[kind] for kind in texts(dataset, "RescaleType") if kind in _OTHER_TYPES), "")
+    return f"its rescale type says {other}, not HU" if other else ""
+
+
+def has_undefined_unit(dataset: Dataset) -> bool:
+    """Return whether RescaleType holds a text that the standard does not define, which it permits."""
+    kinds = {kind for kind in texts(dataset, "RescaleType") if kind}
+    return bool(kinds - HU_TYPES - _OTHER_TYPES.keys())
 
 
 def _is_empty(dataset: Dataset, keyword: str) -> bool:

@@ -29,7 +29,7 @@ from mrct.dicom.header import (
 )
 from mrct.dicom.identity import read_patient_id
 from mrct.dicom.read import read_dataset
-from mrct.dicom.rescale import has_rescale, rescale_fault
+from mrct.dicom.rescale import has_rescale, has_undefined_unit, rescale_fault
 
 Position = tuple[float, ...] | None
 
@@ -77,6 +77,7 @@ class Instance:
     thickness_mm: float | None = None
     has_rescale: bool = False
     rescale_fault: str = ""
+    undefined_unit: bool = False
     inverted: bool = False
     te_ms: float | None = None
     tr_ms: float | None = None
@@ -199,6 +200,7 @@ def instance_of(dataset: Dataset, path: Path) -> Instance:
         thickness_mm=number.one("SliceThickness"),
         has_rescale=has_rescale(dataset),
         rescale_fault=rescale_fault(dataset, text(dataset, "Modality")),
+        undefined_unit=has_undefined_unit(dataset),
         inverted=text(dataset, "PhotometricInterpretation") == "MONOCHROME1",
         te_ms=number.one("EchoTime"),
         tr_ms=number.one("RepetitionTime"),

@@ -11,6 +11,8 @@ from scipy.ndimage import binary_dilation, binary_propagation, generate_binary_s
 #: Air is -1000. Noise, scatter and the foam of a head holder raise it by up to 100. The corners of a slice are often
 #: padded with less (-1024, -2000, -3024, -8192), which counts as air.
 AIR_BELOW_HU = -900.0
+#: Noise lowers it by as much; many scanners end at -1024.
+LEAST_AIR_HU = -1100.0
 #: Fat is -150 to -50, CSF 0 to 15, brain 20 to 45, muscle 40 to 70, clotted blood up to 90, blood with a contrast agent
 #: up to 150 (Kalender, Computed Tomography, 3rd edition, section 1.2).
 SOFT_HU = (-150.0, 150.0)
@@ -116,6 +118,13 @@ def has_uniform_surface(hu: np.ndarray) -> bool:
         return False
     middle = float(np.median(values))
     return _share(values, (middle - _NOISE_HU, middle + _NOISE_HU)) > _UNIFORM_SHARE
+
+
+def has_air_at_head(hu: np.ndarray) -> bool:
+    """Return whether what counts as air and touches the rest is air, and not the padding of a corner or less."""
+    air = hu <= AIR_BELOW_HU
+    at_head = hu[binary_dilation(~air, _IN_PLANE, iterations=2) & air]
+    return bool(at_head.size) and float(np.median(at_head)) >= LEAST_AIR_HU
 
 
 def filling(hu: np.ndarray) -> np.ndarray | None:

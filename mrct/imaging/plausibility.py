@@ -16,6 +16,7 @@ from mrct.imaging.hounsfield import (
     AIR_BELOW_HU,
     WATERY_HU,
     filling,
+    has_air_at_head,
     has_uniform_surface,
     is_surely_hu,
     shown,
@@ -30,6 +31,10 @@ NO_MR_BELOW = -500.0
 # Offsets of stored values: 1000 and 1024 keep air positive, 8192 belongs to extended scales. Twice that is an intercept
 # with the wrong sign, and the negative ones are an intercept applied twice.
 _OFFSETS = (1024, 1000, 2048, 2000, 8192, -1024, -1000)
+# those with which a CT is stored without a sign
+_STORED_OFFSETS = (1024, 1000)
+# correlation of a copy in other units, whose values were rounded and clipped at most
+_SAME_IMAGE = 0.98
 # half of the difference between the first two
 _NEAR_0 = 12.0
 _BRAIN_HU = 35.0
@@ -76,7 +81,21 @@ def _why_no_mr(signal: np.ndarray) -> str:
     darkest = float(np.percentile(signal, 1))
     if darkest < NO_MR_BELOW or is_surely_hu(signal):
         return f"a CT in HU, not an MR: its darkest values are {shown(darkest)}, as of air in HU"
-    return ""
+    offset = next((offset for offset in _STORED_OFFSETS if is_surely_hu(signal - offset)), 0)
+    return f"a CT, not an MR: its values are HU with an offset of {offset}" if offset else ""
+
+
+def is_same_image(ct: np.ndarray, mr: np.ndarray) -> bool:
+    """Return whether two volumes of one shape hold one image in different units: their values lie on a line.
+
+    The values of air, soft tissue and bone rise in a CT, and do not in an MR.
+    """
+    if ct.shape != mr.shape or not ct.size:
+        return False
+    one, other = _sample(ct).ravel(), _sample(mr).ravel()
+    if not one.std() or not other.std():
+        return False
+    return bool(abs(np.corrcoef(one, other)[0, 1]) > _SAME_IMAGE)
 
 
 def _why_no_ct(hu: np.ndarray) -> str:
@@ -88,7 +107,7 @@ def _why_no_ct(hu: np.ndarray) -> str:
     for change in _changes(hu):
         undone = change.undo(hu)
         explains = bool(fault) or float(np.median(undone[face])) <= AIR_BELOW_HU
-        if explains and not np.array_equal(undone, hu) and is_surely_hu(undone):
+        if explains and not np.array_equal(undone, hu) and is_surely_hu(undone) and has_air_at_head(undone):
             return f"{change.what}: its {_seen(hu, undone)}; {change.advice}"
     return f"not HU of a head: {fault}; {_guess(hu)}" if fault else ""
 

@@ -18,6 +18,8 @@ from pydicom import Dataset
 
 from mrct.core.errors import DataError
 from mrct.core.files import VOLUME_SUFFIXES, is_volume_file
+from mrct.core.runner import unexpected_reason
+from mrct.dicom.archives import archive_reason_of
 from mrct.dicom.copies import without_copies
 from mrct.dicom.errors import GeometryError, Unreadable
 from mrct.dicom.grouping import group
@@ -163,6 +165,9 @@ def _read_series(request: Request, model: Model) -> Source:
         except (GeometryError, WrongInputError) as error:
             failed[chosen.name] = str(error)
             continue
+        except Exception as error:
+            failed[chosen.name] = unexpected_reason(error)
+            continue
         return replace(found, notes=(*notes, *remarks(model), *found.notes), series=shown)
     candidates = [one for one in choice.decisions if one.series.modality == model.source]
     if not request.force or len(candidates) != 1:
@@ -175,6 +180,16 @@ def _read_series(request: Request, model: Model) -> Source:
         raise WrongInputError(f"the {model.source} series: {error}; --force cannot help", shown) from None
     departures = (*by_header, *found.departures)
     return replace(found, notes=(*notes, *remarks(model), *found.notes), departures=departures, series=shown)
+
+
+def _found_instead(files: Sequence[Path]) -> str:
+    """Say what to do with volumes and archives that were given in place of DICOM images."""
+    volumes = sum(map(is_volume_file, files))
+    archives = {reason for reason in map(archive_reason_of, files) if reason}
+    found = (
+        [f"{volumes} volume file{'s' * (volumes > 1)}: give one of them, not its folder"] if volumes else []
+    )
+    return "".join(f"; {text}" for text in (*found, *sorted(archives)))
 
 
 def _images(path: Path) -> tuple[list[Instance], tuple[str, ...]]:
@@ -197,8 +212,8 @@ def _images(path: Path) -> tuple[list[Instance], tuple[str, ...]]:
             found += instances
     if not found:
         raise WrongInputError(
-            f"the input holds no CT or MR image (files read: {len(files)}, of them damaged: {damaged}); expected DICOM "
-            f"of one patient, or a volume file ({', '.join(VOLUME_SUFFIXES)})"
+            f"the input holds no DICOM image of CT or MR (files read: {len(files)}, of them damaged: {damaged})"
+            f"{_found_instead(files)}; expected DICOM of one patient, or a volume file ({', '.join(VOLUME_SUFFIXES)})"
         )
     patients = len({one.patient_id for one in found})
     if patients > 1:

@@ -19,12 +19,13 @@ from mrct.dicom.errors import GeometryError
 from mrct.dicom.grouping import group
 from mrct.dicom.series import Instance, Series
 from mrct.dicom.volume import build_volume, filled_slices
-from mrct.imaging.plausibility import examine
+from mrct.imaging.plausibility import examine, is_same_image
 from mrct.imaging.stored_volume import VolumeError
 from mrct.imaging.volumes import read_volume
 from mrct.selection.choose import Choice, Measured, choose
 from mrct.selection.classify import HOUNSFIELD, PIXELS, SIGNAL, UNREADABLE, failed, rejected
 from mrct.selection.parameters import Rules
+from mrct.selection.rules import small_field
 from mrct.selection.thumbnail import series_thumbnail
 
 Modality = Literal["CT", "MR"]
@@ -123,6 +124,20 @@ def judge(volume: sitk.Image, modality: Modality) -> Measured:
     if finding.fault:
         return Measured(rejected(HOUNSFIELD if modality == "CT" else SIGNAL, finding.fault))
     return Measured(notes=(finding.doubt,) if finding.doubt else ())
+
+
+def judge_case(ct: sitk.Image, mr: sitk.Image, mask: sitk.Image | None, rules: Rules) -> list[str]:
+    """Return why the volumes of a case cannot be used together, or in their size; [] if they can."""
+    problems = []
+    for name, volume in (("CT", ct), ("MR", mr)):
+        columns, rows, _ = (n * mm for n, mm in zip(volume.GetSize(), volume.GetSpacing(), strict=True))
+        if rules.holds("field_of_view") and (reason := small_field(max(columns, rows), rules)):
+            problems.append(f"{name}: {reason}")
+    if mask is not None and not (sitk.GetArrayViewFromImage(mask) > 0).any():
+        problems.append("mask: it is empty: no value is above 0")
+    if is_same_image(sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(mr)):
+        problems.append("MR: it is the CT in other units: the values of both lie on one line")
+    return problems
 
 
 def read_and_judge(path: Path, modality: Modality) -> tuple[sitk.Image | None, Measured]:

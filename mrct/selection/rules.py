@@ -162,6 +162,8 @@ def rescale(series: Series, rules: Rules) -> str:
     if faults:
         fault, count = faults.most_common(1)[0]
         return fault if count == total else f"{count} of {total} slices: {fault}"
+    if series.modality == "CT" and _share(series, lambda image: image.undefined_unit):
+        return "its rescale type is no defined term: it may not be HU"
     told = sum(item.has_rescale for item in series.instances)
     if told == total or (series.modality != "CT" and told == 0):
         return ""
@@ -345,7 +347,11 @@ def field_of_view(series: Series, stack: Stack, rules: Rules) -> str:
     """Reject a series whose field of view, the longer side of a slice, is too small."""
     first = stack.instances[0]
     rows_mm, columns_mm = first.pixel_spacing_mm or (0.0, 0.0)
-    field_mm = max(first.rows * rows_mm, first.columns * columns_mm)
+    return small_field(max(first.rows * rows_mm, first.columns * columns_mm), rules)
+
+
+def small_field(field_mm: float, rules: Rules) -> str:
+    """Return why a field of view, the longer side of a slice, is too small, or ""."""
     if field_mm >= rules.min_field_mm:
         return ""
     limit = f"less than select.min_field_mm = {rules.min_field_mm:g}"

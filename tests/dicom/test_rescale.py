@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from helpers.series_factory import items, make_dataset
 from mrct.dicom.errors import Unreadable
-from mrct.dicom.rescale import Rescale, padding, read_rescale, rescale_fault
+from mrct.dicom.rescale import Rescale, has_undefined_unit, padding, read_rescale, rescale_fault
 
 
 def header(modality: str = "CT", **attributes: Any) -> Dataset:
@@ -37,7 +37,6 @@ def test_the_types_that_mean_hu_are_taken(kind: str | None) -> None:
         ("Z_EFF", "atomic"),
         ("MGML", "contrast"),
         ("PCT", "percent"),
-        ("OTHER", "another unit"),
     ],
 )
 def test_another_unit_is_no_hu(kind: str, words: str) -> None:
@@ -46,6 +45,13 @@ def test_another_unit_is_no_hu(kind: str, words: str) -> None:
     with pytest.raises(Unreadable, match="not HU"):
         read_rescale(dataset, "CT")
     assert rescale_fault(dataset, "MR") == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "undefined"), [("OTHER", True), ("mg/cc", True), ("HU", False), ("EDW", False), ("", False)]
+)
+def test_a_unit_that_the_standard_does_not_define_is_told_apart(kind: str, undefined: bool) -> None:
+    assert has_undefined_unit(header(RescaleType=kind)) == undefined
 
 
 @pytest.mark.parametrize(

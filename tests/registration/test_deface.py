@@ -122,7 +122,8 @@ def test_ct_mr_mask_and_coverage_end_at_one_plane_and_air_goes_too():
     plane, full = egg.plane(), np.ones(egg.hu.shape, bool)
     noise = np.random.default_rng(0).uniform(1, 9, egg.hu.shape).astype(np.float32)
     mask = volumes.to_array(egg.head) > 0
-    pair = AlignedPair(grid=egg.ct, ct=egg.hu, mr=noise, mask=mask, coverage=full, ct_head=full, mr_head=mask)
+    heads = {"ct_head": full, "mr_head": mask, "ct_filled": ~full, "mr_filled": ~full}
+    pair = AlignedPair(grid=egg.ct, ct=egg.hu, mr=noise, mask=mask, coverage=full, **heads)
     defaced, percent = deface.remove_face(pair, plane)
     gone = egg.points @ plane.normal > plane.offset_mm
     assert (defaced.ct == np.where(gone, -1024, egg.hu)).all()

@@ -278,6 +278,13 @@ def test_ct_without_rescale_is_no_hu() -> None:
     assert rule_of(one_bad) == "rescale"
 
 
+def test_an_undefined_unit_in_more_slices_than_strays_is_no_hu() -> None:
+    item = series(CT)
+    one = replace(item, instances=(replace(item.first, undefined_unit=True), *item.instances[1:]))
+    assert rule_of(one) == ""
+    assert rule_of(series(CT, undefined_unit=True)) == "rescale"
+
+
 def test_three_orientations_labelled_original_are_a_localizer() -> None:
     parts = [series(orientation=cosines, count=3).instances for cosines in (AXIAL, CORONAL, SAGITTAL)]
     assert rule_of(Series("P", "S", tuple(item for part in parts for item in part))) == "localizer"

@@ -115,7 +115,7 @@ def test_failures_are_listed_and_the_others_go_on(tmp_path):
         ("P02", "no head"),
         ("P03", "min_similarity"),
         ("P04", "min_overlap"),
-        ("P05", "cannot be read"),
+        ("P05", "no NIfTI file"),
     ):
         assert words in table.loc[patient, "reason"]
         assert not (tmp_path / "out" / patient).exists()

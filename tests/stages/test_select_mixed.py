@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 
-from helpers.series_factory import stack_positions, write_series
+from helpers.series_factory import head_ct, stack_positions, write_series
 from helpers.stage_inputs import select_params
 from mrct.cli.check import check
 from mrct.core import contracts
@@ -19,14 +19,19 @@ from stages import select
 from stages.anonymize import demonstration
 
 LEVELS = 9
+# shifts of two CTs, in HU
+CT, OTHER_CT = 5, 25
 
 
-def level_values(shift: int, count: int = LEVELS, first_mm: float = -40.0) -> np.ndarray:
-    """Return slices whose value is 10 times their level in mm above -40, plus a shift that tells the scan."""
-    ramp = np.arange(20, dtype=np.int16)
-    return np.stack(
-        [np.tile(ramp + int(10 * (first_mm + 40 + 5 * k)) + shift, (24, 1)) for k in range(count)]
-    )
+def level_values(modality: str, shift: int, count: int = LEVELS, first_mm: float = -40.0) -> np.ndarray:
+    """Return stored slices of a head whose values rise by 0.4 per mm above -40, plus a shift that tells the scan."""
+    values = head_ct(count)
+    within = values > 1000  # tissue, within a skull that lies in air
+    levels = (0.4 * (first_mm + 40 + 5 * np.arange(count))).round().astype(np.int16)[:, None, None]
+    tissue = levels + np.arange(20, dtype=np.int16) + np.int16(shift)
+    if modality == "MR":
+        return np.where(within, tissue, 3).astype(np.int16)
+    return np.where(within & (values < 1200), 1024 + tissue, values).astype(np.int16)
 
 
 def add(
@@ -44,7 +49,7 @@ def add(
     paths = write_series(
         folder,
         modality,
-        values=level_values(shift, first_mm=first_mm),
+        values=level_values(modality, shift, first_mm=first_mm),
         positions=stack_positions(LEVELS, origin=(-20.0, -15.0, first_mm)),
         **shared | attributes,
     )
@@ -61,35 +66,35 @@ def _rename_instance(path: Path, uid: str) -> None:
 T1 = {"EchoTime": 12.0, "RepetitionTime": 500.0}
 # scans as (modality, shift, attributes); the first CT and the first MR are the wanted ones
 EXPORTS = {
-    "CT and MR, one UID, same places": [("CT", 100, {}), ("MR", 300, {})],
-    "CT and MR, one UID, places between": [("CT", 100, {}), ("MR", 300, {"first_mm": -37.5})],
-    "T1 and T2 at the same places": [("CT", 100, {"uid": "1.2.3.5"}), ("MR", 300, {}), ("MR", 600, T1)],
+    "CT and MR, one UID, same places": [("CT", CT, {}), ("MR", 300, {})],
+    "CT and MR, one UID, places between": [("CT", CT, {}), ("MR", 300, {"first_mm": -37.5})],
+    "T1 and T2 at the same places": [("CT", CT, {"uid": "1.2.3.5"}), ("MR", 300, {}), ("MR", 600, T1)],
     "T1 and T2 at places between": [
-        ("CT", 100, {"uid": "1.2.3.5"}),
+        ("CT", CT, {"uid": "1.2.3.5"}),
         ("MR", 300, {}),
         ("MR", 600, T1 | {"first_mm": -37.5}),
     ],
     "before and after contrast agent": [
-        ("CT", 100, {"uid": "1.2.3.5"}),
+        ("CT", CT, {"uid": "1.2.3.5"}),
         ("MR", 300, {}),
         ("MR", 600, {"ContrastBolusAgent": "GADAVIST"}),
     ],
     "two kernels": [
-        ("CT", 100, {"ConvolutionKernel": "H31s"}),
-        ("CT", 900, {"ConvolutionKernel": "H70h", "first_mm": 5.0}),
+        ("CT", CT, {"ConvolutionKernel": "H31s"}),
+        ("CT", OTHER_CT, {"ConvolutionKernel": "H70h", "first_mm": 5.0}),
         ("MR", 300, {"uid": "1.2.3.5"}),
     ],
-    "series numbers": [("CT", 100, {"SeriesNumber": 1}), ("CT", 900, {"SeriesNumber": 2}), ("MR", 300, {})],
+    "series numbers": [("CT", CT, {"SeriesNumber": 1}), ("CT", OTHER_CT, {"SeriesNumber": 2}), ("MR", 300, {})],
     "two scans by acquisition number": [
-        ("CT", 100, {"uid": "1.2.3.5", "AcquisitionNumber": 1}),
-        ("CT", 900, {"uid": "1.2.3.5", "AcquisitionNumber": 2}),
+        ("CT", CT, {"uid": "1.2.3.5", "AcquisitionNumber": 1}),
+        ("CT", OTHER_CT, {"uid": "1.2.3.5", "AcquisitionNumber": 2}),
         ("MR", 300, {}),
     ],
 }  # fmt: skip
 
 
-REFUSED = [("CT", 100, {"uid": "1.2.3.5"}), ("CT", 900, {"uid": "1.2.3.5"}), ("MR", 300, {})]
-HALVES = [("CT", 100, {"uid": "1.2.3.5"}), ("CT", 100, {"uid": "1.2.3.6", "first_mm": 5.0}), ("MR", 300, {})]
+REFUSED = [("CT", CT, {"uid": "1.2.3.5"}), ("CT", OTHER_CT, {"uid": "1.2.3.5"}), ("MR", 300, {})]
+HALVES = [("CT", CT, {"uid": "1.2.3.5"}), ("CT", CT, {"uid": "1.2.3.6", "first_mm": 5.0}), ("MR", 300, {})]
 PATIENTS = EXPORTS | {"two scans with one header": REFUSED, "base and vertex": HALVES}
 
 
@@ -140,11 +145,11 @@ def test_each_volume_holds_one_scan(results: Results, case: str) -> None:
     kept = [row[:3] for row in results.rows(case) if row[2] == "kept"]
     assert kept == [("CT", 9, "kept"), ("MR", 9, "kept")]
     assert len(results.rows(case)) == len(EXPORTS[case])
-    for kind, shift, offset in (("ct", 100, -1024.0), ("mr", 300, 0.0)):
+    for kind, shift, offset in (("ct", CT, -1024.0), ("mr", 300, 0.0)):
         first_mm = next(changes.get("first_mm", -40.0) for _, own, changes in EXPORTS[case] if own == shift)
         volume = results.volume(case, kind)
         assert volume.GetOrigin()[2] == first_mm
-        expected = level_values(shift, first_mm=first_mm) + offset
+        expected = level_values(kind.upper(), shift, first_mm=first_mm) + offset
         np.testing.assert_array_equal(sitk.GetArrayFromImage(volume), expected)
 
 
@@ -166,4 +171,4 @@ def test_two_scans_that_nothing_tells_apart_are_refused_with_the_reason(results:
 def test_the_two_halves_of_a_head_are_listed_and_used(results: Results) -> None:
     assert results.rows("base and vertex")[:2] == [("CT", 9, "kept", "")] * 2
     volume = sitk.GetArrayFromImage(results.volume("base and vertex", "ct"))
-    np.testing.assert_array_equal(volume, level_values(100, 18) - 1024.0)
+    np.testing.assert_array_equal(volume, level_values("CT", CT, 18) - 1024.0)
