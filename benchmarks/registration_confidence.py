@@ -242,7 +242,7 @@ def _share(hits: pd.Series) -> str:
         return "0 of 0"
     share = float(hits.mean())
     middle, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    low, high = (abs(middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
     return f"{int(hits.sum())} of {n} ({share:.0%}, {low:.0%} to {high:.0%})"
 
 
