@@ -170,7 +170,9 @@ def _agent(value: Value, vr: str, context: Context) -> str:
     text = str(value).strip()
     if not names_agent(text):
         return "NONE" if text else ""
-    return clean(text, "descriptor") or "AGENT"
+    safe = clean(text, "descriptor")
+    # without the words that are removed, the rest may deny what the whole affirms: "W/WO" becomes "WO"
+    return safe if names_agent(safe) else "AGENT"
 
 
 def _unit(value: Value, vr: str, context: Context) -> str:

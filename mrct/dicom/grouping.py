@@ -14,7 +14,8 @@ kernels or two scans. `group` parts it in this order:
    slices. Only a series whose places are imaged repeatedly is parted, so that each scan images each place once: by
    date, acquisition UID, acquisition number or temporal position, the first that does so, else by the order of
    acquisition and instance numbers. That order counts only if no number occurs twice, and if the scans follow each
-   other or visit the places in the same order.
+   other or visit the places in the same order. Instance numbers that start again show a second scan even if its
+   places lie between those of the first.
 4. What is left. Single images at one place that no number tells apart are left out, with a note. More of them stay
    together, and `mrct.dicom.stack` refuses the series. Time series stay together for the rule `perfusion`.
 

@@ -31,16 +31,19 @@ _VENDORS = {
 }
 #: The short name for a manufacturer that is not in the list.
 OTHER_VENDOR = "other"
-# What sites write into ContrastBolusAgent when no agent was given: a single word, an amount of zero, or a negation at
-# the beginning, unless the text goes on with the opposite ("without and with"). "Non" negates a contrast alone, since
-# non-ionic is a kind of agent.
-_NO_AGENT = re.compile(
-    r"""(?:
-        (?:N|NA|N/A|NIL|NULL|NONE|NATIVE?|NATIVO|NATIF|NAT|PLAIN|UNENHANCED|FALSE)
-        | 0*(?:[.,]0*)?\s*(?:ML|CC|MG|G|MMOL)?
-        | (?:NO|NOT|WITHOUT|W/O|WO|OHNE|KEINE?|NICHT|SANS|SENZA|SIN|PRE)\b(?!.*\b(?:WITH|MIT|AVEC|CON|POST|W)\b).*
-        | NON[-\s]*(?:IV\s+)?(?:CONTRAST|KONTRAST|ENHANCED|CE\b|KM\b|GD\b|INJECT).*
-    )""",
+# What sites write into ContrastBolusAgent when no agent was given: one word, an amount of zero, or a negation that is
+# followed by words about the agent alone. "No complications" and "non-ionic" say nothing about its absence.
+_ABSENT = re.compile(
+    r"""-* | C- | N | NA | N/A | NIL | NULL | NATIVE? | NATIVO | NATIF | NAT | PLAIN | UNENHANCED | FALSE
+    | 0*(?:[.,]0*)?\s*(?:ML|CC|MG|G|MMOL)?""",
+    re.VERBOSE,
+)
+_DENIED = re.compile(
+    r"""(?: NO | NON | NOT | NONE | NEIN | NICHT | KEINE? | OHNE | WITHOUT | W/O | WO | SANS | SENZA | SIN | PRE )
+    (?: [\s.,:;-]+
+        (?: IV | I\.V\. | ORAL | CONTRAST\w* | KONTRAST\w* | KM | CM | CE | GD | GAD\w* | MDC | PDC | AGENT\w* | MEDI\w*
+          | MITTEL | PRODUIT | MEZZO | BOLUS | INJ\w* | ENHANCE\w* | GIVEN | APPLIED | USED | GEGEBEN | DI | WAS | ANY )
+    )* [\s.,:;-]*""",
     re.VERBOSE,
 )
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[Ee][+-]?\d+)?")
@@ -123,9 +126,9 @@ class Numbers:
         return values[0] if values else None
 
     def whole(self, keyword: str) -> int | None:
-        """Return the first value, rounded to an integer."""
+        """Return the first value, rounded to an integer; None beyond the 32 bits of IS (PS3.5 6.2)."""
         value = self.one(keyword)
-        return None if value is None else round(value)
+        return None if value is None or abs(value) >= 2**31 else round(value)
 
     def vector(self, keyword: str, length: int) -> tuple[float, ...] | None:
         """Return all values if there are exactly `length`, else None."""
@@ -155,8 +158,8 @@ def has_agent(dataset: Dataset) -> bool:
 
 def names_agent(text: str) -> bool:
     """Return whether a ContrastBolusAgent names an agent; many sites write there that none was given ("ohne KM")."""
-    words = text.upper().strip(" .-_?\"'()[]\0")
-    return bool(words) and _NO_AGENT.fullmatch(words) is None
+    words = text.upper().strip(" .?\"'()[]_\0")
+    return not (_ABSENT.fullmatch(words) or _DENIED.fullmatch(words))
 
 
 def names_source_images(dataset: Dataset) -> bool:

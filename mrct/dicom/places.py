@@ -39,6 +39,10 @@ class Part:
     members: tuple[Placed, ...]
 
     @property
+    def images(self) -> list[Instance]:
+        return [one.image for one in self.members]
+
+    @property
     def places(self) -> list[Place]:
         return [one.place for one in self.members]
 

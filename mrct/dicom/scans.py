@@ -10,6 +10,8 @@ from mrct.dicom.series import SCAN_SHARE, TIME_POINTS, Instance
 
 # scans that only their order tells apart each image this share of the places of the largest one
 _WHOLE_SHARE = 0.75
+# fewer numbers do not show that a count starts again
+_FEWEST = 3
 
 #: Values that may number the scans of a series.
 _NUMBERS: tuple[Callable[[Instance], Any], ...] = (
@@ -25,6 +27,8 @@ def number_scans(part: Part) -> list[int]:
     one_scan = [0] * len(part.members)
     visits = Counter(part.places)
     times = max(visits.values())
+    if times < TIME_POINTS and restarts(part.images):
+        return _by_restart(part) or one_scan
     if (
         None in visits
         or len(visits) < 2
@@ -38,6 +42,35 @@ def number_scans(part: Part) -> list[int]:
         if len(set(labels)) == times and len(pairs) == len(labels):
             return _ranked(part, labels)
     return _by_order(part, times) or one_scan
+
+
+def restarts(images: Sequence[Instance]) -> bool:
+    """Return whether the instance numbers start again within one acquisition number: a second scan begins.
+
+    Its places may lie between those of the first scan, so that both together look like one scan with finer slices.
+    Numbers that are absent, or one for all images, say nothing.
+    """
+    numbers = [
+        (one.series_uid, one.series_number, one.acquisition_number, one.instance_number)
+        + (() if one.frame is None else (str(one.path), one.frame))
+        for one in images
+    ]
+    distinct = set(numbers)
+    if len(distinct) < _FEWEST or any(one.instance_number <= 0 for one in images):
+        return False
+    return len(numbers) - len(distinct) > SCAN_SHARE * len(numbers)
+
+
+def _by_restart(part: Part) -> list[int]:
+    """Number the scans by the first value that separates equal instance numbers; [] if none does."""
+    for number in _NUMBERS:
+        labels = [number(one.image) for one in part.members]
+        n = len(labels)
+        turns = {(label, one.turn) for label, one in zip(labels, part.members, strict=True)}
+        places = {(label, one.place) for label, one in zip(labels, part.members, strict=True)}
+        if len(set(labels)) > 1 and len(turns) == len(places) == n:
+            return _ranked(part, labels)
+    return []
 
 
 def _repeats(part: Part) -> int:

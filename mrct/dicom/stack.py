@@ -13,6 +13,7 @@ import numpy as np
 
 from mrct.dicom.errors import GeometryError
 from mrct.dicom.even_slices import MAIN_SHARE, ROUNDING_MM, even_slices
+from mrct.dicom.scans import restarts
 from mrct.dicom.series import SCAN_SHARE, Instance, Series
 
 #: Slices tilted further from axial are oblique. A head CT along the orbitomeatal line reaches 30 degrees.
@@ -84,6 +85,10 @@ def stack(series: Series) -> Stack:
         GeometryError: The slices do not form a volume; the text states why.
     """
     members, notes = _main_group(series)
+    if restarts(members):
+        raise GeometryError(
+            "its instance numbers start again: several scans in one series, which no header value tells apart"
+        )
     row, column, normal = axes(members[0].orientation or ())
     if min(members[0].pixel_spacing_mm or (0.0,)) <= 0:
         raise GeometryError("the pixel spacing is not positive")

@@ -4,8 +4,10 @@ Convention: arrays are (k, j, i) = (D, H, W), with i along the row direction, j 
 normal. Points are (x, y, z) in mm, LPS.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,40 +27,55 @@ from mrct.dicom.stack import Stack, stack
 MR_BACKGROUND = 0.0
 
 
-def build_volume(series: Series) -> tuple[sitk.Image, tuple[str, ...]]:
+class BuiltVolume(NamedTuple):
+    """The volume of a series.
+
+    Attributes:
+        volume: float32; its axes are permuted and flipped to LPS.
+        notes: What was left out or corrected.
+        filled: uint8 on its voxels, 1 in slices that no image shows and that were interpolated; None if there are none.
+    """
+
+    volume: sitk.Image
+    notes: tuple[str, ...]
+    filled: sitk.Image | None
+
+
+def build_volume(series: Series) -> BuiltVolume:
     """Build the volume of a series.
 
-    Returns:
-        The float32 volume, whose axes are permuted and flipped to LPS, and notes on what was left out or corrected.
+    A slice that holds one value everywhere, among others that do not, shows nothing: it counts as missing.
+
+    Args:
+        series: A CT or MR series.
 
     Raises:
         GeometryError: The slices do not form a volume, or one of them cannot be decoded.
     """
     layout = stack(series)
     background = AIR_HU if series.modality == "CT" else MR_BACKGROUND
-    array = np.stack(list(_slices(layout, series.modality)))
+    planes = dict(zip(layout.instances, _slices(layout.instances, series.modality), strict=True))
+    notes: tuple[str, ...] = ()
+    blank = {one for one, plane in planes.items() if plane.min() == plane.max()}
+    if 0 < len(blank) < len(planes):
+        layout = stack(replace(series, instances=tuple(one for one in series.instances if one not in blank)))
+        unread = [one for one in layout.instances if one not in planes]
+        planes |= dict(zip(unread, _slices(unread, series.modality), strict=True))
+        notes = (f"{len(blank)} slice{'s' * (len(blank) > 1)} of one single value left out",)
+    array = np.stack([planes[one] for one in layout.instances])
     origin = layout.origin
     if layout.is_sheared:
         array, origin = straighten(array, layout, background)
     if layout.weights is not None:
         array = np.tensordot(layout.weights.astype(np.float32), array, axes=1)
-    notes = layout.notes
+    notes = (*layout.notes, *notes)
     if any(instance.inverted for instance in layout.instances):
         notes = (*notes, "MONOCHROME1: stored values inverted where the rescale slope had not done it")
-    return sitk.DICOMOrient(_image(array, layout, origin), "LPS"), notes
+    volume = sitk.DICOMOrient(_image(array, layout, origin), "LPS")
+    return BuiltVolume(volume, notes, _filled(layout, volume))
 
 
-def filled_slices(series: Series, volume: sitk.Image) -> sitk.Image | None:
-    """Find the slices of a volume that no image of its series shows, and that were interpolated.
-
-    Args:
-        series: A series.
-        volume: What `build_volume` made of it.
-
-    Returns:
-        uint8 on the voxels of the volume, 1 in these slices; None if there are none.
-    """
-    layout = stack(series)
+def _filled(layout: Stack, volume: sitk.Image) -> sitk.Image | None:
     if not layout.filled:
         return None
     axis = int(np.abs(np.reshape(volume.GetDirection(), (3, 3)).T @ layout.normal).argmax())
@@ -151,11 +168,11 @@ def _shifted(
     return np.where(np.outer(*covered), moved, background)
 
 
-def _slices(layout: Stack, modality: str) -> Iterator[np.ndarray]:
-    """Yield the values of each slice, in order; a file of many frames is decoded once. Raises GeometryError."""
+def _slices(instances: Sequence[Instance], modality: str) -> Iterator[np.ndarray]:
+    """Yield the values of each image, in order; a file of many frames is decoded once. Raises GeometryError."""
     path = None
-    for index, instance in enumerate(layout.instances):
-        where = f"slice {index + 1} of {len(layout.instances)}"
+    for index, instance in enumerate(instances):
+        where = f"slice {index + 1} of {len(instances)}"
         try:
             if instance.path != path:
                 dataset, stored = _decoded(instance.path)

@@ -31,8 +31,6 @@ NO_MR_BELOW = -500.0
 # Offsets of stored values: 1000 and 1024 keep air positive, 8192 belongs to extended scales. Twice that is an intercept
 # with the wrong sign, and the negative ones are an intercept applied twice.
 _OFFSETS = (1024, 1000, 2048, 2000, 8192, -1024, -1000)
-# those with which a CT is stored without a sign
-_STORED_OFFSETS = (1024, 1000)
 # correlation of a copy in other units, whose values were rounded and clipped at most
 _SAME_IMAGE = 0.98
 # half of the difference between the first two
@@ -81,8 +79,7 @@ def _why_no_mr(signal: np.ndarray) -> str:
     darkest = float(np.percentile(signal, 1))
     if darkest < NO_MR_BELOW or is_surely_hu(signal):
         return f"a CT in HU, not an MR: its darkest values are {shown(darkest)}, as of air in HU"
-    offset = next((offset for offset in _STORED_OFFSETS if is_surely_hu(signal - offset)), 0)
-    return f"a CT, not an MR: its values are HU with an offset of {offset}" if offset else ""
+    return ""
 
 
 def is_same_image(ct: np.ndarray, mr: np.ndarray) -> bool:

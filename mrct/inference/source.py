@@ -28,7 +28,7 @@ from mrct.dicom.read import find_files, read_dataset
 from mrct.dicom.series import Instance, Series, read_instances
 from mrct.dicom.stack import plane
 from mrct.dicom.uids import IMAGE_CLASSES
-from mrct.dicom.volume import build_volume, filled_slices
+from mrct.dicom.volume import build_volume
 from mrct.imaging.plausibility import examine
 from mrct.imaging.training_domain import Extent
 from mrct.imaging.volumes import read_volume, to_array
@@ -314,13 +314,13 @@ def _build(series: Series, model: Model, *, force: bool) -> Source:
         GeometryError: The slices do not form a volume, or one of them cannot be decoded.
         WrongInputError: The volume is no image of the modality, or, without `force`, far from those of the training.
     """
-    volume, notes = build_volume(series)
+    volume, notes, filled = build_volume(series)
     _require_plausible(to_array(volume), model.source, "the series")
     found = compare_extent(Extent.of(volume), model)
     if found.severe and not force:
         raise WrongInputError("; ".join(found.severe))
     notes = (*notes, *found.slight)
-    return Source(volume, _image_headers(series), notes, found.severe, filled=filled_slices(series, volume))
+    return Source(volume, _image_headers(series), notes, found.severe, filled=filled)
 
 
 def _image_headers(series: Series) -> list[Dataset]:

@@ -7,7 +7,7 @@ listed, because its text may quote a header.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,7 +18,7 @@ from mrct.core.contracts import AIR_HU
 from mrct.dicom.errors import GeometryError
 from mrct.dicom.grouping import group
 from mrct.dicom.series import Instance, Series
-from mrct.dicom.volume import build_volume, filled_slices
+from mrct.dicom.volume import build_volume
 from mrct.imaging.plausibility import examine, is_same_image
 from mrct.imaging.stored_volume import VolumeError
 from mrct.imaging.volumes import read_volume
@@ -108,10 +108,10 @@ def choose_and_build(patient: str, grouped: Sequence[Grouped], rules: Rules) -> 
             )
         for item in new:
             try:
-                volumes[item.name], _ = build_volume(item)
-                filled[item.name] = filled_slices(item, volumes[item.name])
+                volumes[item.name], notes, filled[item.name] = build_volume(item)
                 pictures[item.name] = series_thumbnail(item)
-                measured[item.name] = judge(volumes[item.name], "CT" if item.modality == "CT" else "MR")
+                found = judge(volumes[item.name], "CT" if item.modality == "CT" else "MR")
+                measured[item.name] = replace(found, notes=(*notes, *found.notes))
             except GeometryError as error:
                 measured[item.name] = Measured(rejected(PIXELS, str(error)))
             except Exception as error:

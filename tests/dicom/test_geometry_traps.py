@@ -84,7 +84,7 @@ def test_a_real_series_ends_where_simpleitk_puts_it(tmp_path: Path, folder: Path
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(source)))
     oracle = sitk.DICOMOrient(reader.Execute(), "LPS")
-    image, notes = build_volume(one_series(source))
+    image, notes, _ = build_volume(one_series(source))
     again = through_nifti(image, tmp_path)
     assert notes == ()
     assert again.GetSize() == oracle.GetSize()
@@ -103,7 +103,7 @@ def test_the_volume_of_a_tilted_series_has_each_pixel_where_its_slice_has_it(tmp
         ImageOrientationPatient=orientation,
         PixelSpacing=[0.5, 0.8],
     )
-    image, [note] = build_volume(one_series(tmp_path / "s"))
+    image, [note], _ = build_volume(one_series(tmp_path / "s"))
     assert note == "gantry tilt of 18.5° (from positions) sheared back"
     volume = through_nifti(image, tmp_path)
     for path in paths:
@@ -118,7 +118,7 @@ def test_the_volume_of_a_tilted_series_has_each_pixel_where_its_slice_has_it(tmp
 def test_a_real_head_of_two_thicknesses_and_tilt_keeps_its_places_and_its_skull_base(tmp_path: Path) -> None:
     """ge_head_ct_tilt: 14 slices of 4 mm, then 14 of 7 mm, 1.1 mm after the last; 18.5 degrees."""
     source = real("ge_head_ct_tilt")
-    image, notes = build_volume(one_series(source))
+    image, notes, _ = build_volume(one_series(source))
     assert any(note.startswith("gantry tilt of 18.5°") for note in notes)
     assert any("14 slices kept as they are, 13 thinner" in note for note in notes)
     assert image.GetSize()[2] == 21
@@ -153,7 +153,7 @@ def test_thin_slices_are_averaged_over_the_thick_ones_height(tmp_path: Path) -> 
         positions=[(0.0, 0.0, level) for level in levels],
         each=lambda k: {"SliceThickness": 3.0 if k < 8 else 6.0},
     )
-    image, notes = build_volume(one_series(tmp_path))
+    image, notes, _ = build_volume(one_series(tmp_path))
     assert image.GetSpacing()[2] == pytest.approx(6.0)
     assert image.GetOrigin()[2] == pytest.approx(1.5)
     columns = array_of(image)[:, 0, 0] + 1024
@@ -258,7 +258,7 @@ def test_two_scans_of_one_place_in_one_series_are_two_series(tmp_path: Path, acq
     found = all_series(tmp_path)
     assert [item.name for item in found] == ["S-s1", "S-s2"]
     for item, offset in zip(found, (0, 7), strict=True):
-        image, notes = build_volume(item)
+        image, notes, _ = build_volume(item)
         assert notes == ()
         np.testing.assert_array_equal(array_of(image), smooth(6) + offset - 1024.0)
 
@@ -353,7 +353,7 @@ def test_49_monochrome1_is_turned_and_said(tmp_path: Path) -> None:
     write_series(tmp_path / "a", "MR", bright.astype(np.uint16), **shared)
     inverted = (4095 - bright).astype(np.uint16)
     write_series(tmp_path / "b", "MR", inverted, PhotometricInterpretation="MONOCHROME1", **shared)
-    (plain, none), (turned, notes) = (build_volume(one_series(tmp_path / name)) for name in "ab")
+    (plain, none, _), (turned, notes, _) = (build_volume(one_series(tmp_path / name)) for name in "ab")
     np.testing.assert_array_equal(array_of(plain), array_of(turned))
     assert none == ()
     assert notes[0].startswith("MONOCHROME1")
@@ -362,7 +362,7 @@ def test_49_monochrome1_is_turned_and_said(tmp_path: Path) -> None:
 def test_50_pixels_are_as_wide_as_their_spacing_says(tmp_path: Path) -> None:
     """PixelSpacing is (between rows, between columns): y before x."""
     write_series(tmp_path, PixelSpacing=[0.5, 1.25])
-    image, _ = build_volume(one_series(tmp_path))
+    image, *_ = build_volume(one_series(tmp_path))
     assert image.GetSpacing()[:2] == pytest.approx((1.25, 0.5))
     last = image.TransformIndexToPhysicalPoint((19, 23, 0))
     assert last == pytest.approx((-20.0 + 19 * 1.25, -15.0 + 23 * 0.5, -40.0))

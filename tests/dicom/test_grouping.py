@@ -336,7 +336,32 @@ def test_two_interleaved_scans_give_two_volumes_with_their_own_values(tmp_path: 
     images = [one for path in tmp_path.glob("*.dcm") for one in read_instances(path)]
     found = group(images, lambda _: ("P", "S"))
     for item, expected, first_mm in zip(found, (t1, t2), (-37.5, -40.0), strict=True):
-        volume, notes = build_volume(item)
+        volume, notes, _ = build_volume(item)
         assert notes == ()
         assert volume.GetOrigin()[2] == first_mm
         np.testing.assert_array_equal(sitk.GetArrayFromImage(volume), expected)
+
+
+def between(**changes: Any) -> list[Instance]:
+    """Make two scans, the second half a step above the first, each numbered from 1."""
+    return scan(levels()) + scan(levels(first_mm=2.5), **changes)
+
+
+@pytest.mark.parametrize("changes", [{"acquired": date(2020, 2, 6)}, {"acquisition_uid": "1.2.9"}])
+def test_a_scan_between_the_places_of_another_is_told_apart(changes: dict[str, Any]) -> None:
+    found = grouped(between(**changes))
+    assert [len(one.instances) for one in found] == [8, 8]
+    assert [stack(one).slice_spacing_mm for one in found] == [pytest.approx(5.0)] * 2
+
+
+def test_a_scan_between_the_places_of_another_that_nothing_tells_apart_is_refused() -> None:
+    """Both together look like one scan with slices of half the distance."""
+    [one] = grouped(between())
+    with pytest.raises(GeometryError, match="instance numbers start again"):
+        stack(one)
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_numbers_that_are_absent_or_one_for_all_part_nothing(number: int) -> None:
+    [one] = grouped(scan(levels(16, step_mm=2.5), each=lambda k: {"instance_number": number}))
+    assert stack(one).n_slices == 16

@@ -57,10 +57,10 @@ def test_a_decimal_comma_never_changes_the_number(value, digits):
     [
         "", " ", ".", "-", "NO", "No", "NONE", "null", "N/A", "0", "0 ml", "0.0 mL", "0ml", "nativ", "Native", "plain",
         "W/O", "without", "without contrast", "NO IV CONTRAST", "No contrast given", "Non-contrast", "NON CONTRAST",
-        "ohne KM",
-        "Ohne Kontrastmittel", "kein KM", "sans injection", "senza mdc", "sin contraste", "not applied",
-        "pre contrast",
-        "no gadolinium", "unenhanced",
+        "ohne KM", "Ohne Kontrastmittel", "kein KM", "sans injection", "senza mdc", "sin contraste", "not applied",
+        "pre contrast", "no gadolinium", "none given", "Nein", "C-", "no i.v. contrast medium given", "NON",
+        "unenhanced",
+        "kein KM gegeben",
     ],
 )  # fmt: skip
 def test_a_text_that_denies_an_agent_names_none(text):
@@ -71,8 +71,9 @@ def test_a_text_that_denies_an_agent_names_none(text):
     "text",
     [
         "APPLIED", "OMNIPAQUE 300", "Gadovist", "GD", "yes", "80 ml", "100 ML IV", "NON-IONIC", "nonionic 320",
-        "Nordisk", "without and with contrast", "ohne und mit KM", "pre/post gd", "W/WO contrast", "KM",
-        "with contrast", "Noveon",
+        "Nordisk",
+        "without and with contrast", "ohne und mit KM", "pre/post gd", "W/WO contrast", "KM", "with contrast", "Noveon",
+        "no oral; IV Omnipaque 350", "NO ALLERGY; OMNI 350", "80 ml w/o complications", "no reaction; Omnipaque",
     ],
 )  # fmt: skip
 def test_a_text_that_names_or_affirms_an_agent_counts(text):

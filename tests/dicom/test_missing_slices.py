@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from pydicom import dcmread
 
 from helpers.place_phantom import FIELD_PER_MM, axial_positions, field, points_of, series_of, write_phantom
 from helpers.series_factory import AXIAL, SAGITTAL
 from mrct.dicom.stack import stack
-from mrct.dicom.volume import build_volume, filled_slices
+from mrct.dicom.volume import build_volume
 
 UPSIDE_DOWN = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 STEEP_PER_MM = float(np.abs(FIELD_PER_MM).max())
@@ -45,8 +46,7 @@ def test_a_missing_slice_is_filled_and_named_and_the_others_keep_their_place(
         tmp_path, modality, axial_positions(levels), enhanced=enhanced, **orientation, **pixel
     )  # the enhanced factory has one orientation and pixels of 1 mm
     series = series_of(tmp_path)
-    image, notes = build_volume(series)
-    filled = filled_slices(series, image)
+    image, notes, filled = build_volume(series)
     assert filled is not None
     assert "3 missing slices interpolated, never used as a pair" in notes
     assert image.GetSize()[2] == 12
@@ -70,8 +70,7 @@ def test_the_filled_slices_are_found_however_the_axes_are_turned(
     places = [(10.0 + 5.0 * k) * normal for k in range(9) if k != 2]
     write_phantom(tmp_path, "MR", places, orientation=orientation)
     series = series_of(tmp_path)
-    image, _ = build_volume(series)
-    filled = filled_slices(series, image)
+    image, _, filled = build_volume(series)
     assert filled is not None
     assert error_mm(image) < 0.01
     mask = sitk.GetArrayFromImage(filled) > 0
@@ -84,8 +83,7 @@ def test_the_filled_slices_of_a_tilted_gantry_are_found_in_the_sheared_volume(tm
     places = [np.array((0.0, 0.0, 6.0 * k)) for k in range(10) if k != 6]
     write_phantom(tmp_path, "CT", places, orientation=orientation)
     series = series_of(tmp_path)
-    image, notes = build_volume(series)
-    filled = filled_slices(series, image)
+    image, notes, filled = build_volume(series)
     assert filled is not None
     assert any("gantry tilt" in note for note in notes)
     mask = sitk.GetArrayFromImage(filled) > 0
@@ -98,7 +96,7 @@ def test_the_filled_slices_of_a_tilted_gantry_are_found_in_the_sheared_volume(tm
 def test_a_series_without_a_gap_has_no_filled_slices(tmp_path: Path) -> None:
     write_phantom(tmp_path, "CT", axial_positions([5.0 * k for k in range(8)]))
     series = series_of(tmp_path)
-    assert filled_slices(series, build_volume(series)[0]) is None
+    assert build_volume(series).filled is None
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
@@ -123,3 +121,18 @@ def test_rounded_positions_in_reverse_with_slices_missing_lose_no_slice(tmp_path
     layout = stack(series_of(tmp_path))
     assert (layout.n_slices, layout.filled) == (37, (7, 20, 21))
     assert layout.height_mm == pytest.approx(37 * 3.3, abs=0.2)
+
+
+@pytest.mark.parametrize("blank", [(5,), (4, 5, 6)])
+def test_slices_of_one_value_are_missing(tmp_path: Path, blank: tuple[int, ...]) -> None:
+    write_phantom(tmp_path, "CT", axial_positions([5.0 * k for k in range(12)]), orientation=AXIAL)
+    for k in blank:
+        path = sorted(tmp_path.rglob("*.dcm"))[k]
+        image = dcmread(path)
+        image.PixelData = bytes(len(image.PixelData))
+        image.save_as(path)
+    volume, notes, filled = build_volume(series_of(tmp_path))
+    assert filled is not None
+    assert np.flatnonzero(sitk.GetArrayFromImage(filled).any(axis=(1, 2))).tolist() == list(blank)
+    assert any("of one single value left out" in note for note in notes)
+    assert error_mm(volume) < 0.01

@@ -64,7 +64,7 @@ def test_same_voxels_at_the_same_points_as_simpleitk(
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     oracle = sitk.DICOMOrient(reader.Execute(), "LPS")
-    image, notes = build_volume(series_in(folder))
+    image, notes, _ = build_volume(series_in(folder))
     assert notes == ()
     assert image.GetSize() == oracle.GetSize()
     np.testing.assert_array_equal(array_of(image), array_of(oracle))
@@ -76,7 +76,7 @@ def test_axes_run_to_left_posterior_superior_whatever_the_stack(tmp_path: Path) 
     flipped = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     places = stack_positions(6)[::-1]
     write_series(tmp_path, values=smooth(6), ImageOrientationPatient=list(flipped), positions=places)
-    image, _ = build_volume(series_in(tmp_path))
+    image, *_ = build_volume(series_in(tmp_path))
     np.testing.assert_allclose(np.reshape(image.GetDirection(), (3, 3)), np.eye(3), atol=1e-12)
     x, y, z = np.moveaxis(points_of(image), -1, 0)
     expected = 200 * ((-15.0 - z) / 5.0) + 30 * (y + 15.0) + 11 * (-20.0 - x) - 1024
@@ -108,7 +108,7 @@ def test_gantry_tilt_is_sheared_back_exactly_for_a_linear_field(
         RescaleSlope=0.02,
         RescaleIntercept=0.0,
     )
-    image, notes = build_volume(series_in(tmp_path))
+    image, notes, _ = build_volume(series_in(tmp_path))
     assert notes == (f"gantry tilt of {abs(tilt_deg):.1f}° (from positions) sheared back",)
     assert image.GetSpacing() == pytest.approx((0.8, 0.5, gap_mm), abs=1e-6)
     values = array_of(image)
@@ -120,7 +120,7 @@ def test_gantry_tilt_is_sheared_back_exactly_for_a_linear_field(
 
 def test_the_tilt_tag_is_not_believed(tmp_path: Path) -> None:
     write_series(tmp_path, GantryDetectorTilt=18.5)
-    image, notes = build_volume(series_in(tmp_path))
+    image, notes, _ = build_volume(series_in(tmp_path))
     assert notes == ()
     assert image.GetSize() == (20, 24, 6)
 

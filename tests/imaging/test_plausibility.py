@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrct.imaging.plausibility import examine
+from mrct.imaging.plausibility import examine, is_same_image
 from mrct.imaging.volumes import read_volume, to_array
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -173,6 +173,25 @@ def test_an_mr_in_any_unit_passes_as_mr_and_never_as_ct(scale: float, shift: int
 @pytest.mark.parametrize("scale", [1e-8, 1.0])
 def test_a_small_rescale_slope_leaves_an_mr_its_contrast(scale: float) -> None:
     assert examine(mr() * scale, "MR").fault == ""
+
+
+@pytest.mark.parametrize("factor", [2.0, 1.3])
+def test_no_advice_moves_air_that_lies_at_its_place(factor: float) -> None:
+    """Values that were stretched about -1000 are refused, and neither an offset nor a wrap explains them."""
+    fault = examine((head() + 1000) * factor - 1000, "CT").fault
+    assert fault
+    assert "subtract" not in fault
+
+
+@pytest.mark.parametrize(
+    "change", [lambda hu: hu + 1024, lambda hu: np.rint((hu + 1000) / 8), lambda hu: -hu / 3000]
+)
+def test_a_ct_in_other_units_is_the_same_image_and_an_mr_is_not(change: Change) -> None:
+    hu = head(noise_hu=5.0)
+    assert is_same_image(hu, change(hu))
+    assert not is_same_image(hu, mr())
+    assert not is_same_image(hu, change(hu)[1:])
+    assert not is_same_image(hu, np.zeros_like(hu))
 
 
 def test_a_ct_or_one_value_is_no_mr() -> None:

@@ -212,9 +212,9 @@ def test_the_input_alone_decides(tmp_path, mr, model_file):
         (lambda folder, mr: _dicom(folder, mr, "CT"), "holds 1 CT series; expected MR"),
         (lambda folder, mr: _dicom(folder, _coronal(mr), "MR"), "coronal"),
         (lambda folder, mr: folder, "no such file"),
-        (lambda folder, mr: _with(folder, "notes.txt"), "no CT or MR image .files read: 1"),
-        (lambda folder, mr: _with(folder, "mr.nrrd") / "mr.nrrd", "no CT or MR image .files read: 1"),
-        (lambda folder, mr: folder.mkdir() or folder, "no CT or MR image .files read: 0"),
+        (lambda folder, mr: _with(folder, "notes.txt"), "no DICOM image of CT or MR .files read: 1"),
+        (lambda folder, mr: _with(folder, "mr.nrrd") / "mr.nrrd", "no DICOM image of CT or MR .files read: 1"),
+        (lambda folder, mr: folder.mkdir() or folder, "no DICOM image of CT or MR .files read: 0"),
         (
             lambda folder, mr: (
                 _dicom(_dicom(folder / "a", mr, "MR").parent / "b", mr, "MR", PatientID="Q").parent

@@ -279,10 +279,10 @@ def test_ct_without_rescale_is_no_hu() -> None:
 
 
 def test_an_undefined_unit_in_more_slices_than_strays_is_no_hu() -> None:
-    item = series(CT)
+    item = series(CT, count=12)
     one = replace(item, instances=(replace(item.first, undefined_unit=True), *item.instances[1:]))
     assert rule_of(one) == ""
-    assert rule_of(series(CT, undefined_unit=True)) == "rescale"
+    assert rule_of(series(CT, count=12, undefined_unit=True)) == "rescale"
 
 
 def test_three_orientations_labelled_original_are_a_localizer() -> None:

@@ -165,7 +165,7 @@ def test_the_joined_volume_holds_each_slice_at_its_level(tmp_path: Path) -> None
     images = [one for path in sorted(tmp_path.rglob("*.dcm")) for one in read_instances(path)]
     choice = choose("P", group(images, lambda one: ("P", one.path.parent.name)), Rules())
     assert choice.ct is not None
-    volume, notes = build_volume(choice.ct)
+    volume, notes, _ = build_volume(choice.ct)
     assert notes == ("joined from the series b and a, which continue each other",)
     assert (volume.GetOrigin()[2], volume.GetSpacing()[2]) == (-40.0, 5.0)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(volume), values - 1024.0)

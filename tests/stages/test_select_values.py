@@ -182,3 +182,34 @@ def test_padding_of_a_volume_becomes_air_and_exchanged_volumes_are_refused(
     patients = contracts.SELECTED_PATIENTS.read(tmp_path / "out").set_index("patient")
     assert patients["status"].to_dict() == {"Pa": "paired", "Pb": "unpaired", "Pc": "unpaired"}
     assert "MR: a CT in HU, not an MR" in patients.loc["Pb", "reason"]
+
+
+def test_volumes_that_do_not_fit_together_are_refused_by_stage_and_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MRCT_WORKERS", "1")
+    root, hu, signal = tmp_path / "volumes", (head_ct(6) - 1024).astype(np.float32), smooth(6)
+    empty = np.zeros(hu.shape, np.uint8)
+    for case, (mr, mask, pixel_mm) in {
+        "Pa": (signal, None, 10.0),
+        "Pb": (hu / 2000 + 0.5, None, 10.0),
+        "Pc": (signal, empty, 10.0),
+        "Pd": (signal, None, 1.0),
+    }.items():
+        (root / "images" / case).mkdir(parents=True)
+        for name, array in {"ct": hu, "mr": mr, "mask": mask}.items():
+            if array is not None:
+                image = sitk.GetImageFromArray(array)
+                image.SetSpacing((pixel_mm, pixel_mm, 5.0))
+                sitk.WriteImage(image, str(root / "images" / case / f"{name}.nii.gz"))
+    files.write_json(root / "manifest.json", {"layout": "volumes", "registered": True, "mr_weighting": "t1"})
+    settings = select_params(weighting="t1", min_field_mm=150.0)
+    run(settings, root, tmp_path / "out")
+    reasons = contracts.SELECTED_PATIENTS.read(tmp_path / "out").set_index("patient")["reason"]
+    assert reasons["Pa"] == ""
+    assert "the CT in other units" in reasons["Pb"]
+    assert "mask: it is empty" in reasons["Pc"]
+    assert "a field of view of 24 mm cuts the head" in reasons["Pd"]
+    report = check(root / "images", settings.rules())
+    assert (report.n_patients, report.n_paired) == (4, 1)
+    assert sum("CT in other units" in reason for reason in report.skipped) == 1
