@@ -12,6 +12,7 @@ import lzma
 import quopri
 import sys
 import tarfile
+import unicodedata
 import urllib.parse
 import zipfile
 import zlib
@@ -526,6 +527,28 @@ def test_a_name_with_accents_is_found_in_every_usual_encoding(encode):
     assert any(accented.find(block.content, block.start, block.end, block.cells) for block in blocks)
     blocks = containers.unpack(io.BytesIO(encode("the patient Mühlhäusser came")), Budget())
     assert not any(accented.find(block.content, block.start, block.end, block.cells) for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("written", "is_found"),
+    [
+        ("Joergfried Luedenscheidt", True),
+        ("JOERGFRIED", True),
+        ("jorgfried", True),
+        ("Weissenborn", True),
+        ("Soerensgaard", True),
+        ("Sorensgard", True),
+        ("Sørensgård", True),
+        ("Juergfried Loedenscheidt", False),
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_found_in_the_usual_transliteration_of_its_letters(written, is_found, form):
+    phi_values = PhiValues()
+    name = unicodedata.normalize(form, "Lüdenscheidt^Jörgfried^Weißenborn^Sørensgård")
+    phi_values.add_dataset(person_dataset(SpecificCharacterSet="ISO_IR 192", PatientName=name))
+    content = f"the patient {written} came".encode()
+    assert (build_index([phi_values]).find(content, 0, len(content), False) != {}) == is_found
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60), st.integers(0, 8))
