@@ -142,6 +142,32 @@ def figure_with_truetype_fonts(name):
     return figure(name, 42)
 
 
+def page(draw, **font):
+    """Return a document whose page draws text in a font."""
+
+    def change(writer):
+        contents = StreamObject()
+        contents.set_data(zlib.compress(b"BT /F1 12 Tf 10 50 Td " + draw + b" ET"))
+        contents[NameObject("/Filter")] = NameObject("/FlateDecode")
+        entries = {"Type": "/Font", "Subtype": "/Type1", "BaseFont": "/Helvetica", **font}
+        fonts = DictionaryObject(
+            {NameObject(f"/{k}"): NameObject(v) if isinstance(v, str) else v for k, v in entries.items()}
+        )
+        resources = DictionaryObject({NameObject("/Font"): DictionaryObject({NameObject("/F1"): fonts})})
+        writer.pages[0][NameObject("/Contents")] = writer._add_object(contents)
+        writer.pages[0][NameObject("/Resources")] = resources
+
+    return document(change)
+
+
+def pdf_letter_by_letter(name):
+    return page(b" ".join(b"(%c) Tj 15 0 Td" % letter for letter in f"of {name} and".encode()))
+
+
+def pdf_broken_word(name):
+    return page(f"(of {name[:5]}-) Tj 0 -15 Td ({name[5:]} and) Tj".encode())
+
+
 def document(change, **options):
     writer = pypdf.PdfWriter()
     writer.add_blank_page(100, 100)
@@ -334,6 +360,8 @@ OPENED = [
         pdf_ascii85,
         pdf_for_readers_only,
         pdf_replaced_page,
+        pdf_letter_by_letter,
+        pdf_broken_word,
         mail_base64,
         mail_utf16,
         mail_ebcdic,
@@ -450,6 +478,29 @@ def test_what_is_locked_with_a_password_is_listed():
     assert search(locked) == (set(), ["an encrypted 7z archive was not searched, except for the names in it"])
     locked = seven_zip(NAME, password="secret", header_encryption=True)
     assert search(locked) == (set(), ["an encrypted 7z archive was not searched"])
+
+
+def _numbered(*names):
+    differences = pypdf.generic.ArrayObject([pypdf.generic.NumberObject(65), *map(NameObject, names)])
+    return DictionaryObject({NameObject("/Differences"): differences})
+
+
+@pytest.mark.parametrize(
+    ("font", "is_listed"),
+    [
+        ({"Subtype": "/Type0", "Encoding": "/Identity-H"}, True),
+        ({"Subtype": "/Type0", "Encoding": "/90ms-RKSJ-V"}, True),
+        ({"Subtype": "/TrueType"}, True),
+        ({"Subtype": "/TrueType", "Encoding": "/WinAnsiEncoding"}, False),
+        ({"Subtype": "/Type3", "Encoding": _numbered("/g17", "/g4")}, True),
+        ({"Subtype": "/Type3", "Encoding": _numbered("/Q", "/uni00E9", "/afii10017", "/space")}, False),
+        ({}, False),
+    ],
+)
+def test_a_pdf_document_whose_font_does_not_tell_its_characters_is_listed(font, is_listed):
+    found, notes = search(page(b"<00340102> Tj", **font))
+    assert (found, len(notes)) == (set(), int(is_listed))
+    assert all("text in it was not searched" in note for note in notes)
 
 
 @pytest.mark.parametrize(("module", "write"), [("py7zr", seven_zip), ("pypdf", figure_with_type_3_fonts)])
