@@ -100,7 +100,7 @@ def _objects(reader: "PdfReader", inside: Inside) -> Iterator[Block]:
 def _hides_text(found: object) -> bool:
     """Return whether an object is, or directly holds, a font whose codes cannot be mapped to characters.
 
-    PDF 32000-1 section 9.10.2: the way from a code to a character is the font's ToUnicode, or a known name of the glyph.
+    PDF 32000-1 section 9.10.2: a code is mapped by the ToUnicode of the font, or by a known name of the glyph.
     A composite font has no names of glyphs, and neither has a TrueType font without an encoding.
     """
     if isinstance(found, list):
@@ -108,12 +108,12 @@ def _hides_text(found: object) -> bool:
     if not isinstance(found, dict):
         return False
     if found.get("/Type") == "/Font" and "/ToUnicode" not in found:
-        # Indexing follows references to other objects, and get() does not.
-        encoding = found["/Encoding"] if "/Encoding" in found else None
-        if found["/Subtype"] == "/Type0" or (found["/Subtype"] == "/TrueType" and encoding is None):
+        if found["/Subtype"] == "/Type0" or (found["/Subtype"] == "/TrueType" and "/Encoding" not in found):
             return True
-        names = encoding["/Differences"] if isinstance(encoding, dict) and "/Differences" in encoding else []
-        return any(_NUMBERED_GLYPH.fullmatch(str(name)) for name in names)
+        # Indexing follows a reference to another object; get() does not.
+        encoding = "/Encoding" in found and found["/Encoding"]
+        names = isinstance(encoding, dict) and "/Differences" in encoding and encoding["/Differences"]
+        return any(_NUMBERED_GLYPH.fullmatch(str(name)) for name in names or [])
     return any(map(_hides_text, found.values()))
 
 
