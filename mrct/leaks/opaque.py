@@ -46,8 +46,6 @@ _FORMATS = {
     "a PostScript, DVI, PCL or DjVu document": _magic(
         rb"\x04?%!PS|\xc5\xd0\xd3\xc6|\x1b%-12345X|\xf7\x02\x01\x83\x92\xc0|AT&TFORM"
     ),
-    # sqlite.org/fileformat.html, sections 3 and 4.1.
-    "a log of SQLite that is not merged": _magic(rb"\x37\x7f\x06[\x82\x83]|\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"),
     "a pack or bundle of git": _magic(rb"PACK\0\0\0|# v[23] git bundle\n"),
     "an encrypted file": _magic(
         rb"-----BEGIN PGP MESSAGE-----|Salted__|age-encryption\.org/|LUKS\xba\xbe|\x03\xd9\xa2\x9a|AES[\1\2]\0"

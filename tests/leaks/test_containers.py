@@ -418,8 +418,6 @@ LISTED = {
     "print job": b"\x1b%-12345X@PJL\n",
     "DVI": b"\xf7\x02\x01\x83\x92\xc0",
     "DjVu": b"AT&TFORM",
-    "SQLite write-ahead log": b"\x37\x7f\x06\x82\0\x2d\xe2\x18",
-    "SQLite rollback journal": b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",
     "git pack": b"PACK\0\0\0\2",
     "PGP": b"-----BEGIN PGP MESSAGE-----\n\nhQEM",
     "PGP, binary": b"\x85\x01\x0c\x03",
