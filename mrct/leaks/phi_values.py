@@ -209,7 +209,7 @@ def date_spellings(date: str, languages: Sequence[list[str]] = _MONTHS) -> list[
 
 
 def _spellings(text: str) -> list[str]:
-    """Return a lower-case text as it is, without accents ("muller" for "müller"), and transliterated ("mueller")."""
+    """Return a lower-case text as it is, without accents ("uber" for "über"), and transliterated ("ueber")."""
     if text.isascii():
         return [text]
     transliterated = unicodedata.normalize("NFC", text).translate(_TRANSLITERATED)
