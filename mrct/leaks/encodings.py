@@ -49,7 +49,8 @@ _ESCAPE = re.compile(
     # RTF 1.9.1: a signed number of 16 bits, then a space that ends it, or a character for readers without Unicode. Four
     # digits and a space may be JSON as well: there, Chinese characters begin with 3 to 9.
     rb"|\\u(?P<signed>-[0-9]{1,5}|[1-9][0-9]{0,4})(?: ?(?:\?|\\'[0-9A-Fa-f]{2})|(?<!\\u[3-9][0-9]{3}) )"
-    rb"|(?P<skip>\\uc[0-9] ?)|\\(?P<octal>[0-3][0-7]{2})|\\(?:U(?=[0-9A-Fa-f]{8})|u\{)(?P<point>[0-9A-Fa-f]{1,8})\}?"
+    rb"|(?P<skip>\\uc[0-9](?![0-9A-Fa-f]) ?)|\\(?P<octal>[0-3][0-7]{2})"
+    rb"|\\(?:U(?=[0-9A-Fa-f]{8})|u\{)(?P<point>[0-9A-Fa-f]{1,8})\}?"
     rb"|\\u(?P<unit>[0-9A-Fa-f]{4})|(?P<entity>&#?\w{2,31};)|</?(?P<tag>[A-Za-z][\w:.-]*)[^<>]{0,500}>"
 )
 # The characters with which escapes and tags begin, and those that may follow them.

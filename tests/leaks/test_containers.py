@@ -24,12 +24,12 @@ import py7zr
 import pypdf
 import pytest
 import scipy.io
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pypdf.generic import DictionaryObject, NameObject, StreamObject, TextStringObject
 
 from helpers.phi_factory import person_dataset
-from mrct.leaks import containers
+from mrct.leaks import containers, encodings
 from mrct.leaks.blocks import Budget
 from mrct.leaks.evidence import build_index
 from mrct.leaks.phi_values import PhiValues
@@ -589,6 +589,15 @@ def test_a_name_with_accents_is_found_in_every_usual_encoding(encode):
     assert any(accented.find(block.content, block.start, block.end, block.cells) for block in blocks)
     blocks = containers.unpack(io.BytesIO(encode("the patient Mühlhäusser came")), Budget())
     assert not any(accented.find(block.content, block.start, block.end, block.cells) for block in blocks)
+
+
+@given(
+    st.text(st.characters(min_codepoint=0x3000, max_codepoint=0xD7A3), min_size=1, max_size=6), st.booleans()
+)
+def test_escapes_of_json_keep_their_meaning_beside_those_of_rtf(text, is_spaced):
+    text = (" " if is_spaced else "").join(text)
+    escaped = json.dumps(f"{text} seen")
+    assert f"{text} seen".encode() in encodings._unescaped(escaped.encode())
 
 
 @pytest.mark.parametrize(
