@@ -591,6 +591,8 @@ def test_a_name_with_accents_is_found_in_every_usual_encoding(encode):
     assert not any(accented.find(block.content, block.start, block.end, block.cells) for block in blocks)
 
 
+@example("\uc0a0", False)
+@example("\u5320\u4f1f", True)
 @given(
     st.text(st.characters(min_codepoint=0x3000, max_codepoint=0xD7A3), min_size=1, max_size=6), st.booleans()
 )
