@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 # PDF 32000-1 section 7.3.8: the data of a stream follow this keyword and one end of line.
 _STREAM = re.compile(rb"(?<!end)stream\r?\n")
+# Letters that stand alone at equal distances, as letter-spaced text is extracted, and a hyphen that ends a line.
+_SPACED_LETTERS = re.compile(r"(?<!\S)\S(\s{1,4})\S(?!\S)(?:\1\S(?!\S))*")
+_HYPHEN = re.compile(r"(?<=\w)[-\u00ad\u2010]\n\s*(?=\w)")
+# Names of glyphs that are only numbered. Names with a code of Unicode, and afii10017, name a character.
+_NUMBERED_GLYPH = re.compile(r"/(?!u(?:ni)?[0-9A-F]{4}|afii)[A-Za-z]{0,5}[0-9]+")
 _FLATE = ("/FlateDecode", ["/FlateDecode"])
 _HEADER = re.compile(
     rb"^(?:mime-version|content-type|content-transfer-encoding|message-id|received|return-path|subject|from|to|date):",
@@ -42,8 +47,16 @@ def open_pdf(source: IO[bytes], inside: Inside) -> Iterator[Block]:
         return
     for page in reader.pages:
         with inside.attempt("a page of a PDF document"):
-            yield from inside.values([page.extract_text().encode(errors="replace")])
+            text = page.extract_text()
+            joined = _joined(text)
+            yield from inside.values(one.encode(errors="replace") for one in dict.fromkeys((text, joined)))
     yield from _objects(reader, inside)
+
+
+def _joined(text: str) -> str:
+    """Return a text without the spaces inside its letter-spaced words and without its hyphens at the ends of lines."""
+    joined = _SPACED_LETTERS.sub(lambda match: "".join(match[0].split()), text)
+    return _HYPHEN.sub("", joined)
 
 
 def _flate_streams(content: bytes, inside: Inside) -> Iterator[Block]:
@@ -67,15 +80,41 @@ def _objects(reader: "PdfReader", inside: Inside) -> Iterator[Block]:
     known = {(number, generation) for generation, numbers in reader.xref.items() for number in numbers}
     known |= {(number, 0) for number in reader.xref_objStm}
     strings: list[bytes] = []
+    hides_text = False
     for number, generation in sorted(known):
         with inside.attempt("an object of a PDF document"):
             found = reader.get_object(IndirectObject(number, generation, reader))
             strings += _strings(found)
+            hides_text = hides_text or _hides_text(found)
             if isinstance(found, StreamObject) and (
                 reader.is_encrypted or found.get("/Filter") not in _FLATE
             ):
                 yield from inside.unpack(found.get_data(), repeats=True)
+    if hides_text:
+        inside.note(
+            "a PDF document has a font that does not tell its characters: text in it was not searched"
+        )
     yield from inside.values(strings)
+
+
+def _hides_text(found: object) -> bool:
+    """Return whether an object is, or directly holds, a font whose codes cannot be mapped to characters.
+
+    PDF 32000-1 section 9.10.2: a code is mapped by the ToUnicode of the font, or by a known name of the glyph.
+    A composite font has no names of glyphs, and neither has a TrueType font without an encoding.
+    """
+    if isinstance(found, list):
+        return any(map(_hides_text, found))
+    if not isinstance(found, dict):
+        return False
+    if found.get("/Type") == "/Font" and "/ToUnicode" not in found:
+        if found["/Subtype"] == "/Type0" or (found["/Subtype"] == "/TrueType" and "/Encoding" not in found):
+            return True
+        # Indexing follows a reference to another object; get() does not.
+        encoding = "/Encoding" in found and found["/Encoding"]
+        names = isinstance(encoding, dict) and "/Differences" in encoding and encoding["/Differences"]
+        return any(_NUMBERED_GLYPH.fullmatch(str(name)) for name in names or [])
+    return any(map(_hides_text, found.values()))
 
 
 def _strings(found: object) -> Iterator[bytes]:

@@ -2,8 +2,8 @@ r"""Decode what a text holds in encoded form.
 
 - Runs of base64 (RFC 4648, also the alphabet for URLs, and over several lines as in mail) and of hexadecimal digits.
 - Lines of uuencode.
-- Escapes: quoted-printable (RFC 2045), percent signs (RFC 3986), entities of HTML and XML, `\u00fc`, `\xfc`, and `\'fc`
-  of RTF.
+- Escapes: quoted-printable (RFC 2045), percent signs (RFC 3986), entities of HTML and XML, `\u00fc`, `\u{fc}`, `\xfc`,
+  `\'fc` and `\u252?` of RTF, and octal bytes, as git quotes file names (`\303\274`).
 - Tags, which may stand in the middle of a word, as in documents of Word. Tags that end a line or a cell separate.
 
 No header has to announce an encoding: whatever has its form is decoded and searched as well. A text that only looks
@@ -15,6 +15,7 @@ import binascii
 import codecs
 import html
 import re
+import sys
 from collections.abc import Iterator
 from io import BytesIO
 from typing import IO
@@ -45,13 +46,18 @@ _UUENCODED = re.compile(
 )
 _ESCAPE = re.compile(
     rb"%(?P<percent>[0-9A-Fa-f]{2})|=(?P<printable>[0-9A-F]{2})|(?P<soft>=[ \t]*\r?\n)|\\[x'](?P<byte>[0-9A-Fa-f]{2})"
+    # RTF 1.9.1: a signed number of 16 bits, then a space that ends it, or a character for readers without Unicode. Four
+    # digits and a space may be JSON as well: there, Chinese characters begin with 3 to 9.
+    rb"|\\u(?P<signed>-[0-9]{1,5}|[1-9][0-9]{0,4})(?: ?(?:\?|\\'[0-9A-Fa-f]{2})|(?<!\\u[3-9][0-9]{3}) )"
+    rb"|(?P<skip>\\uc[0-9](?![0-9A-Fa-f]) ?)|\\(?P<octal>[0-3][0-7]{2})"
+    rb"|\\(?:U(?=[0-9A-Fa-f]{8})|u\{)(?P<point>[0-9A-Fa-f]{1,8})\}?"
     rb"|\\u(?P<unit>[0-9A-Fa-f]{4})|(?P<entity>&#?\w{2,31};)|</?(?P<tag>[A-Za-z][\w:.-]*)[^<>]{0,500}>"
 )
 # The characters with which escapes and tags begin, and those that may follow them.
 _ESCAPE_STARTS = {
     b"%": b"0123456789ABCDEFabcdef",
     b"=": b"0123456789ABCDEF \t\r\n",
-    b"\\": b"x'u",
+    b"\\": b"x'uU0123",
     b"&": b"#ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
     b"<": b"/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
 }
@@ -193,8 +199,11 @@ def _meaning(escape: re.Match[bytes]) -> bytes:
     kind, value = escape.lastgroup, escape[escape.lastgroup or 0]
     if kind in ("percent", "printable", "byte"):
         return bytes.fromhex(value.decode())
-    if kind == "unit":
-        return chr(int(value, 16)).encode(errors="replace")
+    if kind == "octal":
+        return bytes([int(value, 8)])
+    if kind in ("unit", "point", "signed"):
+        code = int(value) % 0x10000 if kind == "signed" else int(value, 16)
+        return chr(min(code, sys.maxunicode)).encode(errors="replace")
     if kind == "entity":
         return html.unescape(value.decode()).encode(errors="replace")
     if kind == "tag":

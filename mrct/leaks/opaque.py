@@ -42,6 +42,10 @@ _FORMATS = {
     "a help file (CHM)": _magic(rb"ITSF"),
     "an HDF5 file": _magic(rb"(?:.{512})?\x89HDF\r\n\x1a\n"),
     "a Parquet, Feather or ORC table": _magic(rb"PAR1|PARE|ARROW1|FEA1|ORC"),
+    # They draw letter by letter. EPS may have a binary header (Adobe TN 5002), and a print job begins with PJL.
+    "a PostScript, DVI, PCL or DjVu document": _magic(
+        rb"\x04?%!PS|\xc5\xd0\xd3\xc6|\x1b%-12345X|\xf7\x02\x01\x83\x92\xc0|AT&TFORM"
+    ),
     "a pack or bundle of git": _magic(rb"PACK\0\0\0|# v[23] git bundle\n"),
     "an encrypted file": _magic(
         rb"-----BEGIN PGP MESSAGE-----|Salted__|age-encryption\.org/|LUKS\xba\xbe|\x03\xd9\xa2\x9a|AES[\1\2]\0"

@@ -28,6 +28,12 @@ _WORD = re.compile(r"[^\W\d_]{5,}")
 # PS3.5 section 6.1.3 allows tab, line feed, form feed, carriage return and escape in text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _NAME_SEPARATORS = ("^", " ", "_", ",", ", ", "-", ".")
+# Letters that Unicode does not decompose, as their base letters.
+_BASE_LETTERS = str.maketrans(
+    {"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th"}
+)
+# The transliteration of German, Danish, Norwegian and Swedish, as in passports (ICAO Doc 9303-3, section 6).
+_TRANSLITERATED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 _MONTHS = [
     re.findall(r"\w+", names)
     for names in (
@@ -121,7 +127,7 @@ class PhiValues:
             # A telephone number is searched without its grouping.
             self.numbers.setdefault(digits, keyword)
         for part in dict.fromkeys((value, *_SEPARATORS.split(value))):
-            for spelling in dict.fromkeys((part, _without_accents(part))):
+            for spelling in _spellings(part):
                 self._add_part(spelling, keyword, shortest_part)
 
     def _add_value(self, value: str, element: IdentifyingElement) -> None:
@@ -202,8 +208,16 @@ def date_spellings(date: str, languages: Sequence[list[str]] = _MONTHS) -> list[
     return list(dict.fromkeys(numeric + spelled))
 
 
+def _spellings(text: str) -> list[str]:
+    """Return a lower-case text as it is, without accents ("uber" for "über"), and transliterated ("ueber")."""
+    if text.isascii():
+        return [text]
+    transliterated = unicodedata.normalize("NFC", text).translate(_TRANSLITERATED)
+    return list(dict.fromkeys((text, _without_accents(text), _without_accents(transliterated))))
+
+
 def _without_accents(text: str) -> str:
-    """Return "muller" for "müller"."""
+    text = text.translate(_BASE_LETTERS)
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 

@@ -12,6 +12,7 @@ import lzma
 import quopri
 import sys
 import tarfile
+import unicodedata
 import urllib.parse
 import zipfile
 import zlib
@@ -23,12 +24,12 @@ import py7zr
 import pypdf
 import pytest
 import scipy.io
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pypdf.generic import DictionaryObject, NameObject, StreamObject, TextStringObject
 
 from helpers.phi_factory import person_dataset
-from mrct.leaks import containers
+from mrct.leaks import containers, encodings
 from mrct.leaks.blocks import Budget
 from mrct.leaks.evidence import build_index
 from mrct.leaks.phi_values import PhiValues
@@ -139,6 +140,32 @@ def figure_with_type_3_fonts(name):
 
 def figure_with_truetype_fonts(name):
     return figure(name, 42)
+
+
+def page(draw, **font):
+    """Return a document whose page draws text in a font."""
+
+    def change(writer):
+        contents = StreamObject()
+        contents.set_data(zlib.compress(b"BT /F1 12 Tf 10 50 Td " + draw + b" ET"))
+        contents[NameObject("/Filter")] = NameObject("/FlateDecode")
+        entries = {"Type": "/Font", "Subtype": "/Type1", "BaseFont": "/Helvetica", **font}
+        fonts = DictionaryObject(
+            {NameObject(f"/{k}"): NameObject(v) if isinstance(v, str) else v for k, v in entries.items()}
+        )
+        resources = DictionaryObject({NameObject("/Font"): DictionaryObject({NameObject("/F1"): fonts})})
+        writer.pages[0][NameObject("/Contents")] = writer._add_object(contents)
+        writer.pages[0][NameObject("/Resources")] = resources
+
+    return document(change)
+
+
+def pdf_letter_by_letter(name):
+    return page(b" ".join(b"(%c) Tj 15 0 Td" % letter for letter in f"of {name} and".encode()))
+
+
+def pdf_broken_word(name):
+    return page(f"(of {name[:5]}-) Tj 0 -15 Td ({name[5:]} and) Tj".encode())
 
 
 def document(change, **options):
@@ -333,6 +360,8 @@ OPENED = [
         pdf_ascii85,
         pdf_for_readers_only,
         pdf_replaced_page,
+        pdf_letter_by_letter,
+        pdf_broken_word,
         mail_base64,
         mail_utf16,
         mail_ebcdic,
@@ -384,6 +413,11 @@ LISTED = {
     "MATLAB 7.3": b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n",
     "Parquet": b"PAR1\x15\x04",
     "Feather": b"ARROW1\0\0",
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n/F findfont 9 scalefont setfont (F) show (e) show\n",
+    "EPS with a preview": b"\xc5\xd0\xd3\xc6\x1e\0\0\0",
+    "print job": b"\x1b%-12345X@PJL\n",
+    "DVI": b"\xf7\x02\x01\x83\x92\xc0",
+    "DjVu": b"AT&TFORM",
     "git pack": b"PACK\0\0\0\2",
     "PGP": b"-----BEGIN PGP MESSAGE-----\n\nhQEM",
     "PGP, binary": b"\x85\x01\x0c\x03",
@@ -451,6 +485,29 @@ def test_what_is_locked_with_a_password_is_listed():
     assert search(locked) == (set(), ["an encrypted 7z archive was not searched"])
 
 
+def _numbered(*names):
+    differences = pypdf.generic.ArrayObject([pypdf.generic.NumberObject(65), *map(NameObject, names)])
+    return DictionaryObject({NameObject("/Differences"): differences})
+
+
+@pytest.mark.parametrize(
+    ("font", "is_listed"),
+    [
+        ({"Subtype": "/Type0", "Encoding": "/Identity-H"}, True),
+        ({"Subtype": "/Type0", "Encoding": "/90ms-RKSJ-V"}, True),
+        ({"Subtype": "/TrueType"}, True),
+        ({"Subtype": "/TrueType", "Encoding": "/WinAnsiEncoding"}, False),
+        ({"Subtype": "/Type3", "Encoding": _numbered("/g17", "/g4")}, True),
+        ({"Subtype": "/Type3", "Encoding": _numbered("/Q", "/uni00E9", "/afii10017", "/space")}, False),
+        ({}, False),
+    ],
+)
+def test_a_pdf_document_whose_font_does_not_tell_its_characters_is_listed(font, is_listed):
+    found, notes = search(page(b"<00340102> Tj", **font))
+    assert (found, len(notes)) == (set(), int(is_listed))
+    assert all("text in it was not searched" in note for note in notes)
+
+
 @pytest.mark.parametrize(("module", "write"), [("py7zr", seven_zip), ("pypdf", figure_with_type_3_fonts)])
 def test_without_its_package_a_format_is_listed_with_what_to_install(monkeypatch, module, write):
     real = builtins.__import__
@@ -512,6 +569,12 @@ FOREIGN = "Müllerová-Żak"
         lambda text: repr(text.encode()).encode(),
         lambda text: urllib.parse.quote(text).encode(),
         lambda text: quopri.encodestring(text.encode()),
+        lambda text: "".join(c if c.isascii() else f"\\u{ord(c)}?" for c in text).encode(),
+        lambda text: "".join(c if c.isascii() else f"\\u{ord(c) - 65536}\\'3f" for c in text).encode(),
+        lambda text: "".join(c if c.isascii() else f"\\uc0\\u{ord(c)} " for c in text).encode(),
+        lambda text: "".join(c if c.isascii() else f"\\u{{{ord(c):x}}}" for c in text).encode(),
+        lambda text: "".join(c if c.isascii() else f"\\U{ord(c):08x}" for c in text).encode(),
+        lambda text: "".join(chr(b) if b < 128 else f"\\{b:o}" for b in text.encode()).encode(),
         lambda text: text.encode("utf-16"),
         lambda text: text.encode("utf-32"),
         lambda text: text.encode().hex().encode(),
@@ -526,6 +589,39 @@ def test_a_name_with_accents_is_found_in_every_usual_encoding(encode):
     assert any(accented.find(block.content, block.start, block.end, block.cells) for block in blocks)
     blocks = containers.unpack(io.BytesIO(encode("the patient Mühlhäusser came")), Budget())
     assert not any(accented.find(block.content, block.start, block.end, block.cells) for block in blocks)
+
+
+@example("\uc0a0", False)
+@example("\u5320\u4f1f", True)
+@given(
+    st.text(st.characters(min_codepoint=0x3000, max_codepoint=0xD7A3), min_size=1, max_size=6), st.booleans()
+)
+def test_escapes_of_json_keep_their_meaning_beside_those_of_rtf(text, is_spaced):
+    text = (" " if is_spaced else "").join(text)
+    escaped = json.dumps(f"{text} seen")
+    assert f"{text} seen".encode() in encodings._unescaped(escaped.encode())
+
+
+@pytest.mark.parametrize(
+    ("written", "is_found"),
+    [
+        ("Joergfried Luedenscheidt", True),
+        ("JOERGFRIED", True),
+        ("jorgfried", True),
+        ("Weissenborn", True),
+        ("Soerensgaard", True),
+        ("Sorensgard", True),
+        ("Sørensgård", True),
+        ("Juergfried Loedenscheidt", False),
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_found_in_the_usual_transliteration_of_its_letters(written, is_found, form):
+    phi_values = PhiValues()
+    name = unicodedata.normalize(form, "Lüdenscheidt^Jörgfried^Weißenborn^Sørensgård")
+    phi_values.add_dataset(person_dataset(SpecificCharacterSet="ISO_IR 192", PatientName=name))
+    content = f"the patient {written} came".encode()
+    assert (build_index([phi_values]).find(content, 0, len(content), False) != {}) == is_found
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60), st.integers(0, 8))
