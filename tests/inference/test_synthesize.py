@@ -213,7 +213,10 @@ def test_the_input_alone_decides(tmp_path, mr, model_file):
         (lambda folder, mr: _dicom(folder, _coronal(mr), "MR"), "coronal"),
         (lambda folder, mr: folder, "no such file"),
         (lambda folder, mr: _with(folder, "notes.txt"), "no DICOM image of CT or MR .files read: 1"),
-        (lambda folder, mr: _with(folder, "mr.nrrd") / "mr.nrrd", "no DICOM image of CT or MR .files read: 1"),
+        (
+            lambda folder, mr: _with(folder, "mr.nrrd") / "mr.nrrd",
+            "no DICOM image of CT or MR .files read: 1",
+        ),
         (lambda folder, mr: folder.mkdir() or folder, "no DICOM image of CT or MR .files read: 0"),
         (
             lambda folder, mr: (
