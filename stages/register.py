@@ -32,6 +32,8 @@ OUT = Path("data/registered")
 TURNED_DEG = 90.0
 # a patient moves by less between two scans with one frame of reference
 SAME_FRAME_MM, SAME_FRAME_DEG = 5.0, 5.0
+# more than ears, head holders and distortion make of the distance of the skin in CT and MR
+FAR_APART_MM = 20.0
 WRONG_POSITION = "turned round: the patient position in the header of the CT or MR seems to be wrong"
 
 
@@ -185,6 +187,8 @@ def _doubts(row: RegisteredPatient, same_frame: bool) -> str:
     """Return what to check in a registered patient, or ""."""
     rotation_deg, translation_mm = row.rotation_deg or 0.0, row.translation_mm or 0.0
     found = [WRONG_POSITION] if rotation_deg > TURNED_DEG else []
+    if (row.residual_edge_mm or 0.0) > FAR_APART_MM:
+        found.append(f"the skin lies {row.residual_edge_mm:.0f} mm apart in CT and MR")
     if same_frame and (translation_mm > SAME_FRAME_MM or rotation_deg > SAME_FRAME_DEG):
         found.append(
             "CT and MR claim one frame of reference, yet registration moved the CT by "

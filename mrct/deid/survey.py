@@ -178,7 +178,8 @@ def _two_persons(entries: Sequence[Entry]) -> str:
         first.setdefault(entry.person, entry.index)
     names = _disagreeing(first, Person.has_another_name)
     births = _disagreeing(first, Person.has_another_birth_date)
-    if not names and not births:
+    sexes = _disagreeing(first, Person.has_another_sex)
+    if not names and not births and not sexes:
         return ""
     name = (
         "the names differ"
@@ -194,9 +195,10 @@ def _two_persons(entries: Sequence[Entry]) -> str:
         if any(p.birth_date for p in first)
         else "no birth date is known"
     )
-    files = " and ".join(f"file {index}" for index in sorted({*names, *births})[:_MOST_SHOWN])
+    sex = ", the sexes differ" if sexes else ""
+    files = " and ".join(f"file {index}" for index in sorted({*names, *births, *sexes})[:_MOST_SHOWN])
     return (
-        f"two different persons under one PatientID, or two spellings of one: {name}, {birth} (see {files} of the "
+        f"two different persons under one PatientID, or two spellings of one: {name}, {birth}{sex} (see {files} of the "
         "sorted listing): the patient is stopped; correct the export, or confirm the PatientID as one person in the "
         "table anonymize.same_person"
     )

@@ -1,7 +1,7 @@
 """Copies of one image in several files, as a download beside a CD leaves them."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,15 +20,18 @@ class Distinct(NamedTuple):
 
 
 def without_copies(instances: Iterable[Instance]) -> Distinct:
-    """Keep the first file of each SOPInstanceUID; of files with one UID and different pixels keep none.
+    """Keep one file of each SOPInstanceUID; of files with one UID and different pixels keep none.
 
-    The stage `anonymize` does the same. Pixels are read only where a UID occurs twice. A file without UID is no copy.
+    An archive may have rewritten the headers of copies: the file is kept whose description most files of its series
+    have, or else the first. Pixels are read only where a UID occurs twice. A file without UID is no copy.
 
     Args:
         instances: Images in the order of their files.
     """
     holders: dict[str, list[Path]] = defaultdict(list)
     found = list(instances)
+    common = Counter((one.series_uid, one.description) for one in found)
+    header = {one.path: (one.series_uid, one.description) for one in found}
     for one in found:
         if one.sop_instance_uid and one.path not in holders[one.sop_instance_uid]:
             holders[one.sop_instance_uid].append(one.path)
@@ -43,8 +46,8 @@ def without_copies(instances: Iterable[Instance]) -> Distinct:
             left_out.update(paths)
             contradictory += len(paths)
         else:
-            first = (readable or paths)[0]
-            left_out.update(path for path in paths if path != first)
+            kept = max(readable or paths, key=lambda path: common[header[path]])
+            left_out.update(path for path in paths if path != kept)
             copies += len(paths) - 1
     return Distinct([one for one in found if one.path not in left_out], copies, contradictory)
 

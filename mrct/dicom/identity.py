@@ -42,10 +42,12 @@ class Person:
         name: For the alphabetic, ideographic and phonetic group (PS3.5 6.2.1): the words in every possible reading of
             the stored bytes; empty where nothing is stored.
         birth_date: The known digits of the birth date, YYYYMMDD or fewer.
+        sex: M or F, or empty where it is not known.
     """
 
     name: tuple[frozenset[Words], ...] = ()
     birth_date: str = ""
+    sex: str = ""
 
     def __repr__(self) -> str:
         return "Person(...)"
@@ -60,6 +62,10 @@ class Person:
         """Return whether both birth dates are known and contradict each other."""
         shorter, longer = sorted((self.birth_date, other.birth_date), key=len)
         return not longer.startswith(shorter)
+
+    def has_another_sex(self, other: "Person") -> bool:
+        """Return whether both sexes are known and differ."""
+        return {self.sex, other.sex} == {"M", "F"}
 
 
 def strip(value: str) -> str:
@@ -80,10 +86,13 @@ def read_patient_id(dataset: Dataset) -> str:
 
 
 def read_person(dataset: Dataset) -> Person:
-    """Return name and birth date; case, accents composed or decomposed, carets and commas do not count in the name."""
+    """Return name, birth date and sex; case, kinds of accents, carets and commas do not count in the name."""
     name = _name_readings(*_stored(dataset, "PatientName"))
     birth_date, _ = _stored(dataset, "PatientBirthDate")
-    return Person(name, birth_digits(birth_date.decode("latin-1")))
+    sex = _stored(dataset, "PatientSex")[0].strip(b" \0").upper()
+    return Person(
+        name, birth_digits(birth_date.decode("latin-1")), sex.decode() if sex in (b"M", b"F") else ""
+    )
 
 
 def _stored(dataset: Dataset, keyword: str) -> tuple[bytes, tuple[str, ...]]:

@@ -119,6 +119,7 @@ def test_tables_of_persons_hold_an_undecodable_id_as_its_bytes(tmp_path):
     [
         ({"PatientName": "Someone^Else"}, "the names differ, the birth dates agree"),
         ({"PatientBirthDate": "19600101"}, "the names agree, the birth dates differ"),
+        ({"PatientSex": "M"}, "the names agree, the birth dates agree, the sexes differ"),
         ({"PatientName": "Else", "PatientBirthDate": "1960"}, "the names differ, the birth dates differ"),
     ],
 )
