@@ -23,7 +23,7 @@ from stages import pair, register, select
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 COUNT, SEED, SLICES, SIZE, PIXEL_MM, STEP_MM = (
-    int(os.environ.get("MRCT_MUTATIONS", 40)),
+    int(os.environ.get("MRCT_MUTATIONS", 25)),
     15,
     12,
     40,
