@@ -41,7 +41,7 @@ class SamePersonError(DataError):
 
 @dataclass(frozen=True)
 class SamePersons:
-    """What the hospital's table says about its PatientIDs.
+    """Rows of the hospital's table about its PatientIDs.
 
     Attributes:
         joined: PatientID -> the PatientID at the end of its chain, which stands for the same person.

@@ -113,7 +113,7 @@ class _Grid:
     spacing_mm: float
 
     def holds(self, run: _Run) -> bool:
-        """Whether the images of the run are neighbors on the grid."""
+        """Return whether the images of the run are neighbors on the grid."""
         place = np.searchsorted(self.members, run.first)
         inside = slice(place, place + run.n_images)
         wanted = np.arange(run.first, run.last + 1)
@@ -181,7 +181,7 @@ class _Cone:
         return (self.low_mm + self.high_mm) / 2
 
     def admits(self, level_mm: float, step: int) -> bool:
-        """Whether an image at `step` (not 0) fits the images so far; if so, it narrows the range."""
+        """Return whether an image at `step` (not 0) fits the images so far; if so, it narrows the range."""
         distance_mm, steps = abs(level_mm - self.anchor_mm), abs(step)
         low_mm = max(self.low_mm, (distance_mm - self.slack_mm) / steps)
         high_mm = min(self.high_mm, (distance_mm + self.slack_mm) / steps)

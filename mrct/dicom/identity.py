@@ -36,7 +36,7 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is named in a header beside the PatientID; `repr` shows nothing.
+    """Name, birth date and sex in a header; `repr` shows nothing.
 
     Attributes:
         name: For the alphabetic, ideographic and phonetic group (PS3.5 6.2.1): the words in every possible reading of

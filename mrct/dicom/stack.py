@@ -71,7 +71,7 @@ class Stack:
 
     @property
     def is_sheared(self) -> bool:
-        """Whether the slices drift off the normal by more than the rounding of positions, as under gantry tilt."""
+        """Return whether the slices drift off the normal by more than rounding, as under gantry tilt."""
         allowed_mm = rounding_mm(self.row), rounding_mm(self.column)
         return bool((np.abs(self.drift_mm).max(axis=0) > allowed_mm).any())
 

@@ -1,4 +1,4 @@
-"""Whether the values of a CT of a head are Hounsfield units.
+"""Tests whether the values of a CT of a head are Hounsfield units.
 
 HU are defined by two materials: air is -1000, water 0 (Hounsfield 1973, Br J Radiol 46:1016; PS3.3 C.11.1.1.2). A head
 in HU therefore lies in air and consists mostly of soft tissue, whatever the scanner. Arrays are (D, H, W), with slices

@@ -45,7 +45,7 @@ _WATER_PER_MM = (0.015, 0.026)
 
 @dataclass(frozen=True)
 class Finding:
-    """What the values of a volume say about it.
+    """Fault or doubt that the values of a volume show.
 
     Attributes:
         fault: Why the volume must not be used, or "".

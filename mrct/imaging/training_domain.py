@@ -1,4 +1,4 @@
-"""What the images of a training are like: the facts that a model file carries, to compare a new patient's image with.
+"""Properties of the images of a training. A model file carries them, and a new patient's image is compared with them.
 
 The stage `select` measures an `Acquisition` of each selected image, the stage `normalize` summarizes those of the
 training patients as a `TrainingDomain`, and each model file holds it.

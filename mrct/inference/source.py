@@ -77,7 +77,7 @@ class WrongInputError(DataError):
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks for.
+    """Request of the user.
 
     Attributes:
         path: Folder, DICOM file or volume file.

@@ -1,4 +1,4 @@
-"""Whether a new patient's image is like those on which a model was trained, by what its file states.
+"""Comparison of a new patient's image with those on which a model was trained, as its file states them.
 
 Another weighting, plane, readout or contrast agent changes what the intensities mean, and the network turns them into
 wrong tissue: the dark CSF of a T1 becomes as dense as blood. The rules of `mrct.selection` that chose the training

@@ -28,7 +28,7 @@ _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*")
 
 @dataclass(frozen=True)
 class Synthesized:
-    """What was written.
+    """Files that were written, with remarks.
 
     Attributes:
         files: The files.

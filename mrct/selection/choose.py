@@ -42,7 +42,7 @@ _TENTH = float(np.log(1.1))
 
 @dataclass(frozen=True)
 class Measured:
-    """What a series turned out to be when it was read: a verdict, whose rule is empty if it is usable, and remarks."""
+    """Verdict on a series that was read, and remarks; the rule of the verdict is empty if the series is usable."""
 
     verdict: Verdict = ACCEPTED
     notes: tuple[str, ...] = ()

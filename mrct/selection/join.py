@@ -37,7 +37,7 @@ class Block:
 
     @property
     def is_part(self) -> bool:
-        """Whether this is a CT of less than a head."""
+        """Return whether this is a CT of less than a head."""
         return self.series.modality == "CT" and self.height_mm < WHOLE_HEAD_MM - COVERAGE_TOLERANCE_MM
 
 
