@@ -289,8 +289,8 @@ def _decision(item: Series, verdict: Verdict, layout: Stack | None, measured: Me
     if layout is None:
         return Decision(item, verdict, notes=item.notes)
     spacing_mm = round(layout.slice_spacing_mm, 4)
-    new = (note for note in measured.notes if note not in layout.notes)
-    return Decision(item, verdict, spacing_mm, (*layout.notes, *new))
+    # the notes of a series that was read hold those of its headers, unless slices turned out to be blank
+    return Decision(item, verdict, spacing_mm, measured.notes or layout.notes)
 
 
 def _not_chosen(why: str, winner: Series) -> Verdict:
