@@ -33,7 +33,7 @@ _WEIGHTINGS: tuple[RejectRule, ...] = ("flair", "t1", "pd")
 
 @dataclass(frozen=True)
 class Departures:
-    """How an image differs from those of the training: `severe` refuses it, `slight` is remarked."""
+    """Differences of an image from those of the training: `severe` ones refuse it, `slight` ones are remarks."""
 
     severe: tuple[str, ...] = ()
     slight: tuple[str, ...] = ()

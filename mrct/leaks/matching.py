@@ -159,7 +159,7 @@ class Surroundings(NamedTuple):
 
     @property
     def is_cell(self) -> bool:
-        """Whether a delimiter, or an end of the content, stands on both sides."""
+        """Return whether a delimiter, or an end of the content, stands on both sides."""
         return self.before in _CELL_EDGES and self.after in _CELL_EDGES
 
     @property

@@ -85,7 +85,7 @@ class Choice:
 
     @property
     def same_frame(self) -> bool:
-        """Whether both headers name the same frame of reference, and thus claim that the images are registered."""
+        """Return whether both headers name one frame of reference, and so claim that the images are registered."""
         if self.ct is None or self.mr is None:
             return False
         return self.ct.first.frame_of_reference == self.mr.first.frame_of_reference != ""

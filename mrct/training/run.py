@@ -93,7 +93,7 @@ class TrainingPlan:
 
     @property
     def on_cubes(self) -> bool:
-        """Whether the method is trained on cubes of volumes, as its PatchParams say, and not on slices."""
+        """Return whether the method is trained on cubes of volumes, as its PatchParams say."""
         return isinstance(self.params, PatchParams)
 
     @property

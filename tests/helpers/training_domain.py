@@ -1,4 +1,4 @@
-"""What the images of an invented training are like: routine T2 without TSE, and plain CT of the head."""
+"""Properties of the images of an invented training: routine T2 without TSE, and plain CT of the head."""
 
 from dataclasses import asdict
 from typing import Any

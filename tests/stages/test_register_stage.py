@@ -282,3 +282,14 @@ def test_registration_that_other_starts_do_not_confirm_is_listed(tmp_path, monke
     assert (tmp_path / "P01").exists() is (status == RegistrationStatus.REGISTERED)
     said = "from other starts and parts of the head end 4.1 mm apart, register.max_spread_mm allows 3.5 mm"
     assert (said in row["reason"]) is (status == RegistrationStatus.FAILED)
+
+
+def test_skin_far_apart_in_a_source_that_claims_to_be_registered_is_remarked(tmp_path):
+    (ct, _), (_, mr) = head_pair(), head_pair(shift_i=16)
+    settings = register_params(max_residual_mm=0.0, min_overlap=0.0, min_similarity=0.0)
+    pairs = {"P01": (ct, mr), "P02": head_pair()}
+    register.run(settings, write_selected(tmp_path / "selected", pairs), tmp_path / "out")
+    table = patients(tmp_path / "out")
+    assert table.loc["P01", "residual_edge_mm"] == pytest.approx(32.0, abs=2.0)
+    assert "mm apart in CT and MR" in table.loc["P01", "reason"]
+    assert table.loc["P02", "reason"] == ""
